@@ -1,0 +1,194 @@
+//! What the ledger's service answers, in the same canonical CBOR.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `POST /v1/transactions` with a `Signed<Envelope>` | [`Submitted`], once durable and sealed; 400 with text when it cannot even be ordered |
+//! | `GET /v1/head` | [`Head`] |
+//! | `GET /v1/accounts/{account id}` | [`AccountView`] |
+//! | `GET /v1/jobs/{job id}` | [`JobView`]; 404 when it has no escrow |
+//! | `GET /v1/jobs?open` | [`OpenJobs`] |
+//! | `GET /v1/export` | the log, in the format of `orion-ledger-core` |
+//! | `GET /readyz` | 200 when transactions are taken |
+
+use minicbor::{Decode, Encode};
+
+use crate::digest::Digest;
+use crate::ids::{AccountId, ChainId, JobId};
+use crate::ledger::leaf::Receipt;
+use crate::ledger::tx::CloseRound;
+use crate::sign::PublicKey;
+use crate::task::TaskSpec;
+
+/// The end of a block: what a round's draw is seeded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SealRef {
+    /// The block.
+    #[n(0)]
+    pub height: u64,
+    /// Leaves in the log, the seal's own included.
+    #[n(1)]
+    pub size: u64,
+    /// SHA-256 root over them.
+    #[n(2)]
+    pub root: Digest,
+    /// Block time.
+    #[n(3)]
+    pub time_ms: u64,
+}
+
+/// The fate of a transaction that was ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Submitted {
+    /// Its leaf's index in the log.
+    #[n(0)]
+    pub leaf: u64,
+    /// What came of it.
+    #[n(1)]
+    pub receipt: Receipt,
+    /// The seal of its block.
+    #[n(2)]
+    pub seal: SealRef,
+}
+
+/// Where the log stands.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Head {
+    /// The chain.
+    #[n(0)]
+    pub chain: ChainId,
+    /// The last seal.
+    #[n(1)]
+    pub seal: SealRef,
+    /// The current epoch; 0 before the first.
+    #[n(2)]
+    pub epoch: u64,
+    /// Registered providers: key and owner and whether it validates, ascending by key.
+    #[n(3)]
+    pub providers: Vec<(PublicKey, crate::bytes::Name, bool)>,
+}
+
+/// An account's balance.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AccountView {
+    /// The account.
+    #[n(0)]
+    pub account: AccountId,
+    /// Micro-credits.
+    #[n(1)]
+    pub balance: u64,
+}
+
+/// Jobs whose escrow is open.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OpenJobs {
+    /// Their ids, ascending.
+    #[n(0)]
+    pub jobs: Vec<JobId>,
+}
+
+/// All that the ledger knows of a job: enough for a new leader to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct JobView {
+    /// The task.
+    #[n(0)]
+    pub task: TaskSpec,
+    /// Who pays.
+    #[n(1)]
+    pub consumer: AccountId,
+    /// How far it is.
+    #[n(2)]
+    pub phase: JobPhase,
+    /// Locked at first, in micro-credits.
+    #[n(3)]
+    pub escrowed: u64,
+    /// The escrow's deadline in block time.
+    #[n(4)]
+    pub deadline_ms: u64,
+    /// Closed rounds, in order.
+    #[n(5)]
+    pub rounds: Vec<RoundView>,
+    /// RecordVerdicts so far.
+    #[n(6)]
+    pub verdicts: u64,
+    /// Pages settled, and how many there are (0 before page 0).
+    #[n(7)]
+    pub pages: (u64, u64),
+    /// What was paid so far.
+    #[n(8)]
+    pub paid: Paid,
+}
+
+/// How far a job is on the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum JobPhase {
+    /// Rounds may close.
+    #[n(0)]
+    Open,
+    /// Pages are being paid.
+    #[n(1)]
+    Settling,
+    /// Refunded and done.
+    #[n(2)]
+    Closed,
+    /// Ended by its deadline.
+    #[n(3)]
+    Expired,
+}
+
+/// Who got what, in micro-credits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Paid {
+    /// Workers.
+    #[n(0)]
+    pub workers: u64,
+    /// Validators.
+    #[n(1)]
+    pub validators: u64,
+    /// The platform's fee.
+    #[n(2)]
+    pub fee: u64,
+    /// Back to the consumer.
+    #[n(3)]
+    pub refunded: u64,
+}
+
+/// A closed round.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RoundView {
+    /// Its id.
+    #[n(0)]
+    pub round: Digest,
+    /// What was closed.
+    #[n(1)]
+    pub closed: CloseRound,
+    /// The seal that seeds the draw.
+    #[n(2)]
+    pub seal: SealRef,
+    /// For each entry, in order: accepted, rejected, or not judged yet.
+    #[n(3)]
+    pub verdicts: Vec<EntryVerdict>,
+}
+
+/// The verdict on one entry of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum EntryVerdict {
+    /// Not judged yet.
+    #[n(0)]
+    Open,
+    /// Accepted.
+    #[n(1)]
+    Accepted,
+    /// Rejected.
+    #[n(2)]
+    Rejected,
+}

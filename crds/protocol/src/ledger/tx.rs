@@ -1,0 +1,358 @@
+//! Transactions: what operator and issuer sign and send. They embed what others signed, so that whoever replays the log can
+//! check signatures, draw, verdict and payment again.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::bytes::Name;
+use crate::cbor::{self, CborError};
+use crate::digest::Digest;
+use crate::draw::MAX_ELIGIBLE;
+use crate::ids::{AccountId, ChainId, JobId, TxId};
+use crate::sign::{PublicKey, Signed, Statement};
+use crate::statements::{Commitment, Ingested, LeaseCore, Vote};
+
+/// A leaf of the log, and so a transaction, is at most so long.
+pub const MAX_LEAF_BYTES: usize = 65_535;
+/// Where a CloseRound or RecordVerdict is split, in bytes of payload.
+pub const SPLIT_BYTES: usize = 48 * 1024;
+/// At most so many commitments a round.
+pub const MAX_ROUND: usize = 32;
+/// At most so many transfers a page of a settlement.
+pub const MAX_TRANSFERS: usize = 400;
+
+/// The rules of money that a job pins.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Policy {
+    /// Default price in micro-credits per million work.
+    #[n(0)]
+    pub price: u64,
+    /// Default fee in parts per million.
+    #[n(1)]
+    pub fee_ppm: u32,
+    /// How long earnings vest, in milliseconds; 0 matures them in the same block.
+    #[n(2)]
+    pub vesting_ms: u64,
+    /// How long an escrow lasts, in milliseconds of block time.
+    #[n(3)]
+    pub escrow_ms: u64,
+}
+
+impl Policy {
+    /// Digest of the policy's canonical bytes, by which a TaskSpec names it.
+    pub fn digest(&self) -> Digest {
+        cbor::frame_digest("orion/policy/v1", &[cbor::Part::Bytes(&cbor::to_vec(self))])
+    }
+}
+
+/// What a chain starts from; its digest is the chain's id.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Genesis {
+    /// Fresh random bytes, so that two installs are two chains.
+    #[n(0)]
+    pub nonce: Digest,
+    /// Signs leases and all transactions but deposits.
+    #[n(1)]
+    pub operator: PublicKey,
+    /// Signs preflights, ingests, aggregations and referee votes.
+    #[n(2)]
+    pub platform: PublicKey,
+    /// Signs deposits.
+    #[n(3)]
+    pub issuer: PublicKey,
+    /// Signs checkpoints.
+    #[n(4)]
+    pub checkpoint: PublicKey,
+    /// The default policy.
+    #[n(5)]
+    pub policy: Policy,
+}
+
+impl Genesis {
+    /// The longest encoding, in bytes.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor::to_vec(self)
+    }
+
+    /// Reads canonical bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Genesis, CborError> {
+        cbor::from_slice("genesis", bytes, Self::MAX_BYTES)
+    }
+
+    /// The chain that starts here.
+    pub fn chain(&self) -> ChainId {
+        ChainId::of_genesis(&self.to_bytes())
+    }
+}
+
+/// What is signed and ordered. Sameness compares signer, id and payload: the same again gives the first receipt, other
+/// bytes under the same id are refused. The epoch is checked only for new ids.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Envelope {
+    /// Who signs; must be the signature's key.
+    #[n(0)]
+    pub signer: PublicKey,
+    /// The operator's leadership; 0 from the issuer.
+    #[n(1)]
+    pub epoch: u64,
+    /// The idempotency key.
+    #[n(2)]
+    pub id: TxId,
+    /// Canonical bytes of a [`Transaction`].
+    #[n(3)]
+    pub payload: ByteVec,
+}
+
+impl Statement for Envelope {
+    const DOMAIN: &'static str = "orion/tx/v1";
+    const MAX_BYTES: usize = MAX_LEAF_BYTES;
+}
+
+/// The transactions that are signed. Genesis and Expire are the ledger's own and appear only as leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Transaction {
+    /// A provider's key, owner and whether it validates.
+    #[n(0)]
+    RegisterProvider(#[n(0)] RegisterProvider),
+    /// A new leadership: epoch = last + 1.
+    #[n(1)]
+    OpenEpoch(#[n(0)] OpenEpoch),
+    /// Credits for a consumer.
+    #[n(2)]
+    Deposit(#[n(0)] Deposit),
+    /// Locks what a job may cost.
+    #[n(3)]
+    OpenEscrow(#[n(0)] OpenEscrow),
+    /// Fixes a round's commitments before the draw.
+    #[n(4)]
+    CloseRound(#[n(0)] CloseRound),
+    /// Judges shards of a round.
+    #[n(5)]
+    RecordVerdict(#[n(0)] RecordVerdict),
+    /// Pays, a page at a time.
+    #[n(6)]
+    Settle(#[n(0)] Settle),
+    /// Refunds the rest.
+    #[n(7)]
+    Close(#[n(0)] Close),
+}
+
+impl Transaction {
+    /// Reads the payload of an envelope.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Transaction, CborError> {
+        cbor::from_slice("transaction", bytes, MAX_LEAF_BYTES)
+    }
+
+    /// The kind's name: part of its id, shown to people.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Transaction::RegisterProvider(_) => "RegisterProvider",
+            Transaction::OpenEpoch(_) => "OpenEpoch",
+            Transaction::Deposit(_) => "Deposit",
+            Transaction::OpenEscrow(_) => "OpenEscrow",
+            Transaction::CloseRound(_) => "CloseRound",
+            Transaction::RecordVerdict(_) => "RecordVerdict",
+            Transaction::Settle(_) => "Settle",
+            Transaction::Close(_) => "Close",
+        }
+    }
+
+    /// Puts it in an envelope and signs it. `id`: see [`TxId::derive`].
+    pub fn sign(&self, chain: &ChainId, key: &crate::sign::SecretKey, epoch: u64, id: TxId) -> Signed<Envelope> {
+        let envelope = Envelope { signer: key.public(), epoch, id, payload: cbor::to_vec(self).into() };
+        Signed::new(chain, key, &envelope)
+    }
+}
+
+/// Rounds name providers by key; owners come from here.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RegisterProvider {
+    /// The provider's signing key.
+    #[n(0)]
+    pub key: PublicKey,
+    /// Who owns it, as approved; immutable.
+    #[n(1)]
+    pub owner: Name,
+    /// Whether it may audit others.
+    #[n(2)]
+    pub validates: bool,
+}
+
+/// A new leadership.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OpenEpoch {
+    /// The last epoch plus 1.
+    #[n(0)]
+    pub epoch: u64,
+    /// Fresh random bytes: two replicas that open the same epoch differ, and one is refused.
+    #[n(1)]
+    pub nonce: ByteVec,
+}
+
+/// Credits for a consumer, that is, for a namespace of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Deposit {
+    /// Whose account.
+    #[n(0)]
+    pub consumer: Consumer,
+    /// Micro-credits.
+    #[n(1)]
+    pub amount: u64,
+}
+
+/// A namespace of a cluster; opaque to everybody else.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Consumer {
+    /// The consumer's account id.
+    #[n(0)]
+    pub account: AccountId,
+}
+
+/// Locks what a job may cost.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OpenEscrow {
+    /// Who pays.
+    #[n(0)]
+    pub consumer: Consumer,
+    /// Canonical bytes of the TaskSpec *object* (its frame), so that its SHA3-256 is the task digest.
+    #[n(1)]
+    pub task: ByteVec,
+    /// The most that may be locked, in micro-credits.
+    #[n(2)]
+    pub budget: u64,
+}
+
+/// One ingested commitment of a round.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RoundEntry {
+    /// The operator's lease.
+    #[n(0)]
+    pub lease: Signed<LeaseCore>,
+    /// The provider's commitment.
+    #[n(1)]
+    pub commitment: Signed<Commitment>,
+    /// The platform's ingest.
+    #[n(2)]
+    pub ingested: Signed<Ingested>,
+}
+
+/// Fixes a round's commitments before the draw.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CloseRound {
+    /// The job.
+    #[n(0)]
+    pub job: JobId,
+    /// Rounds closed so far in the job.
+    #[n(1)]
+    pub sequence: u64,
+    /// 1 to 32 commitments, at most one for a shard.
+    #[n(2)]
+    pub entries: Vec<RoundEntry>,
+    /// Validators that were alive, ascending; at most 64.
+    #[n(3)]
+    pub eligible: Vec<PublicKey>,
+}
+
+impl CloseRound {
+    /// Checks counts and order.
+    pub fn check(&self) -> Result<(), String> {
+        if self.entries.is_empty() || self.entries.len() > MAX_ROUND {
+            return Err(format!("a round has 1 to {MAX_ROUND} commitments"));
+        }
+        if self.eligible.len() > MAX_ELIGIBLE || !self.eligible.is_sorted_by(|a, b| a < b) {
+            return Err(format!("eligible validators: at most {MAX_ELIGIBLE}, ascending, no key twice"));
+        }
+        Ok(())
+    }
+}
+
+/// A drawn unit, proved to lie under the commitment's root.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DrawnUnit {
+    /// The unit, counted over the job.
+    #[n(0)]
+    pub unit: u64,
+    /// The digest that the worker committed to.
+    #[n(1)]
+    pub digest: Digest,
+    /// The salt of its leaf.
+    #[n(2)]
+    pub salt: Digest,
+    /// Inclusion path, lowest sibling first.
+    #[n(3)]
+    pub path: Vec<Digest>,
+}
+
+/// The evidence for one shard's verdict. The verdict itself is not stated: it follows.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ShardVerdict {
+    /// Digest of the work lease.
+    #[n(0)]
+    pub lease: Digest,
+    /// The drawn units, in the order drawn.
+    #[n(1)]
+    pub drawn: Vec<DrawnUnit>,
+    /// The validators' votes; the platform's too, where it came last in the order.
+    #[n(2)]
+    pub votes: Vec<Signed<Vote>>,
+    /// Validators that were asked and did not vote, ascending.
+    #[n(3)]
+    pub absent: Vec<PublicKey>,
+    /// The referee's vote, where votes and commitment differ.
+    #[n(4)]
+    pub referee: Option<Signed<Vote>>,
+}
+
+/// Judges shards of a round that are not judged yet.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RecordVerdict {
+    /// The job.
+    #[n(0)]
+    pub job: JobId,
+    /// The round.
+    #[n(1)]
+    pub round: Digest,
+    /// Parts recorded so far in the job.
+    #[n(2)]
+    pub sequence: u64,
+    /// Between 1 and 32 shards.
+    #[n(3)]
+    pub shards: Vec<ShardVerdict>,
+}
+
+/// Pays what the verdicts say; the core computes it, this only asks for the next page.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Settle {
+    /// The job.
+    #[n(0)]
+    pub job: JobId,
+    /// The page, from 0.
+    #[n(1)]
+    pub page: u64,
+}
+
+/// Refunds the rest of the escrow.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Close {
+    /// The job.
+    #[n(0)]
+    pub job: JobId,
+}

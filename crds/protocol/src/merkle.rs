@@ -1,0 +1,164 @@
+//! Merkle trees of RFC 6962's shape: over SHA3-256 for a commitment's units, over SHA-256 for the ledger's log.
+//!
+//! [`Tree`] keeps one hash a full subtree, so appending costs O(log n) and memory too; [`path`] and [`root_from_path`]
+//! serve inclusion proofs.
+
+use sha2::Digest as _;
+
+use crate::digest::{Digest, Hasher};
+
+/// How leaves and nodes are hashed.
+pub trait Scheme {
+    /// SHA(0x01 || left || right).
+    fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32];
+    /// The hash of no leaves at all.
+    fn empty() -> [u8; 32];
+}
+
+/// SHA-256, as RFC 6962 and every witness have it.
+pub struct Sha256;
+
+impl Sha256 {
+    /// SHA-256(0x00 || leaf).
+    pub fn leaf(bytes: &[u8]) -> [u8; 32] {
+        sha2::Sha256::new().chain_update([0]).chain_update(bytes).finalize().into()
+    }
+}
+
+impl Scheme for Sha256 {
+    fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+        sha2::Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+    }
+
+    fn empty() -> [u8; 32] {
+        sha2::Sha256::digest([]).into()
+    }
+}
+
+/// SHA3-256, for commitments.
+pub struct Sha3;
+
+impl Sha3 {
+    /// SHA3(0x00 || salt || unit as u64 big endian || digest).
+    pub fn unit_leaf(salt: &Digest, unit: u64, digest: &Digest) -> [u8; 32] {
+        let mut hasher = Hasher::default();
+        hasher.update(&[0]);
+        hasher.update(&salt.0);
+        hasher.update(&unit.to_be_bytes());
+        hasher.update(&digest.0);
+        hasher.finish().0
+    }
+}
+
+impl Scheme for Sha3 {
+    fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+        let mut hasher = Hasher::default();
+        hasher.update(&[1]);
+        hasher.update(left);
+        hasher.update(right);
+        hasher.finish().0
+    }
+
+    fn empty() -> [u8; 32] {
+        Digest::of(&[]).0
+    }
+}
+
+/// The right edge of a growing tree.
+pub struct Tree<S> {
+    size: u64,
+    /// Roots of the full subtrees, largest first; one for each 1 bit of `size`.
+    edge: Vec<[u8; 32]>,
+    scheme: std::marker::PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for Tree<S> {
+    fn clone(&self) -> Self {
+        Tree { size: self.size, edge: self.edge.clone(), scheme: std::marker::PhantomData }
+    }
+}
+
+impl<S> Default for Tree<S> {
+    fn default() -> Self {
+        Tree { size: 0, edge: Vec::new(), scheme: std::marker::PhantomData }
+    }
+}
+
+impl<S: Scheme> Tree<S> {
+    /// Leaves so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Adds a leaf by its hash.
+    pub fn push(&mut self, leaf: [u8; 32]) {
+        let mut node = leaf;
+        for _ in 0..self.size.trailing_ones() {
+            if let Some(left) = self.edge.pop() {
+                node = S::node(&left, &node);
+            }
+        }
+        self.edge.push(node);
+        self.size += 1;
+    }
+
+    /// The root over all leaves so far.
+    pub fn root(&self) -> [u8; 32] {
+        let mut edge = self.edge.iter().rev();
+        let Some(last) = edge.next() else { return S::empty() };
+        edge.fold(*last, |right, left| S::node(left, &right))
+    }
+}
+
+/// The root over `leaves` (hashes).
+pub fn root<S: Scheme>(leaves: &[[u8; 32]]) -> [u8; 32] {
+    let mut tree = Tree::<S>::default();
+    for leaf in leaves {
+        tree.push(*leaf);
+    }
+    tree.root()
+}
+
+/// The inclusion path of leaf `at`, lowest sibling first; empty when there is no such leaf.
+pub fn path<S: Scheme>(leaves: &[[u8; 32]], at: usize) -> Vec<[u8; 32]> {
+    if at >= leaves.len() || leaves.len() == 1 {
+        return Vec::new();
+    }
+    // The largest power of two below the count.
+    let split = 1 << (usize::BITS - 1 - (leaves.len() - 1).leading_zeros());
+    let (left, right) = leaves.split_at(split);
+    if at < split {
+        let mut inner = path::<S>(left, at);
+        inner.push(root::<S>(right));
+        inner
+    } else {
+        let mut inner = path::<S>(right, at - split);
+        inner.push(root::<S>(left));
+        inner
+    }
+}
+
+/// The root that leaf `at` of `size` has with this path (RFC 9162 section 2.1.3.2); `None` when the path has the wrong length.
+pub fn root_from_path<S: Scheme>(leaf: [u8; 32], at: u64, size: u64, path: &[[u8; 32]]) -> Option<[u8; 32]> {
+    if at >= size {
+        return None;
+    }
+    let (mut node, mut index, mut last) = (leaf, at, size - 1);
+    for sibling in path {
+        if last == 0 {
+            return None;
+        }
+        if index & 1 == 1 || index == last {
+            node = S::node(sibling, &node);
+            while index & 1 == 0 && index != 0 {
+                index >>= 1;
+                last >>= 1;
+            }
+        } else {
+            node = S::node(&node, sibling);
+        }
+        index >>= 1;
+        last >>= 1;
+    }
+    (last == 0).then_some(node)
+}

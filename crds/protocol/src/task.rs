@@ -1,0 +1,364 @@
+//! What is computed: the workload, its units, and the digest of a unit's result. The bytes of a [`TaskSpec`] go into the
+//! ledger, so that core, verifier and witnesses know all that they must check.
+
+use minicbor::{Decode, Encode};
+
+use crate::bytes::Name;
+use crate::cbor::{self, CborError, Part, frame_digest};
+use crate::digest::Digest;
+use crate::dtype::DType;
+use crate::ids::JobId;
+
+/// At most so many inputs, and so many outputs, in a job.
+pub const MAX_ARRAYS: usize = 8;
+/// At most so many units are drawn from a shard.
+pub const MAX_AUDITS_PER_SHARD: u32 = 32;
+/// At most so many units in a shard.
+pub const MAX_UNITS_PER_SHARD: u64 = 100_000;
+/// At most so much work in a job, in declared operations: leaves room for sums in u64.
+pub const MAX_WORK: u64 = 1 << 60;
+/// At most so many shards in a job, so that every index fits a u32 with room to spare.
+pub const MAX_SHARDS: u64 = 1 << 24;
+
+/// How the job's items are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct UnitTable {
+    /// Work-items on the item dimension.
+    #[n(0)]
+    pub items: u64,
+    /// Items a unit; the last may have fewer.
+    #[n(1)]
+    pub items_per_unit: u64,
+    /// Units a shard; the last may have fewer.
+    #[n(2)]
+    pub units_per_shard: u64,
+    /// Declared operations an item.
+    #[n(3)]
+    pub work_per_item: u64,
+}
+
+impl UnitTable {
+    /// How many units there are.
+    pub fn units(&self) -> u64 {
+        self.items.div_ceil(self.items_per_unit)
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> u32 {
+        // `check` bounds it by MAX_SHARDS.
+        u32::try_from(self.units().div_ceil(self.units_per_shard)).unwrap_or(u32::MAX)
+    }
+
+    /// First unit and count of shard `index`; `None` beyond the last.
+    pub fn shard(&self, index: u32) -> Option<(u64, u64)> {
+        let first = u64::from(index).checked_mul(self.units_per_shard)?;
+        let count = self.units().checked_sub(first)?.min(self.units_per_shard);
+        (count > 0).then_some((first, count))
+    }
+
+    /// First item and count of the units `[first, first + count)`, clamped to what there is.
+    pub fn items_of(&self, first: u64, count: u64) -> (u64, u64) {
+        let start = first.saturating_mul(self.items_per_unit).min(self.items);
+        let end = first.saturating_add(count).saturating_mul(self.items_per_unit).min(self.items);
+        (start, end - start)
+    }
+
+    /// Work of the units `[first, first + count)`.
+    pub fn work_of(&self, first: u64, count: u64) -> u64 {
+        self.items_of(first, count).1.saturating_mul(self.work_per_item)
+    }
+
+    /// Work of the whole job.
+    pub fn work(&self) -> u64 {
+        self.items.saturating_mul(self.work_per_item)
+    }
+
+    /// Checks the bounds under which the arithmetic here cannot overflow.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = self.items > 0 && self.items_per_unit > 0 && self.units_per_shard > 0 && self.work_per_item > 0;
+        if !positive {
+            return Err("items, itemsPerUnit, unitsPerShard and workPerItem must be at least 1".into());
+        }
+        if self.units_per_shard > MAX_UNITS_PER_SHARD {
+            return Err(format!("unitsPerShard is over {MAX_UNITS_PER_SHARD}"));
+        }
+        if self.units().div_ceil(self.units_per_shard) > MAX_SHARDS {
+            return Err(format!("more than {MAX_SHARDS} shards"));
+        }
+        match self.items.checked_mul(self.work_per_item) {
+            Some(work) if work <= MAX_WORK => Ok(()),
+            _ => Err(format!("items times workPerItem is over {MAX_WORK}")),
+        }
+    }
+}
+
+/// An output as it is hashed and delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OutputSpec {
+    /// Its name in the job.
+    #[n(0)]
+    pub name: Name,
+    /// Its element type.
+    #[n(1)]
+    pub dtype: DType,
+    /// Its shape; the first dimension is the items.
+    #[n(2)]
+    pub shape: Vec<u64>,
+}
+
+impl OutputSpec {
+    /// Bytes an item.
+    pub fn item_bytes(&self) -> u64 {
+        self.shape.iter().skip(1).fold(self.dtype.size(), |bytes, dim| bytes.saturating_mul(*dim))
+    }
+}
+
+/// How results are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Comparator {
+    /// Bit by bit, through digests.
+    #[n(0)]
+    Exact,
+}
+
+/// All that the ledger must know about a job to judge and pay it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TaskSpec {
+    /// The job.
+    #[n(0)]
+    pub job: JobId,
+    /// Digest of the [`Workload`] object.
+    #[n(1)]
+    pub workload: Digest,
+    /// Digests of the inputs' bytes, in the order of the spec.
+    #[n(2)]
+    pub inputs: Vec<Digest>,
+    /// Version of the built-in kernels; 0 where only the user's kernel runs.
+    #[n(3)]
+    pub kernel_set: u32,
+    /// How the items are cut.
+    #[n(4)]
+    pub units: UnitTable,
+    /// The outputs, in the order of the spec.
+    #[n(5)]
+    pub outputs: Vec<OutputSpec>,
+    /// How results are compared.
+    #[n(6)]
+    pub comparator: Comparator,
+    /// Units drawn from each shard.
+    #[n(7)]
+    pub audits_per_shard: u32,
+    /// Micro-credits per million work.
+    #[n(8)]
+    pub price: u64,
+    /// The platform's fee, in parts per million.
+    #[n(9)]
+    pub fee_ppm: u32,
+    /// Digest of the reward policy.
+    #[n(10)]
+    pub policy: Digest,
+}
+
+impl TaskSpec {
+    /// The longest encoding, in bytes.
+    pub const MAX_BYTES: usize = 16 * 1024;
+    const DOMAIN: &'static str = "orion/task/v1";
+
+    /// The object stored in bucket `in`, whose SHA3-256 is the task digest.
+    pub fn object(&self) -> Vec<u8> {
+        cbor::frame(Self::DOMAIN, &[Part::Bytes(&cbor::to_vec(self))])
+    }
+
+    /// The task digest.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.object())
+    }
+
+    /// Reads what [`TaskSpec::object`] wrote.
+    pub fn from_object(bytes: &[u8]) -> Result<TaskSpec, CborError> {
+        let spec = cbor::from_slice(Self::DOMAIN, unframe(Self::DOMAIN, bytes)?, Self::MAX_BYTES)?;
+        TaskSpec::check(&spec).map_err(|why| CborError::OutOfBounds { what: Self::DOMAIN, why })?;
+        Ok(spec)
+    }
+
+    /// Checks every bound.
+    pub fn check(&self) -> Result<(), String> {
+        self.units.check()?;
+        check_outputs(&self.outputs, self.units.items)?;
+        if self.inputs.len() > MAX_ARRAYS {
+            return Err(format!("more than {MAX_ARRAYS} inputs"));
+        }
+        if self.audits_per_shard == 0 || self.audits_per_shard > MAX_AUDITS_PER_SHARD {
+            return Err(format!("auditsPerShard is not within 1 and {MAX_AUDITS_PER_SHARD}"));
+        }
+        if self.fee_ppm > 1_000_000 {
+            return Err("the fee is over a million parts per million".into());
+        }
+        Ok(())
+    }
+}
+
+/// Checks count, names, shapes and sizes of outputs.
+pub fn check_outputs(outputs: &[OutputSpec], items: u64) -> Result<(), String> {
+    if outputs.is_empty() || outputs.len() > MAX_ARRAYS {
+        return Err(format!("outputs: between 1 and {MAX_ARRAYS} are allowed"));
+    }
+    for (at, output) in outputs.iter().enumerate() {
+        let name = &output.name;
+        if outputs[..at].iter().any(|other| other.name == *name) {
+            return Err(format!("outputs: {name} is there twice"));
+        }
+        if output.shape.is_empty() || output.shape.len() > 8 || output.shape.contains(&0) {
+            return Err(format!("outputs[{name}].shape: between 1 and 8 dimensions, each at least 1"));
+        }
+        if output.shape[0] != items {
+            return Err(format!("outputs[{name}].shape: the first dimension must be the {items} items"));
+        }
+        if output.item_bytes().checked_mul(items).is_none_or(|bytes| bytes > 1 << 40) {
+            return Err(format!("outputs[{name}].shape: over a tebibyte"));
+        }
+    }
+    Ok(())
+}
+
+/// A kernel and how it is called.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct KernelWorkload {
+    /// OpenCL C 1.2.
+    #[n(0)]
+    pub source: String,
+    /// The kernel function's name.
+    #[n(1)]
+    pub entry_point: String,
+    /// Whole index space, 1 to 3 dimensions; the last one counts items.
+    #[n(2)]
+    pub global_size: Vec<u64>,
+    /// Work-group size, where the job fixes it.
+    #[n(3)]
+    pub local_size: Option<Vec<u64>>,
+    /// `-D` definitions, ascending by name.
+    #[n(4)]
+    pub defines: Vec<(String, String)>,
+    /// One for each kernel parameter, in order.
+    #[n(5)]
+    pub arguments: Vec<Argument>,
+}
+
+/// What a kernel parameter is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Argument {
+    /// The input with this index, whole.
+    #[n(0)]
+    Input(#[n(0)] u32),
+    /// The output with this index, whole.
+    #[n(1)]
+    Output(#[n(0)] u32),
+    /// A value: its type, and its little-endian bits in the low bytes.
+    #[n(2)]
+    Scalar(#[n(0)] DType, #[n(1)] u64),
+    /// A number that the platform knows, as uint or ulong by the parameter's type.
+    #[n(3)]
+    Builtin(#[n(0)] Builtin),
+    /// Local memory of so many bytes.
+    #[n(4)]
+    Local(#[n(0)] u64),
+}
+
+/// Numbers that the platform knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Builtin {
+    /// Items of the whole job.
+    #[n(0)]
+    Items,
+    /// First item of the unit.
+    #[n(1)]
+    UnitFirst,
+    /// Items of the unit.
+    #[n(2)]
+    UnitItems,
+}
+
+/// What runs. Closed: inference and training join as variants with their behaviour.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Workload {
+    /// An OpenCL kernel of the user's.
+    #[n(0)]
+    Kernel(#[n(0)] KernelWorkload),
+}
+
+impl Workload {
+    /// The longest encoding, in bytes: 64 KiB of source and its arguments.
+    pub const MAX_BYTES: usize = 96 * 1024;
+    const DOMAIN: &'static str = "orion/workload/v1";
+
+    /// The object stored in bucket `in`, whose SHA3-256 is the workload digest.
+    pub fn object(&self) -> Vec<u8> {
+        cbor::frame(Self::DOMAIN, &[Part::Bytes(&cbor::to_vec(self))])
+    }
+
+    /// Reads what [`Workload::object`] wrote.
+    pub fn from_object(bytes: &[u8]) -> Result<Workload, CborError> {
+        cbor::from_slice(Self::DOMAIN, unframe(Self::DOMAIN, bytes)?, Self::MAX_BYTES)
+    }
+}
+
+/// The byte string within `frame(domain, bytes)`.
+fn unframe<'b>(domain: &'static str, bytes: &'b [u8]) -> Result<&'b [u8], CborError> {
+    let malformed = |source| CborError::Malformed { what: domain, source };
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let length = decoder.array().map_err(malformed)?;
+    let name = decoder.str().map_err(malformed)?;
+    let inner = decoder.bytes().map_err(malformed)?;
+    if length != Some(2) || name != domain || cbor::frame(domain, &[Part::Bytes(inner)]) != bytes {
+        return Err(CborError::NotCanonical { what: domain });
+    }
+    Ok(inner)
+}
+
+/// One output's rows of one unit.
+#[derive(Clone, Copy, Debug)]
+pub struct UnitOutput<'a> {
+    /// The output.
+    pub spec: &'a OutputSpec,
+    /// Items in the unit: the first dimension of these rows.
+    pub items: u64,
+    /// Little-endian, row-major, canonical NaN.
+    pub bytes: &'a [u8],
+}
+
+/// SHA3(frame("orion/unit/v1", task, unit, [[name, dtype, [dims], bytes], ...])), outputs in the order of the spec.
+pub fn unit_digest(task: &Digest, unit: u64, outputs: &[UnitOutput<'_>]) -> Digest {
+    let dims: Vec<Vec<Part<'_>>> = outputs
+        .iter()
+        .map(|output| {
+            let rest = output.spec.shape.iter().skip(1).copied();
+            std::iter::once(output.items).chain(rest).map(Part::U64).collect()
+        })
+        .collect();
+    let rows: Vec<[Part<'_>; 4]> = outputs
+        .iter()
+        .zip(&dims)
+        .map(|(output, dims)| {
+            let spec = output.spec;
+            [Part::Text(spec.name.as_str()), Part::Text(spec.dtype.name()), Part::List(dims), Part::Bytes(output.bytes)]
+        })
+        .collect();
+    let rows: Vec<Part<'_>> = rows.iter().map(|row| Part::List(row)).collect();
+    frame_digest("orion/unit/v1", &[Part::Bytes(&task.0), Part::U64(unit), Part::List(&rows)])
+}
+
+/// The job's salt: without it, digests of guessable results would give the results away.
+pub fn job_salt(salt_key: &[u8; 32], job: &JobId) -> Digest {
+    frame_digest("orion/salt/v1", &[Part::Bytes(salt_key), Part::Bytes(&job.0)])
+}
+
+/// The salt of one unit's leaf.
+pub fn unit_salt(job_salt: &Digest, unit: u64) -> Digest {
+    frame_digest("orion/unit-salt/v1", &[Part::Bytes(&job_salt.0), Part::U64(unit)])
+}
