@@ -108,8 +108,11 @@ pub struct Committed {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Manifest {
-    /// For each shard, ascending, the digests of its output objects in bucket `held`.
+    /// The task digest.
     #[n(0)]
+    pub task: Digest,
+    /// For each shard, ascending, the digests of its output objects in bucket `held`.
+    #[n(1)]
     pub shards: Vec<Vec<Digest>>,
 }
 

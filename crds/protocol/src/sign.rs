@@ -137,6 +137,11 @@ impl<T: Statement> Signed<T> {
     }
 }
 
+/// The digest that `value` has as a statement, whoever signs it.
+pub fn statement_digest<T: Statement>(chain: &ChainId, value: &T) -> Digest {
+    Digest::of(&signed_bytes::<T>(chain, &cbor::to_vec(value)))
+}
+
 fn signed_bytes<T: Statement>(chain: &ChainId, payload: &[u8]) -> Vec<u8> {
     cbor::frame(T::DOMAIN, &[Part::Text(chain.as_str()), Part::Bytes(payload)])
 }

@@ -1,0 +1,332 @@
+//! The core: all jobs and the fleet, stepped by one input at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orion_protocol::ledger::Policy;
+use orion_protocol::messages::{Answer, Beat};
+use orion_protocol::{ChainId, Digest, Name, PublicKey, Reason, Refusal};
+
+use crate::Millis;
+use crate::effect::{DigestList, Effect, Input, JobKey};
+use crate::fleet::{Fleet, WorkerId};
+use crate::job::{Duty, Job};
+use crate::status::{self, JobStatus, Stage};
+
+/// What the core is told once.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The chain.
+    pub chain: ChainId,
+    /// Whose leases are believed: the operator's key.
+    pub operator: PublicKey,
+    /// Whose word decides: the platform worker's key.
+    pub platform: PublicKey,
+    /// Price, fee, windows.
+    pub policy: Policy,
+    /// The epoch of this leadership.
+    pub epoch: u64,
+    /// Micro-credits that a second of preflight time must pay at least.
+    pub min_price_per_second: u64,
+    /// No lease before this: one round of heartbeats after the leadership began.
+    pub dispatch_from: Millis,
+}
+
+/// Everything that jobs look at but do not own.
+pub(crate) struct Context<'a> {
+    pub chain: &'a ChainId,
+    pub operator: PublicKey,
+    pub platform: PublicKey,
+    pub policy: &'a Policy,
+    pub epoch: u64,
+    pub min_price_per_second: u64,
+    pub fleet: &'a Fleet,
+}
+
+/// The state machine of a leadership.
+#[derive(Debug)]
+pub struct Core {
+    config: Config,
+    fleet: Fleet,
+    jobs: BTreeMap<JobKey, Job>,
+    /// Which job owns what stands in the task field of leases.
+    tasks: BTreeMap<Digest, JobKey>,
+    /// After whom the next round of dispatching starts.
+    turn: Option<JobKey>,
+    shown: BTreeMap<JobKey, JobStatus>,
+}
+
+impl Core {
+    /// A core that knows nothing yet.
+    pub fn new(config: Config) -> Core {
+        Core {
+            config,
+            fleet: Fleet::default(),
+            jobs: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            turn: None,
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// The fleet, for Provider status and metrics.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The job as people see it.
+    pub fn status(&self, job: &JobKey) -> Option<&JobStatus> {
+        self.shown.get(job)
+    }
+
+    /// Takes one fact and says what is to be done.
+    pub fn step(&mut self, input: Input, now: Millis) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let touched = self.fold(input, now, &mut effects);
+        match touched {
+            Touched::None => return effects,
+            Touched::Job(job) => self.plan(&job, now, &mut effects),
+            Touched::All => {
+                for job in self.jobs.keys().copied().collect::<Vec<_>>() {
+                    self.plan(&job, now, &mut effects);
+                }
+            }
+        }
+        self.dispatch(now, &mut effects);
+        self.show(touched, &mut effects);
+        effects
+    }
+
+    fn fold(&mut self, input: Input, now: Millis, effects: &mut Vec<Effect>) -> Touched {
+        match input {
+            Input::Job(spec, view) => {
+                let key = spec.job;
+                if self.jobs.contains_key(&key) {
+                    return Touched::None;
+                }
+                let context = context(&self.config, &self.fleet);
+                let job = match view {
+                    Some(view) => Job::resumed(&context, *spec, view, now),
+                    None => Job::new(*spec),
+                };
+                self.jobs.insert(key, job);
+                Touched::Job(key)
+            }
+            Input::Changed { job, parallelism, budget } => self.with(job, |_, job| {
+                job.spec.parallelism = parallelism;
+                if !matches!(job.stage, Stage::Running | Stage::Aggregating | Stage::Settling | Stage::Closing) {
+                    job.spec.budget = budget;
+                }
+            }),
+            Input::Deleted(job) => self.with(job, |_, job| {
+                let words = "deleted: what is committed is judged and paid, the rest refunded";
+                job.ending = Some(Refusal::new(Reason::Deleted, words));
+            }),
+            Input::Forget(job) => self.forget(&job, effects),
+            Input::Stored(job, digest) => self.with(job, |_, job| {
+                job.storing.remove(&digest);
+                job.stored.insert(digest);
+            }),
+            Input::Submitted(job, id, outcome) => self.with(job, |ctx, job| job.submitted(ctx, id, &outcome, now)),
+            Input::Ledger(job, view) => self.with(job, |ctx, job| job.ledger(ctx, view, now)),
+            Input::Digests(list) => self.digests(list),
+            Input::Answer(provider, _, answer) => self.answer(&provider, &answer, now),
+            Input::Beat(worker, beat) => self.beat(&worker, beat, now, effects),
+            Input::ConsumerReady(worker) => {
+                self.fleet.ready(&worker);
+                Touched::All
+            }
+            Input::Providers(providers) => {
+                self.fleet.set_providers(providers);
+                Touched::All
+            }
+            Input::Tick => {
+                self.fleet.expire(now);
+                Touched::All
+            }
+        }
+    }
+
+    fn with(&mut self, key: JobKey, fact: impl FnOnce(&Context<'_>, &mut Job)) -> Touched {
+        let context = context(&self.config, &self.fleet);
+        let Some(job) = self.jobs.get_mut(&key) else { return Touched::None };
+        fact(&context, job);
+        Touched::Job(key)
+    }
+
+    fn digests(&mut self, list: DigestList) -> Touched {
+        let DigestList { job, lease, digests } = list;
+        self.with(job, |_, job| {
+            let salt = job.spec.salt;
+            let cases = job.rounds.values_mut().flat_map(|round| &mut round.cases);
+            for case in cases.filter(|case| case.claim.lease_digest == lease && case.digests.is_none()) {
+                case.set_digests(&salt, digests.clone());
+            }
+        })
+    }
+
+    fn answer(&mut self, provider: &Name, answer: &Answer, now: Millis) -> Touched {
+        let Ok(lease) = answer.lease.verify(&self.config.chain, &self.config.operator) else { return Touched::None };
+        let Some(key) = self.tasks.get(&lease.task).copied() else { return Touched::None };
+        let Some(provider) = self.fleet.provider(provider).cloned() else { return Touched::None };
+        self.with(key, |ctx, job| job.answer(ctx, &lease, answer, &provider, now))
+    }
+
+    fn beat(&mut self, worker: &WorkerId, beat: Beat, now: Millis, effects: &mut Vec<Effect>) -> Touched {
+        let Beat::Alive(alive) = beat else { return Touched::None };
+        let leases = alive.leases.clone();
+        if self.fleet.beat(worker, alive, now) {
+            effects.push(Effect::EnsureConsumer(worker.clone()));
+        }
+        let held: Vec<Digest> = leases.iter().map(|lease| lease.digest(&self.config.chain)).collect();
+        for job in self.jobs.values_mut() {
+            job.listed(worker, &held, now);
+        }
+        for signed in leases.iter().take(orion_protocol::messages::Alive::MAX_SLOTS as usize) {
+            let Ok(lease) = signed.verify(&self.config.chain, &self.config.operator) else { continue };
+            let owns = self.fleet.provider(&worker.provider).is_some_and(|provider| provider.key == lease.provider);
+            let Some(key) = self.tasks.get(&lease.task).copied() else { continue };
+            if !owns || lease.worker != worker.worker {
+                continue;
+            }
+            let mut adopted = false;
+            self.with(key, |ctx, job| adopted = job.adopt(ctx, worker, &lease, now));
+            if adopted {
+                self.fleet.hold(worker);
+            }
+        }
+        Touched::None
+    }
+
+    fn forget(&mut self, key: &JobKey, effects: &mut Vec<Effect>) -> Touched {
+        let over = |job: &Job| matches!(job.stage, Stage::Done | Stage::Refused(_));
+        if !self.jobs.get(key).is_some_and(over) {
+            return Touched::None;
+        }
+        if let Some(job) = self.jobs.remove(key) {
+            let held =
+                job.accepted.values().flat_map(|shard| shard.outputs.iter().chain([&shard.digest_list]).copied());
+            effects.push(Effect::Release { job: *key, uid: job.spec.uid.clone(), held: held.collect() });
+            for out in job.leases.values() {
+                self.fleet.release(&out.worker);
+            }
+        }
+        self.tasks.retain(|_, job| job != key);
+        self.shown.remove(key);
+        Touched::None
+    }
+
+    fn plan(&mut self, key: &JobKey, now: Millis, effects: &mut Vec<Effect>) {
+        let context = context(&self.config, &self.fleet);
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        job.plan(&context, now, effects);
+        let freed = std::mem::take(&mut job.freed);
+        let manifest = job.manifest.zip(job.task.as_ref());
+        let aggregate = manifest.map(|(manifest, task)| orion_protocol::ids::aggregate_digest(&task.digest, &manifest));
+        let known = [Some(job.trial), job.task.as_ref().map(|task| task.digest), aggregate];
+        for digest in known.into_iter().flatten() {
+            self.tasks.insert(digest, *key);
+        }
+        for worker in freed {
+            self.fleet.release(&worker);
+        }
+    }
+
+    /// Gives leases, one a job in turn, until nobody wants or nobody can take any.
+    fn dispatch(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        if now < self.config.dispatch_from {
+            return;
+        }
+        let mut waiting: BTreeMap<JobKey, Vec<Duty>> = BTreeMap::new();
+        for (key, job) in &mut self.jobs {
+            let context = context(&self.config, &self.fleet);
+            let mut duties = job.duties(&context, now);
+            duties.reverse();
+            job.unmet = None;
+            if !duties.is_empty() {
+                waiting.insert(*key, duties);
+            }
+        }
+        let mut unmet: BTreeSet<JobKey> = BTreeSet::new();
+        while !waiting.is_empty() {
+            let after =
+                |turn: JobKey| waiting.range((std::ops::Bound::Excluded(turn), std::ops::Bound::Unbounded)).next();
+            let next = self.turn.and_then(after).or_else(|| waiting.iter().next()).map(|(key, _)| *key);
+            let Some(key) = next else { break };
+            self.turn = Some(key);
+            let duty = waiting.get_mut(&key).and_then(Vec::pop);
+            match duty {
+                None => {
+                    waiting.remove(&key);
+                }
+                Some(duty) => {
+                    if !self.give(&key, duty, now, effects) {
+                        unmet.insert(key);
+                    }
+                }
+            }
+        }
+        for key in unmet {
+            self.say_unmet(&key, now);
+        }
+    }
+
+    fn give(&mut self, key: &JobKey, duty: Duty, now: Millis, effects: &mut Vec<Effect>) -> bool {
+        let context = context(&self.config, &self.fleet);
+        let Some(job) = self.jobs.get_mut(key) else { return false };
+        let Some((worker, provider)) = job.choose(&context, &duty, now) else { return false };
+        let Some(order) = job.grant(&context, duty, worker.clone(), provider, now) else { return false };
+        effects.push(Effect::Lease(Box::new(order)));
+        self.fleet.hold(&worker);
+        true
+    }
+
+    /// Says whom a job waits for, when nobody of that kind is alive at all.
+    fn say_unmet(&mut self, key: &JobKey, now: Millis) {
+        use orion_protocol::messages::Role;
+        let platform = self.fleet.has(&self.config.platform, Role::Platform, now);
+        let workers = self.fleet.view(now).iter().any(|worker| worker.role == Role::Worker);
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        job.unmet = match (platform, workers) {
+            (false, _) => Some(Refusal::new(Reason::NoPlatformWorker, "the platform's own worker is not alive")),
+            (_, false) => Some(Refusal::new(Reason::NoMatchingWorker, "no provider's worker is alive")),
+            _ => None,
+        };
+    }
+
+    /// Says which jobs look different from before.
+    fn show(&mut self, touched: Touched, effects: &mut Vec<Effect>) {
+        let keys: Vec<JobKey> = match touched {
+            Touched::None => Vec::new(),
+            Touched::Job(key) => vec![key],
+            Touched::All => self.jobs.keys().copied().collect(),
+        };
+        for key in keys {
+            let Some(job) = self.jobs.get(&key) else { continue };
+            let status = status::of(job);
+            if self.shown.get(&key) != Some(&status) {
+                self.shown.insert(key, status);
+                effects.push(Effect::StatusChanged(key));
+            }
+        }
+    }
+}
+
+/// Which jobs a fact was about.
+#[derive(Clone, Copy)]
+enum Touched {
+    None,
+    Job(JobKey),
+    All,
+}
+
+fn context<'a>(config: &'a Config, fleet: &'a Fleet) -> Context<'a> {
+    Context {
+        chain: &config.chain,
+        operator: config.operator,
+        platform: config.platform,
+        policy: &config.policy,
+        epoch: config.epoch,
+        min_price_per_second: config.min_price_per_second,
+        fleet,
+    }
+}

@@ -1,0 +1,165 @@
+//! What the core is told, and what it wants done: plain data on both sides.
+
+use orion_protocol::ledger::{JobView, Submitted, Transaction};
+use orion_protocol::messages::{Answer, Beat, TaskBody};
+use orion_protocol::statements::LeaseCore;
+use orion_protocol::task::{OutputSpec, UnitTable};
+use orion_protocol::{AccountId, Digest, JobId, Name, PublicKey, TxId};
+
+use crate::Millis;
+use crate::fleet::WorkerId;
+
+/// A job within the core.
+pub type JobKey = JobId;
+
+/// A fact.
+#[derive(Debug)]
+pub enum Input {
+    /// A job whose inputs are pinned and stored, with what the ledger knows of it.
+    Job(Box<JobSpec>, Option<Box<JobView>>),
+    /// The two fields of a spec that may change did.
+    Changed {
+        /// The job.
+        job: JobKey,
+        /// Leases at a time.
+        parallelism: u32,
+        /// The most that may be locked, in micro-credits.
+        budget: u64,
+    },
+    /// The consumer deleted the job.
+    Deleted(JobKey),
+    /// The terminal status of a job is stored: it can be forgotten.
+    Forget(JobKey),
+    /// Objects that were to be stored are stored.
+    Stored(JobKey, Digest),
+    /// A transaction was ordered.
+    Submitted(JobKey, TxId, Box<TxOutcome>),
+    /// What the ledger knows of a job, asked for by [`Effect::Query`].
+    Ledger(JobKey, Option<Box<JobView>>),
+    /// A digest list asked for by [`Effect::ReadDigests`].
+    Digests(DigestList),
+    /// An answer from a provider's commit stream, and the job uid of its subject.
+    Answer(Name, Name, Box<Answer>),
+    /// A worker's heartbeat.
+    Beat(WorkerId, Beat),
+    /// The worker's consumer exists.
+    ConsumerReady(WorkerId),
+    /// All approved and registered providers.
+    Providers(Vec<ProviderInfo>),
+    /// Time passed.
+    Tick,
+}
+
+/// What came of a transaction.
+pub type TxOutcome = Submitted;
+
+/// A digest list from bucket `held`, already checked against its digest.
+#[derive(Debug)]
+pub struct DigestList {
+    /// The job.
+    pub job: JobKey,
+    /// The work lease whose commitment names the list.
+    pub lease: Digest,
+    /// Unit digests in order; empty when the object cannot be had.
+    pub digests: Vec<Digest>,
+}
+
+/// An approved provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderInfo {
+    /// Its name on the broker.
+    pub name: Name,
+    /// Its signing key.
+    pub key: PublicKey,
+    /// Its owner.
+    pub owner: Name,
+    /// Whether it may audit.
+    pub validates: bool,
+}
+
+/// A job as the core needs it: parsed, checked, its inputs pinned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// The id.
+    pub job: JobId,
+    /// Uid of the object, for subjects.
+    pub uid: Name,
+    /// Whose account pays.
+    pub consumer: AccountId,
+    /// Digest of the stored workload object.
+    pub workload: Digest,
+    /// Digests of the stored inputs.
+    pub inputs: Vec<Digest>,
+    /// How items are cut.
+    pub units: UnitTable,
+    /// The outputs.
+    pub outputs: Vec<OutputSpec>,
+    /// Units drawn from each shard.
+    pub audits_per_shard: u32,
+    /// Leases at a time.
+    pub parallelism: u32,
+    /// The most that may be locked, in micro-credits.
+    pub budget: u64,
+    /// Confirmed faults that a shard may have.
+    pub backoff_limit: u32,
+    /// The job's salt.
+    pub salt: Digest,
+    /// From where ids of transactions count, after refusals under an earlier leader.
+    pub first_try: u64,
+}
+
+/// What is to be done. Complete: whoever does it chooses nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Put an object into bucket `in`; answered by [`Input::Stored`].
+    Store(JobKey, Vec<u8>),
+    /// Sign and send a lease.
+    Lease(Box<LeaseOrder>),
+    /// Sign and submit, until it is ordered; answered by [`Input::Submitted`].
+    Submit(JobKey, TxId, Box<Transaction>),
+    /// Ask the ledger; answered by [`Input::Ledger`].
+    Query(JobKey),
+    /// Read a digest list of so many units from bucket `held`; answered by [`Input::Digests`].
+    ReadDigests {
+        /// The job.
+        job: JobKey,
+        /// The work lease.
+        lease: Digest,
+        /// The object.
+        object: Digest,
+        /// How many digests it holds.
+        units: u64,
+    },
+    /// Make sure that the worker's pull consumer exists; answered by [`Input::ConsumerReady`].
+    EnsureConsumer(WorkerId),
+    /// The job is over: purge its answers, delete what is held for it.
+    Release {
+        /// The job.
+        job: JobKey,
+        /// Its uid, in subjects.
+        uid: Name,
+        /// Objects in bucket `held`.
+        held: Vec<Digest>,
+    },
+    /// [`crate::Core::status`] of this job differs from before.
+    StatusChanged(JobKey),
+}
+
+/// A lease to be signed and sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseOrder {
+    /// The job.
+    pub job: JobKey,
+    /// Its uid, for the subject of the answer.
+    pub uid: Name,
+    /// Name of the provider, for the subject of the lease.
+    pub provider: Name,
+    /// What is signed.
+    pub core: LeaseCore,
+    /// When it ends.
+    pub deadline_ms: Millis,
+    /// For whom it is due.
+    pub salt: Option<Digest>,
+    /// What the holder needs besides.
+    pub body: TaskBody,
+}

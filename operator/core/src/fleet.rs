@@ -1,0 +1,188 @@
+//! Providers and their live workers: a fold of heartbeats. Who is silent for 8 s is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orion_protocol::messages::{Alive, Role};
+use orion_protocol::subjects::PLATFORM;
+use orion_protocol::{Name, PublicKey};
+
+use crate::Millis;
+use crate::effect::ProviderInfo;
+
+/// A worker: its provider's name and its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId {
+    /// The provider.
+    pub provider: Name,
+    /// The worker.
+    pub worker: Name,
+}
+
+/// At most so many workers are followed a provider; more are ignored, so that nobody fills the leader's memory.
+const MAX_WORKERS_PER_PROVIDER: usize = 1024;
+/// At most so many bytes of text from a heartbeat are kept.
+const LOST_MS: Millis = Alive::LOST_S * 1000;
+
+/// Who is there.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    providers: BTreeMap<Name, ProviderInfo>,
+    workers: BTreeMap<WorkerId, Worker>,
+    assignments: u64,
+}
+
+#[derive(Debug)]
+struct Worker {
+    alive: Alive,
+    seen: Millis,
+    ready: bool,
+    held: u32,
+    last_assigned: u64,
+}
+
+/// A live worker, for status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Which.
+    pub id: WorkerId,
+    /// Its role.
+    pub role: Role,
+    /// Device class, in hex.
+    pub class: String,
+    /// Driver.
+    pub driver: String,
+    /// Leases that it holds, of so many.
+    pub slots: (u32, u32),
+}
+
+impl Fleet {
+    /// Replaces the providers; workers of others are forgotten.
+    pub fn set_providers(&mut self, providers: Vec<ProviderInfo>) {
+        self.providers = providers.into_iter().map(|provider| (provider.name.clone(), provider)).collect();
+        self.workers.retain(|id, _| self.providers.contains_key(&id.provider));
+    }
+
+    /// Takes in a heartbeat; true when the worker is new or was lost, so that its consumer must be made sure of.
+    pub fn beat(&mut self, id: &WorkerId, alive: Alive, now: Millis) -> bool {
+        let Some(provider) = self.providers.get(&id.provider) else { return false };
+        // The platform's identity does the platform's work, and nobody else's does.
+        let platform = provider.name.as_str() == PLATFORM;
+        if alive.check().is_err() || (alive.role == Role::Platform) != platform {
+            return false;
+        }
+        if let Some(worker) = self.workers.get_mut(id) {
+            let lost = worker.seen + LOST_MS < now;
+            worker.ready &= !lost;
+            worker.seen = now;
+            worker.alive = alive;
+            return lost;
+        }
+        let of_provider = self.workers.keys().filter(|other| other.provider == id.provider).count();
+        if of_provider >= MAX_WORKERS_PER_PROVIDER {
+            return false;
+        }
+        self.workers.insert(id.clone(), Worker { alive, seen: now, ready: false, held: 0, last_assigned: 0 });
+        true
+    }
+
+    /// The worker's consumer exists.
+    pub fn ready(&mut self, id: &WorkerId) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.ready = true;
+        }
+    }
+
+    /// Whether the worker was heard lately.
+    pub fn is_alive(&self, id: &WorkerId, now: Millis) -> bool {
+        self.workers.get(id).is_some_and(|worker| worker.seen + LOST_MS >= now)
+    }
+
+    /// Forgets workers that are long gone.
+    pub fn expire(&mut self, now: Millis) {
+        self.workers.retain(|_, worker| worker.seen + 10 * LOST_MS >= now);
+    }
+
+    /// Whether the provider with this key has a live worker of this role, busy or not.
+    pub fn has(&self, key: &PublicKey, role: Role, now: Millis) -> bool {
+        self.workers.iter().any(|(id, worker)| {
+            let of_key = self.providers.get(&id.provider).is_some_and(|provider| provider.key == *key);
+            of_key && worker.alive.role == role && worker.seen + LOST_MS >= now
+        })
+    }
+
+    /// The worker that should take the next lease of this role: ready, with a free slot, `suits`; the freest, and among
+    /// equals the one that waited longest.
+    pub fn pick(
+        &self,
+        role: Role,
+        now: Millis,
+        suits: impl Fn(&WorkerId, &ProviderInfo) -> bool,
+    ) -> Option<(WorkerId, &ProviderInfo)> {
+        let free = |worker: &Worker| worker.alive.slots.saturating_sub(worker.held);
+        self.workers
+            .iter()
+            .filter(|(_, worker)| worker.alive.role == role && worker.ready && worker.seen + LOST_MS >= now)
+            .filter(|(_, worker)| free(worker) > 0)
+            .filter_map(|(id, worker)| Some((id, worker, self.providers.get(&id.provider)?)))
+            .filter(|(id, _, provider)| suits(id, provider))
+            .max_by_key(|(_, worker, _)| (free(worker), std::cmp::Reverse(worker.last_assigned)))
+            .map(|(id, _, provider)| (id.clone(), provider))
+    }
+
+    /// A lease was given to the worker.
+    pub fn hold(&mut self, id: &WorkerId) {
+        self.assignments += 1;
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.held += 1;
+            worker.last_assigned = self.assignments;
+        }
+    }
+
+    /// A lease of the worker ended.
+    pub fn release(&mut self, id: &WorkerId) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.held = worker.held.saturating_sub(1);
+        }
+    }
+
+    /// The provider of this name.
+    pub fn provider(&self, name: &Name) -> Option<&ProviderInfo> {
+        self.providers.get(name)
+    }
+
+    /// The provider with this key.
+    pub fn provider_by_key(&self, key: &PublicKey) -> Option<&ProviderInfo> {
+        self.providers.values().find(|provider| provider.key == *key)
+    }
+
+    /// Owners of all providers but the platform.
+    pub fn owners(&self) -> BTreeSet<&Name> {
+        let others = self.providers.values().filter(|provider| provider.name.as_str() != PLATFORM);
+        others.map(|provider| &provider.owner).collect()
+    }
+
+    /// Keys of validating providers that have a live validator, ascending; at most `max`.
+    pub fn eligible_validators(&self, now: Millis, max: usize) -> Vec<PublicKey> {
+        let keys: BTreeSet<PublicKey> = self
+            .providers
+            .values()
+            .filter(|provider| provider.validates && provider.name.as_str() != PLATFORM)
+            .filter(|provider| self.has(&provider.key, Role::Validator, now))
+            .map(|provider| provider.key)
+            .collect();
+        keys.into_iter().take(max).collect()
+    }
+
+    /// Live workers.
+    pub fn view(&self, now: Millis) -> Vec<WorkerView> {
+        let live = self.workers.iter().filter(|(_, worker)| worker.seen + LOST_MS >= now);
+        live.map(|(id, worker)| WorkerView {
+            id: id.clone(),
+            role: worker.alive.role,
+            class: worker.alive.class.to_string(),
+            driver: worker.alive.driver.clone(),
+            slots: (worker.held, worker.alive.slots),
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,420 @@
+//! Facts change a job's state. Every answer is checked here for what it claims to answer; what does not fit is dropped, for a
+//! late or repeated answer is the normal case and must do nothing.
+
+use orion_protocol::ids::aggregate_digest;
+use orion_protocol::ledger::api::JobPhase;
+use orion_protocol::ledger::tx::CloseRound;
+use orion_protocol::ledger::{Code, JobView, SealRef, Submitted, Transaction};
+use orion_protocol::messages::{Answer, AnswerBody};
+use orion_protocol::sign::Signed;
+use orion_protocol::statements::{Aggregated, Commitment, Failed, Ingested, LeaseCore, LeaseKind, Preflighted, Vote};
+use orion_protocol::{Digest, Reason, Refusal, TxId, Verified};
+
+use super::round::Round;
+use super::shard::{Claim, Fault, Shard, ShardState};
+use super::{AcceptedShard, Duty, Job, Out, PendingVerdict, RoundEvent};
+use crate::Millis;
+use crate::core::Context;
+use crate::effect::ProviderInfo;
+use crate::fleet::WorkerId;
+use crate::status::Stage;
+
+/// Pause before a platform duty that failed is tried again.
+const PAUSE_MS: Millis = 2_000;
+/// How often aggregation is tried.
+const MAX_AGGREGATIONS: u32 = 3;
+/// By then a lease is claimed, or will be delivered again.
+const CLAIM_MS: Millis = 6_000;
+/// Pause before money is asked for again.
+const FUNDING_RETRY_MS: Millis = 15_000;
+
+impl Job {
+    /// An answer whose lease is the operator's and about this job. `provider` is whose stream it came from.
+    pub fn answer(
+        &mut self,
+        ctx: &Context<'_>,
+        lease: &Verified<LeaseCore>,
+        answer: &Answer,
+        provider: &ProviderInfo,
+        now: Millis,
+    ) {
+        if lease.provider != provider.key {
+            return;
+        }
+        match &answer.body {
+            AnswerBody::Preflighted(signed) => self.preflighted(ctx, lease, signed),
+            AnswerBody::Committed(signed) => self.committed(ctx, lease, &answer.lease, signed, provider),
+            AnswerBody::Ingested(signed) => self.ingested(ctx, lease, signed, now),
+            AnswerBody::Voted(signed) => self.voted(ctx, lease, signed),
+            AnswerBody::Aggregated(signed) => self.aggregated(ctx, lease, signed, now),
+            AnswerBody::Failed(signed) => self.failed(ctx, lease, signed, provider, now),
+        }
+        self.end_lease(&lease.digest());
+    }
+
+    fn preflighted(&mut self, ctx: &Context<'_>, lease: &Verified<LeaseCore>, signed: &Signed<Preflighted>) {
+        let Ok(said) = signed.verify(ctx.chain, &ctx.platform) else { return };
+        let fits = lease.kind == LeaseKind::Preflight && lease.task == self.trial && said.lease == lease.digest();
+        if !fits || self.unit_nanos.is_some() {
+            return;
+        }
+        self.unit_nanos = said.unit_nanos;
+        if let (Stage::Preflight, Some(refusal)) = (&self.stage, &said.refused) {
+            self.stage = Stage::Refused(refusal.clone());
+        }
+    }
+
+    fn committed(
+        &mut self,
+        ctx: &Context<'_>,
+        lease: &Verified<LeaseCore>,
+        signed_lease: &Signed<LeaseCore>,
+        signed: &Signed<Commitment>,
+        provider: &ProviderInfo,
+    ) {
+        let Ok(said) = signed.verify(ctx.chain, &lease.provider) else { return };
+        let Some(task) = &self.task else { return };
+        let fits = lease.kind == LeaseKind::Work
+            && task.spec.units.shard(lease.shard) == Some((lease.first_unit, lease.units))
+            && said.lease == lease.digest()
+            && said.units == lease.units
+            && said.outputs.len() == task.spec.outputs.len();
+        if !fits || self.stage != Stage::Running {
+            return;
+        }
+        let Some(shard) = self.shard(lease.shard) else { return };
+        if !shard.takes(&lease.token) {
+            return;
+        }
+        shard.token = Some(lease.token);
+        shard.state = ShardState::Committed(Box::new(Claim {
+            provider: provider.name.clone(),
+            owner: provider.owner.clone(),
+            signed_lease: signed_lease.clone(),
+            lease_digest: lease.digest(),
+            lease: (**lease).clone(),
+            signed_commitment: signed.clone(),
+            commitment_digest: said.digest(),
+            commitment: said.into_inner(),
+        }));
+        self.end_duty(&Duty::Work(lease.shard));
+    }
+
+    fn ingested(&mut self, ctx: &Context<'_>, lease: &LeaseCore, signed: &Signed<Ingested>, now: Millis) {
+        let Ok(said) = signed.verify(ctx.chain, &ctx.platform) else { return };
+        let Some(shard) = self.shards.get_mut(&lease.shard) else { return };
+        let ShardState::Committed(claim) = &shard.state else { return };
+        if lease.kind != LeaseKind::Ingest || claim.commitment_digest != said.commitment {
+            return;
+        }
+        let claim = claim.clone();
+        match &said.refused {
+            None => shard.state = ShardState::Ingested(claim, signed.clone(), now),
+            Some(refusal) => shard.refuse(&claim.worker(), &claim.owner, refusal.reason, now),
+        }
+    }
+
+    fn voted(&mut self, ctx: &Context<'_>, lease: &Verified<LeaseCore>, signed: &Signed<Vote>) {
+        let Ok(vote) = signed.verify(ctx.chain, &lease.provider) else { return };
+        let Some(audit) = &lease.audit else { return };
+        if vote.round != audit.round || vote.lease != audit.lease {
+            return;
+        }
+        if audit.round == Digest::ZERO {
+            self.fault_denied(&audit.lease);
+            return;
+        }
+        let Some(round) = self.rounds.values_mut().find(|round| round.id == audit.round) else { return };
+        let Some(case) = round.case_mut(lease.shard) else { return };
+        if case.claim.lease_digest != audit.lease {
+            return;
+        }
+        match lease.kind {
+            LeaseKind::Audit => case.vote(ctx.platform, lease.provider, signed.clone(), vote.into_inner()),
+            LeaseKind::Referee if lease.provider == ctx.platform => {
+                case.referee = Some((signed.clone(), vote.into_inner()));
+            }
+            _ => {}
+        }
+    }
+
+    /// The platform ran what a provider said fails: the provider's owner is barred from the shard.
+    fn fault_denied(&mut self, lease: &Digest) {
+        let faulted = |shard: &&mut Shard| matches!(&shard.state, ShardState::Faulted(fault) if fault.lease == *lease);
+        if let Some(shard) = self.shards.values_mut().find(faulted)
+            && let ShardState::Faulted(fault) = std::mem::take(&mut shard.state)
+        {
+            shard.barred_owners.insert(fault.owner);
+        }
+    }
+
+    fn aggregated(&mut self, ctx: &Context<'_>, lease: &Verified<LeaseCore>, signed: &Signed<Aggregated>, now: Millis) {
+        let Ok(said) = signed.verify(ctx.chain, &ctx.platform) else { return };
+        let (Some(task), Some(manifest)) = (&self.task, &self.manifest) else { return };
+        let fits = lease.kind == LeaseKind::Aggregate
+            && lease.task == aggregate_digest(&task.digest, manifest)
+            && said.lease == lease.digest();
+        if !fits || !self.results.is_empty() {
+            return;
+        }
+        if let Some(refusal) = &said.refused {
+            self.aggregations += 1;
+            self.pauses.insert(Duty::Aggregate, now + PAUSE_MS);
+            if self.aggregations >= MAX_AGGREGATIONS {
+                self.ending.get_or_insert(refusal.clone());
+            }
+            return;
+        }
+        self.results.clone_from(&said.results);
+    }
+
+    fn failed(
+        &mut self,
+        ctx: &Context<'_>,
+        lease: &Verified<LeaseCore>,
+        signed: &Signed<Failed>,
+        provider: &ProviderInfo,
+        now: Millis,
+    ) {
+        let Ok(said) = signed.verify(ctx.chain, &lease.provider) else { return };
+        let Some(out) = self.leases.get(&lease.digest()).cloned() else { return };
+        if said.lease != lease.digest() {
+            return;
+        }
+        let refusal = said.into_inner().refusal;
+        let fault = matches!(refusal.reason, Reason::KernelFault | Reason::OutOfMemory);
+        match &out.duty {
+            Duty::Work(index) => {
+                let Some(shard) = self.shards.get_mut(index) else { return };
+                if fault {
+                    let owner = provider.owner.clone();
+                    shard.state = ShardState::Faulted(Fault { lease: lease.digest(), owner, refusal });
+                } else {
+                    shard.refuse(&out.worker, &provider.owner, refusal.reason, now);
+                }
+            }
+            Duty::Confirm(index) if fault => self.fault_confirmed(*index, &refusal),
+            Duty::Audit { round, shard, validator, .. } if *validator != ctx.platform => {
+                self.mark_absent(*round, *shard, *validator);
+            }
+            duty => {
+                self.pauses.insert(duty.clone(), now + PAUSE_MS);
+            }
+        }
+    }
+
+    /// Two owners, the platform being one, say that the kernel fails: that counts against the job.
+    fn fault_confirmed(&mut self, index: u32, refusal: &Refusal) {
+        let limit = self.spec.backoff_limit;
+        let Some(shard) = self.shards.get_mut(&index) else { return };
+        let ShardState::Faulted(fault) = std::mem::take(&mut shard.state) else { return };
+        shard.faults += 1;
+        if shard.faults > limit {
+            let words = format!("shard {index}: {} ({}), {} on the platform", fault.refusal, fault.owner, refusal);
+            self.fail_shard(index, Refusal::new(Reason::BackoffLimitExceeded, words));
+        }
+    }
+
+    pub(super) fn mark_absent(&mut self, round: u64, shard: u32, validator: orion_protocol::PublicKey) {
+        if let Some(case) = self.rounds.get_mut(&round).and_then(|round| round.case_mut(shard)) {
+            case.absent.insert(validator);
+            case.votes.remove(&validator);
+        }
+    }
+
+    pub(super) fn fail_shard(&mut self, index: u32, refusal: Refusal) {
+        self.shards.remove(&index);
+        self.failed.insert(index, refusal);
+    }
+
+    /// The shard, if it is neither accepted nor failed; it joins the window if it was not in it.
+    pub(super) fn shard(&mut self, index: u32) -> Option<&mut Shard> {
+        let known =
+            index < self.spec_shards() && !self.accepted.contains_key(&index) && !self.failed.contains_key(&index);
+        known.then(|| self.shards.entry(index).or_default())
+    }
+
+    pub(super) fn spec_shards(&self) -> u32 {
+        self.task.as_ref().map_or(0, |task| task.spec.units.shards())
+    }
+
+    /// A lease that a worker says it holds and this leader did not give: taken over, unless the slot has a newer one.
+    pub fn adopt(&mut self, ctx: &Context<'_>, worker: &WorkerId, lease: &Verified<LeaseCore>, now: Millis) -> bool {
+        let digest = lease.digest();
+        let duty = Duty::Work(lease.shard);
+        if self.stage != Stage::Running || lease.kind != LeaseKind::Work || self.leases.contains_key(&digest) {
+            return false;
+        }
+        let units = self.task.as_ref().and_then(|task| task.spec.units.shard(lease.shard));
+        if units != Some((lease.first_unit, lease.units)) || self.is_out(&duty) || lease.token.epoch > ctx.epoch {
+            return false;
+        }
+        let deadline = now + super::plan::WORK_MS + self.allowance_ms(lease.units);
+        let Some(shard) = self.shard(lease.shard) else { return false };
+        if !shard.takes(&lease.token) {
+            return false;
+        }
+        shard.token = Some(lease.token);
+        self.leases.insert(digest, Out { duty, worker: worker.clone(), given: now, deadline, misses: 0 });
+        true
+    }
+
+    /// A heartbeat of `worker` lists the leases that it holds: one that it should hold and does not, twice, died with an
+    /// earlier process of the same name.
+    pub fn listed(&mut self, worker: &WorkerId, held: &[Digest], now: Millis) {
+        for (digest, out) in self.leases.iter_mut().filter(|(_, out)| out.worker == *worker) {
+            let missing = !held.contains(digest) && out.given + CLAIM_MS < now;
+            out.misses = if missing { out.misses + 1 } else { 0 };
+        }
+    }
+
+    /// Forgets a lease; its worker has a free slot again.
+    pub(super) fn end_lease(&mut self, digest: &Digest) -> Option<Out> {
+        let out = self.leases.remove(digest)?;
+        self.freed.push(out.worker.clone());
+        Some(out)
+    }
+
+    /// Forgets every lease for a duty.
+    pub(super) fn end_duty(&mut self, duty: &Duty) {
+        let digests: Vec<Digest> =
+            self.leases.iter().filter(|(_, out)| out.duty == *duty).map(|(digest, _)| *digest).collect();
+        for digest in digests {
+            self.end_lease(&digest);
+        }
+    }
+
+    /// The ledger ordered the transaction that was handed out.
+    pub fn submitted(&mut self, ctx: &Context<'_>, id: TxId, outcome: &Submitted, now: Millis) {
+        if self.tx.as_ref().is_none_or(|tx| tx.id != id) {
+            return;
+        }
+        let Some(tx) = self.tx.take() else { return };
+        self.last_leaf = Some(outcome.seal.size);
+        let code = outcome.receipt.code;
+        if code != Code::Ok {
+            self.refused(&tx.transaction, code, now);
+            return;
+        }
+        self.resyncs = 0;
+        match tx.transaction {
+            Transaction::OpenEscrow(_) => {
+                self.stage = Stage::Running;
+                self.waiting = None;
+                self.query = true;
+            }
+            Transaction::CloseRound(closed) => self.round_closed(ctx, &closed, &outcome.seal),
+            Transaction::RecordVerdict(_) => {
+                self.verdicts += 1;
+                for verdict in tx.verdicts {
+                    self.judged(verdict, now);
+                }
+                self.rounds.retain(|_, round| !round.is_judged());
+            }
+            Transaction::Settle(_) | Transaction::Close(_) => self.query = true,
+            Transaction::RegisterProvider(_) | Transaction::OpenEpoch(_) | Transaction::Deposit(_) => {}
+        }
+    }
+
+    /// The ledger refused: the next try has another id, and unless it is about money, state is read anew before it.
+    fn refused(&mut self, transaction: &Transaction, code: Code, now: Millis) {
+        self.attempt += 1;
+        if let (Transaction::OpenEscrow(_), Code::InsufficientCredits | Code::BudgetTooSmall) = (transaction, code) {
+            let reason = match code {
+                Code::BudgetTooSmall => Reason::BudgetTooSmall,
+                _ => Reason::InsufficientCredits,
+            };
+            let words = "the namespace's account holds less than the job may cost; it is tried again every 15 s";
+            self.waiting = Some(Refusal::new(reason, words));
+            self.retry_at = now + FUNDING_RETRY_MS;
+            return;
+        }
+        self.resyncs += 1;
+        self.resync = true;
+        self.query = true;
+        self.retry_at = now + (500 << self.resyncs.min(7));
+        if self.resyncs >= 3 {
+            let words = format!("the ledger refuses {} with {code}", transaction.kind());
+            self.waiting = Some(Refusal::new(Reason::InternalError, words));
+        }
+    }
+
+    pub(super) fn round_closed(&mut self, ctx: &Context<'_>, closed: &CloseRound, seal: &SealRef) {
+        let Some(task) = &self.task else { return };
+        let claims = closed.entries.iter().filter_map(|entry| super::resume::claim(ctx, entry)).collect();
+        let round = Round::new(ctx.chain, closed, seal, &task.spec, claims, ctx.fleet);
+        self.rounds_closed = closed.sequence + 1;
+        self.events.push(RoundEvent {
+            sequence: closed.sequence,
+            id: round.id,
+            shards: round.cases.iter().map(|case| case.claim.lease.shard).collect(),
+            accepted: 0,
+            rejected: 0,
+            disputed: 0,
+        });
+        for case in &round.cases {
+            if let Some(shard) = self.shard(case.claim.lease.shard) {
+                shard.state = ShardState::InRound;
+            }
+        }
+        self.rounds.insert(closed.sequence, round);
+    }
+
+    /// The ledger recorded a verdict.
+    fn judged(&mut self, verdict: PendingVerdict, now: Millis) {
+        let PendingVerdict { round: sequence, shard: index, accepted, disputed, audited } = verdict;
+        let Some(case) = self.rounds.get_mut(&sequence).and_then(|round| round.case_mut(index)) else { return };
+        case.judged = true;
+        let claim = case.claim.clone();
+        self.tally.audited += audited;
+        self.tally.rejected += u64::from(!accepted);
+        self.tally.disputed += u64::from(disputed);
+        if let Some(event) = self.events.iter_mut().find(|event| event.sequence == sequence) {
+            event.accepted += u32::from(accepted);
+            event.rejected += u32::from(!accepted);
+            event.disputed += u32::from(disputed);
+        }
+        self.settle_shard(&claim, sequence, accepted, now);
+    }
+
+    /// A verdict's consequence for its shard.
+    pub(super) fn settle_shard(&mut self, claim: &Claim, round: u64, accepted: bool, now: Millis) {
+        let (index, attempt) = (claim.lease.shard, claim.lease.token.attempt);
+        if accepted {
+            self.shards.remove(&index);
+            let (outputs, digest_list) = (claim.commitment.outputs.clone(), claim.commitment.digest_list);
+            self.accepted.insert(index, AcceptedShard { outputs, digest_list, worker: claim.worker(), attempt, round });
+            return;
+        }
+        let Some(shard) = self.shard(index) else { return };
+        shard.judged += 1;
+        shard.judged_attempt = shard.judged_attempt.max(attempt);
+        shard.refuse(&claim.worker(), &claim.owner, Reason::AuditFailed, now);
+        if shard.judged >= orion_protocol::price::MAX_ATTEMPTS {
+            let words = format!("shard {index}: {} attempts were rejected", shard.judged);
+            self.fail_shard(index, Refusal::new(Reason::AuditFailed, words));
+        }
+    }
+
+    /// What the ledger knows.
+    pub fn ledger(&mut self, ctx: &Context<'_>, view: Option<Box<JobView>>, now: Millis) {
+        self.querying = false;
+        self.query = false;
+        let Some(view) = view else { return };
+        if std::mem::take(&mut self.resync) {
+            self.resume(ctx, view, now);
+            return;
+        }
+        self.pages = view.pages;
+        match view.phase {
+            JobPhase::Closed => self.stage = Stage::Done,
+            JobPhase::Expired => {
+                let words = "the escrow's deadline passed; what was judged is paid, the rest refunded";
+                self.ending.get_or_insert(Refusal::new(Reason::DeadlineExceeded, words));
+                self.stage = Stage::Done;
+            }
+            JobPhase::Open | JobPhase::Settling => {}
+        }
+        self.ledger = Some(view);
+    }
+}

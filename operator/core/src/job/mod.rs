@@ -1,0 +1,217 @@
+//! One job: its facts ([`facts`]), and the plan that follows from them ([`plan`]).
+
+mod facts;
+mod plan;
+mod resume;
+pub(crate) mod round;
+pub(crate) mod shard;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orion_protocol::ids::preflight_digest;
+use orion_protocol::ledger::{JobView, Transaction};
+use orion_protocol::statements::ResultObject;
+use orion_protocol::task::TaskSpec;
+use orion_protocol::{Digest, PublicKey, Refusal, TxId};
+
+use crate::Millis;
+use crate::effect::JobSpec;
+use crate::fleet::WorkerId;
+use crate::status::Stage;
+use round::Round;
+use shard::Shard;
+
+/// The state of one job.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub spec: JobSpec,
+    pub stage: Stage,
+    /// Why no more leases are given: what went wrong, or that the job was deleted.
+    pub ending: Option<Refusal>,
+    /// Why money is not locked, or what else the job waits for.
+    pub waiting: Option<Refusal>,
+    /// What stands in preflight leases for the task digest.
+    pub trial: Digest,
+    pub unit_nanos: Option<u64>,
+    pub task: Option<Task>,
+    /// Objects that are in bucket `in`; the others are being put there.
+    pub stored: BTreeSet<Digest>,
+    pub storing: BTreeSet<Digest>,
+    pub shards: BTreeMap<u32, Shard>,
+    pub next_shard: u32,
+    /// Digests of the output objects of accepted shards.
+    pub accepted: BTreeMap<u32, AcceptedShard>,
+    pub failed: BTreeMap<u32, Refusal>,
+    pub rounds: BTreeMap<u64, Round>,
+    pub rounds_closed: u64,
+    pub verdicts: u64,
+    pub pages: (u64, u64),
+    pub tx: Option<PendingTx>,
+    pub attempt: u64,
+    pub retry_at: Millis,
+    pub resyncs: u32,
+    /// Leases that are out, by digest.
+    pub leases: BTreeMap<Digest, Out>,
+    /// Duties that are not to be tried before a time.
+    pub pauses: BTreeMap<Duty, Millis>,
+    pub manifest: Option<Digest>,
+    pub results: Vec<ResultObject>,
+    pub ledger: Option<Box<JobView>>,
+    pub querying: bool,
+    pub tally: Tally,
+    pub last_leaf: Option<u64>,
+    pub events: Vec<RoundEvent>,
+    pub aggregations: u32,
+    /// Whether the ledger is to be asked, and whether its answer replaces everything.
+    pub query: bool,
+    pub resync: bool,
+    /// Workers whose lease ended since the fleet was told.
+    pub freed: Vec<WorkerId>,
+    /// Leases given, of any kind: no two of them are alike.
+    pub issued: u32,
+    /// Whom the job waits for.
+    pub unmet: Option<Refusal>,
+}
+
+/// The task as it was priced, with its digest.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub digest: Digest,
+    pub spec: TaskSpec,
+}
+
+/// What is kept of an accepted shard.
+#[derive(Clone, Debug)]
+pub(crate) struct AcceptedShard {
+    pub outputs: Vec<Digest>,
+    pub digest_list: Digest,
+    pub worker: WorkerId,
+    pub attempt: u32,
+    pub round: u64,
+}
+
+/// A transaction that was handed out and has no receipt yet. One at a time a job.
+#[derive(Debug)]
+pub(crate) struct PendingTx {
+    pub id: TxId,
+    pub transaction: Transaction,
+    /// Shards and their fate, for a RecordVerdict.
+    pub verdicts: Vec<PendingVerdict>,
+}
+
+/// What a RecordVerdict will say about one shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingVerdict {
+    pub round: u64,
+    pub shard: u32,
+    pub accepted: bool,
+    pub disputed: bool,
+    pub audited: u64,
+}
+
+/// A lease that is out.
+#[derive(Clone, Debug)]
+pub(crate) struct Out {
+    pub duty: Duty,
+    pub worker: WorkerId,
+    pub given: Millis,
+    pub deadline: Millis,
+    /// Heartbeats in a row in which its worker did not list it.
+    pub misses: u32,
+}
+
+/// What a lease is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Duty {
+    Preflight,
+    Ingest(u32),
+    Confirm(u32),
+    Referee { round: u64, shard: u32, units: Vec<u64> },
+    Audit { round: u64, shard: u32, validator: PublicKey, units: Vec<u64> },
+    Aggregate,
+    Work(u32),
+}
+
+/// Counts for status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub audited: u64,
+    pub rejected: u64,
+    pub disputed: u64,
+}
+
+/// A round as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoundEvent {
+    pub sequence: u64,
+    pub id: Digest,
+    pub shards: Vec<u32>,
+    pub accepted: u32,
+    pub rejected: u32,
+    pub disputed: u32,
+}
+
+/// A job that has read nothing from the ledger yet.
+impl Job {
+    pub fn new(spec: JobSpec) -> Job {
+        Job {
+            trial: preflight_digest(&spec.job, &spec.workload, &spec.inputs),
+            attempt: spec.first_try,
+            spec,
+            stage: Stage::Preflight,
+            ending: None,
+            waiting: None,
+            unit_nanos: None,
+            task: None,
+            stored: BTreeSet::new(),
+            storing: BTreeSet::new(),
+            shards: BTreeMap::new(),
+            next_shard: 0,
+            accepted: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            rounds_closed: 0,
+            verdicts: 0,
+            pages: (0, 0),
+            tx: None,
+            retry_at: 0,
+            resyncs: 0,
+            leases: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            manifest: None,
+            results: Vec::new(),
+            ledger: None,
+            querying: false,
+            tally: Tally::default(),
+            last_leaf: None,
+            events: Vec::new(),
+            aggregations: 0,
+            query: false,
+            resync: false,
+            freed: Vec::new(),
+            issued: 0,
+            unmet: None,
+        }
+    }
+
+    /// How long `units` may take beyond the fixed part of a deadline: ten times what the preflight measured.
+    pub fn allowance_ms(&self, units: u64) -> Millis {
+        let nanos = self.unit_nanos.unwrap_or(DEFAULT_UNIT_NANOS);
+        (nanos.saturating_mul(units).saturating_mul(10) / 1_000_000).min(MAX_ALLOWANCE_MS)
+    }
+
+    /// Whether a lease for this duty is out.
+    pub fn is_out(&self, duty: &Duty) -> bool {
+        self.leases.values().any(|out| out.duty == *duty)
+    }
+
+    /// How many work leases are out.
+    pub fn working(&self) -> usize {
+        self.leases.values().filter(|out| matches!(out.duty, Duty::Work(_))).count()
+    }
+}
+
+/// Assumed where a new leader has not (yet) found the preflight's answer.
+const DEFAULT_UNIT_NANOS: u64 = 1_000_000_000;
+/// No lease lasts longer than an hour more than its fixed part.
+const MAX_ALLOWANCE_MS: Millis = 3_600_000;

@@ -1,0 +1,110 @@
+//! A job as the ledger knows it: how a new leader goes on, and how a leader that was refused finds its place again.
+
+use orion_protocol::ledger::JobView;
+use orion_protocol::ledger::api::{EntryVerdict, JobPhase};
+use orion_protocol::ledger::tx::RoundEntry;
+use orion_protocol::{Name, Reason, Refusal};
+
+use super::round::Round;
+use super::shard::{Claim, ShardState};
+use super::{Job, RoundEvent, Task};
+use crate::Millis;
+use crate::core::Context;
+use crate::effect::JobSpec;
+use crate::status::Stage;
+
+/// The checked claim of a round's entry.
+pub(super) fn claim(ctx: &Context<'_>, entry: &RoundEntry) -> Option<Claim> {
+    let lease = entry.lease.verify(ctx.chain, &ctx.operator).ok()?;
+    let commitment = entry.commitment.verify(ctx.chain, &lease.provider).ok()?;
+    let provider = ctx.fleet.provider_by_key(&lease.provider);
+    let unknown = || "unknown".parse::<Name>().ok();
+    Some(Claim {
+        provider: provider.map(|provider| provider.name.clone()).or_else(unknown)?,
+        owner: provider.map(|provider| provider.owner.clone()).or_else(unknown)?,
+        signed_lease: entry.lease.clone(),
+        lease_digest: lease.digest(),
+        lease: lease.into_inner(),
+        signed_commitment: entry.commitment.clone(),
+        commitment_digest: commitment.digest(),
+        commitment: commitment.into_inner(),
+    })
+}
+
+impl Job {
+    /// A job whose escrow was opened under an earlier leader.
+    pub fn resumed(ctx: &Context<'_>, spec: JobSpec, view: Box<JobView>, now: Millis) -> Job {
+        let mut job = Job::new(spec);
+        job.resume(ctx, view, now);
+        job
+    }
+
+    /// Takes the ledger's word for everything that it knows; leases that are out stay.
+    pub(super) fn resume(&mut self, ctx: &Context<'_>, view: Box<JobView>, now: Millis) {
+        self.task = Some(Task { digest: view.task.digest(), spec: view.task.clone() });
+        self.spec.units = view.task.units;
+        self.stored.insert(view.task.digest());
+        self.rounds.clear();
+        self.events.clear();
+        self.accepted.clear();
+        self.tally = super::Tally::default();
+        self.rounds_closed = view.rounds.len() as u64;
+        self.verdicts = view.verdicts;
+        self.pages = view.pages;
+        self.shards.retain(|_, shard| !matches!(shard.state, ShardState::InRound));
+        for round in &view.rounds {
+            self.resume_round(ctx, round, &view, now);
+        }
+        self.rounds.retain(|_, round| !round.is_judged());
+        self.stage = match view.phase {
+            JobPhase::Open => Stage::Running,
+            JobPhase::Settling => Stage::Settling,
+            JobPhase::Closed | JobPhase::Expired => Stage::Done,
+        };
+        let complete = self.accepted.len() as u64 == u64::from(view.task.units.shards());
+        if self.ending.is_none() && self.stage != Stage::Running && !complete {
+            let reason = if view.phase == JobPhase::Expired { Reason::DeadlineExceeded } else { Reason::Deleted };
+            self.ending = Some(Refusal::new(reason, "the job ended under an earlier leader"));
+        }
+        self.ledger = Some(view);
+    }
+
+    fn resume_round(
+        &mut self,
+        ctx: &Context<'_>,
+        seen: &orion_protocol::ledger::RoundView,
+        view: &JobView,
+        now: Millis,
+    ) {
+        let claims: Vec<Claim> = seen.closed.entries.iter().filter_map(|entry| claim(ctx, entry)).collect();
+        let mut round = Round::new(ctx.chain, &seen.closed, &seen.seal, &view.task, claims, ctx.fleet);
+        round.mark(seen);
+        let mut event = RoundEvent {
+            sequence: seen.closed.sequence,
+            id: seen.round,
+            shards: round.cases.iter().map(|case| case.claim.lease.shard).collect(),
+            accepted: 0,
+            rejected: 0,
+            disputed: 0,
+        };
+        for (case, verdict) in round.cases.iter().zip(&seen.verdicts) {
+            match verdict {
+                EntryVerdict::Open => {
+                    if let Some(shard) = self.shard(case.claim.lease.shard) {
+                        shard.state = ShardState::InRound;
+                        shard.token = shard.token.max(Some(case.claim.lease.token));
+                    }
+                    continue;
+                }
+                EntryVerdict::Accepted => event.accepted += 1,
+                EntryVerdict::Rejected => event.rejected += 1,
+            }
+            let accepted = *verdict == EntryVerdict::Accepted;
+            self.tally.audited += case.drawn.len() as u64;
+            self.tally.rejected += u64::from(!accepted);
+            self.settle_shard(&case.claim, seen.closed.sequence, accepted, now);
+        }
+        self.events.push(event);
+        self.rounds.insert(seen.closed.sequence, round);
+    }
+}

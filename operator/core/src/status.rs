@@ -1,0 +1,210 @@
+//! What people are shown of a job: derived from its state, never read back.
+
+use orion_protocol::ledger::api::Paid;
+use orion_protocol::statements::ResultObject;
+use orion_protocol::{Digest, Refusal};
+
+use crate::fleet::WorkerId;
+use crate::job::shard::ShardState;
+use crate::job::{Duty, Job};
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The kernel is tried out.
+    Preflight,
+    /// Refused before any money moved; final.
+    Refused(Refusal),
+    /// Money is being locked.
+    Escrow,
+    /// Shards are computed and audited.
+    Running,
+    /// The result is put together.
+    Aggregating,
+    /// Everybody is paid.
+    Settling,
+    /// The rest is refunded.
+    Closing,
+    /// Over.
+    Done,
+}
+
+/// A job as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobStatus {
+    /// How far it is.
+    pub stage: Stage,
+    /// Why it fails, or that it was deleted; it may still be judging and paying.
+    pub ending: Option<Refusal>,
+    /// What it waits for.
+    pub waiting: Option<Refusal>,
+    /// Whether the preflight accepted it.
+    pub accepted: bool,
+    /// Whether money is locked.
+    pub funded: bool,
+    /// Units by state.
+    pub units: UnitCounts,
+    /// Shards in all, running, and the indexes that are accepted and failed, ascending.
+    pub shards: (u32, u32),
+    /// Accepted shards.
+    pub accepted_shards: Vec<u32>,
+    /// Failed shards.
+    pub failed_shards: Vec<u32>,
+    /// Shards that are shown as objects: not accepted nor failed, and the finished ones.
+    pub window: Vec<ShardStatus>,
+    /// Rounds so far.
+    pub rounds: Vec<RoundStatus>,
+    /// Units re-executed, shards rejected, disputes.
+    pub audited: (u64, u64, u64),
+    /// Units a shard, and drawn units a shard.
+    pub draw: (u64, u32),
+    /// The final files.
+    pub results: Vec<ResultObject>,
+    /// Money.
+    pub cost: Option<Cost>,
+    /// Size of the log after the last transaction of the job; tries.
+    pub ledger: (Option<u64>, u64),
+}
+
+/// Units by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnitCounts {
+    /// All.
+    pub total: u64,
+    /// Leased.
+    pub running: u64,
+    /// Committed, not yet judged.
+    pub committed: u64,
+    /// Accepted.
+    pub accepted: u64,
+}
+
+/// What a job costs, in micro-credits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Micro-credits per million work.
+    pub price: u64,
+    /// Accepted work.
+    pub work: u64,
+    /// Locked at first.
+    pub escrowed: u64,
+    /// Paid and refunded.
+    pub paid: Paid,
+}
+
+/// A shard, for its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardStatus {
+    /// Its index.
+    pub index: u32,
+    /// First unit and count.
+    pub units: (u64, u64),
+    /// How it ended.
+    pub outcome: ShardOutcome,
+}
+
+/// How a shard ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardOutcome {
+    /// It has not.
+    Open,
+    /// Accepted: who, which attempt, in which round.
+    Accepted(WorkerId, u32, u64),
+    /// Failed.
+    Failed(Refusal),
+}
+
+/// A round, for its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundStatus {
+    /// Rounds closed before it.
+    pub sequence: u64,
+    /// Its id.
+    pub id: Digest,
+    /// Its shards.
+    pub shards: Vec<u32>,
+    /// Accepted, rejected, of these disputed.
+    pub verdicts: (u32, u32, u32),
+    /// Whether all are judged.
+    pub judged: bool,
+}
+
+/// The status of `job`.
+pub(crate) fn of(job: &Job) -> JobStatus {
+    let funded = matches!(job.stage, Stage::Running | Stage::Aggregating | Stage::Settling | Stage::Closing)
+        || (job.stage == Stage::Done && job.ledger.is_some());
+    let table = job.task.as_ref().map_or(&job.spec.units, |task| &task.spec.units);
+    let finished = job
+        .accepted
+        .iter()
+        .map(|(index, shard)| (*index, ShardOutcome::Accepted(shard.worker.clone(), shard.attempt, shard.round)));
+    let failed = job.failed.iter().map(|(index, refusal)| (*index, ShardOutcome::Failed(refusal.clone())));
+    let open = job.shards.keys().map(|index| (*index, ShardOutcome::Open));
+    let mut window: Vec<ShardStatus> = finished
+        .chain(failed)
+        .chain(open)
+        .map(|(index, outcome)| ShardStatus { index, units: table.shard(index).unwrap_or_default(), outcome })
+        .collect();
+    window.sort_unstable_by_key(|shard| shard.index);
+    JobStatus {
+        stage: job.stage.clone(),
+        ending: job.ending.clone(),
+        waiting: job.waiting.clone().or_else(|| job.unmet.clone()),
+        accepted: funded || job.stage == Stage::Escrow,
+        funded,
+        units: units(job),
+        shards: (table.shards(), u32::try_from(job.working()).unwrap_or(u32::MAX)),
+        accepted_shards: job.accepted.keys().copied().collect(),
+        failed_shards: job.failed.keys().copied().collect(),
+        window,
+        rounds: rounds(job),
+        audited: (job.tally.audited, job.tally.rejected, job.tally.disputed),
+        draw: (table.units_per_shard, job.spec.audits_per_shard),
+        results: job.results.clone(),
+        cost: cost(job),
+        ledger: (job.last_leaf, job.attempt),
+    }
+}
+
+fn units(job: &Job) -> UnitCounts {
+    let table = &job.spec.units;
+    let of = |shard: &u32| table.shard(*shard).map_or(0, |(_, count)| count);
+    let committed = job.shards.iter().filter(|(_, shard)| {
+        matches!(shard.state, ShardState::Committed(_) | ShardState::Ingested(..) | ShardState::InRound)
+    });
+    let running = job.leases.values().filter_map(|out| match &out.duty {
+        Duty::Work(shard) => Some(of(shard)),
+        _ => None,
+    });
+    UnitCounts {
+        total: table.units(),
+        running: running.sum(),
+        committed: committed.map(|(index, _)| of(index)).sum(),
+        accepted: job.accepted.keys().map(of).sum(),
+    }
+}
+
+fn rounds(job: &Job) -> Vec<RoundStatus> {
+    let judged = |sequence: u64| !job.rounds.contains_key(&sequence);
+    let round = |event: &crate::job::RoundEvent| RoundStatus {
+        sequence: event.sequence,
+        id: event.id,
+        shards: event.shards.clone(),
+        verdicts: (event.accepted, event.rejected, event.disputed),
+        judged: judged(event.sequence),
+    };
+    job.events.iter().map(round).collect()
+}
+
+fn cost(job: &Job) -> Option<Cost> {
+    let task = job.task.as_ref()?;
+    let units = &task.spec.units;
+    let work = job.accepted.keys().filter_map(|shard| units.shard(*shard));
+    let view = job.ledger.as_ref()?;
+    Some(Cost {
+        price: task.spec.price,
+        work: work.map(|(first, count)| units.work_of(first, count)).sum(),
+        escrowed: view.escrowed,
+        paid: view.paid,
+    })
+}
