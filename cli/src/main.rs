@@ -1,2 +1,91 @@
-//! Placeholder.
-fn main() {}
+//! `orion`: watch a job, fetch its result and check it, export and verify the ledger. Copied as `kubectl-orion` it is a plugin
+//! of kubectl.
+//!
+//! It reaches everything through the Kubernetes API and trusts none of it: what it prints as verified it has recomputed.
+//! Exit codes: 0 done or proven, 1 failed or proven wrong, 2 cannot be decided from what is there, 3 usage.
+
+mod check;
+mod cluster;
+mod endpoint;
+mod ledger;
+mod result;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cluster::Access;
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For scripts.
+    Json,
+}
+
+#[derive(Parser)]
+#[command(name = "orion", version, about = "Work with OrionJobs: watch, fetch results, check the ledger.")]
+struct Args {
+    #[command(flatten)]
+    access: Access,
+    /// How answers are printed.
+    #[arg(short = 'o', long, global = true, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Follow a job until it succeeds or fails.
+    Watch(watch::WatchArgs),
+    /// Fetch a job's results, and check every byte against the ledger.
+    Result(result::ResultArgs),
+    /// The record of everything that was computed and paid.
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
+}
+
+/// What a command found: its exit code.
+pub enum Verdict {
+    /// Done, or proven.
+    Good,
+    /// Failed, or proven wrong.
+    Bad,
+    /// Cannot be decided from what is there.
+    Undecided,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("orion: TLS was set up twice");
+        return ExitCode::from(2);
+    }
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are not errors.
+            let code = if error.use_stderr() { 3 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let outcome = match args.command {
+        Command::Watch(command) => watch::run(&args.access, args.output, &command).await,
+        Command::Result(command) => result::run(&args.access, args.output, &command).await,
+        Command::Ledger(command) => ledger::run(&args.access, args.output, &command).await,
+    };
+    match outcome {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::from(1),
+        Ok(Verdict::Undecided) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("orion: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,2 +1,150 @@
-//! Placeholder.
-fn main() {}
+//! `orion-ledger`: serves the ledger, or prints the key that verifies its checkpoints.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use orion_ledger::http::{Shared, router};
+use orion_ledger::metrics::Metrics;
+use orion_ledger::node::Node;
+use orion_ledger::{clock, serve};
+use orion_ledger_core::VerifierKey;
+use orion_protocol::SecretKey;
+use orion_protocol::bytes::unhex;
+use orion_protocol::ledger::Genesis;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The ledger of Orion.
+#[derive(Parser)]
+#[command(name = "orion-ledger", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the ledger.
+    Serve(Serve),
+    /// Print the key that verifies this chain's checkpoints.
+    Key {
+        /// The genesis: its canonical bytes, or their hex.
+        #[arg(long, env = "ORION_LEDGER_GENESIS", value_name = "FILE")]
+        genesis: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to listen.
+    #[arg(long, env = "ORION_LEDGER_LISTEN", default_value = "0.0.0.0:7070", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// The directory of the store.
+    #[arg(long, env = "ORION_LEDGER_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// The genesis: its canonical bytes, or their hex.
+    #[arg(long, env = "ORION_LEDGER_GENESIS", value_name = "FILE")]
+    genesis: PathBuf,
+    /// The checkpoint key's seed: 64 hex digits.
+    #[arg(long, env = "ORION_LEDGER_CHECKPOINT_KEY", value_name = "FILE")]
+    checkpoint_key: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+    match Cli::parse().command {
+        Command::Key { genesis } => {
+            let genesis = read_genesis(&genesis)?;
+            println!("{}", VerifierKey::new(&genesis.chain(), genesis.checkpoint));
+            Ok(())
+        }
+        Command::Serve(args) => {
+            let genesis = read_genesis(&args.genesis)?;
+            let secret = read_seed(&args.checkpoint_key)?;
+            let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+            let result = runtime.block_on(run(args, genesis, secret));
+            // A replay or an export that still runs need not be waited for: nothing on disk is ever half written.
+            runtime.shutdown_background();
+            result
+        }
+    }
+}
+
+/// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
+async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
+    let Serve { listen, data, genesis: _, checkpoint_key: _ } = args;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut told_to_end = pin!(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    });
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr().context("cannot tell the address")?;
+    let metrics = Arc::new(Metrics::default());
+    let shared = Shared::new(metrics.clone());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(serve::serve(listener, router(shared.clone()), async move {
+        let _ = stopped.await;
+    }));
+    let open = move || Node::open(&data, &genesis, secret, clock::wall(), metrics);
+    let (node, ended) = tokio::select! {
+        () = &mut told_to_end => return Ok(()),
+        opened = tokio::task::spawn_blocking(open) => opened.context("the start was cut off")??,
+    };
+    shared.ready(node);
+    tracing::info!(%address, "ready");
+    // For whoever started it on port 0.
+    println!("listening on {address}");
+    let result = tokio::select! {
+        () = &mut told_to_end => Ok(()),
+        ended = ended => match ended {
+            Ok(result) => result.context("the ledger had to stop"),
+            Err(_) => Err(anyhow::anyhow!("the writer vanished")),
+        },
+    };
+    let _ = stop.send(());
+    server.await.context("the server was cut off")?;
+    result
+}
+
+fn read_genesis(path: &Path) -> anyhow::Result<Genesis> {
+    let bytes = read(path, Genesis::MAX_BYTES * 2 + 2)?;
+    let parsed = match unhex_any(&bytes) {
+        Some(raw) => Genesis::from_bytes(&raw),
+        None => Genesis::from_bytes(&bytes),
+    };
+    parsed.with_context(|| format!("cannot read the genesis in {}", path.display()))
+}
+
+fn read_seed(path: &Path) -> anyhow::Result<SecretKey> {
+    let bytes = read(path, 66)?;
+    let text = std::str::from_utf8(&bytes).map(str::trim_end).unwrap_or_default();
+    let seed = unhex::<32>(text).with_context(|| format!("{}: expected 64 hex digits", path.display()))?;
+    Ok(SecretKey::from_seed(&seed))
+}
+
+fn read(path: &Path, max: usize) -> anyhow::Result<Vec<u8>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if bytes.len() > max {
+        bail!("{} is longer than {max} bytes", path.display());
+    }
+    Ok(bytes)
+}
+
+/// Hex of any length, where all of it is hex. Canonical genesis bytes start with 0xa6, which is no hex digit.
+fn unhex_any(bytes: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_end();
+    let pair = |at: usize| text.get(at..at + 2).and_then(|pair| unhex::<1>(pair).ok()).map(|[byte]| byte);
+    (0..text.len()).step_by(2).map(pair).collect()
+}

@@ -50,8 +50,10 @@ impl Header {
         let dims: Vec<String> = self.shape.iter().map(u64::to_string).collect();
         let shape = if dims.len() == 1 { format!("({},)", dims[0]) } else { format!("({})", dims.join(", ")) };
         let mut text = format!("{{'descr': '{}', 'fortran_order': False, 'shape': {shape}, }}", self.dtype.npy());
-        let padding = 64 - (MAGIC.len() + 4 + text.len() + 1) % 64;
-        text.extend(std::iter::repeat_n(' ', padding % 64));
+        // NumPy leaves room for the first dimension to grow to 21 digits, and pads by 64 where nothing is missing.
+        let room = dims.first().map_or(0, |dim| 21_usize.saturating_sub(dim.len()));
+        let padding = 64 - (MAGIC.len() + 4 + text.len() + room + 1) % 64;
+        text.extend(std::iter::repeat_n(' ', room + padding));
         text.push('\n');
         let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
         [MAGIC, &[1, 0], &length.to_le_bytes(), text.as_bytes()].concat()

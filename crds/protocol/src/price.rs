@@ -29,8 +29,8 @@ pub fn escrow_of(spec: &TaskSpec) -> Result<u64, Overflow> {
     let work = price_of(units.work().into(), spec.price)?;
     let drawn = u128::from(units.units_per_shard.min(u64::from(spec.audits_per_shard)));
     let audits = u128::from(MAX_ATTEMPTS) * u128::from(units.shards()) * drawn * u128::from(units.work_of(0, 1));
-    let both = work.checked_add(price_of(audits, spec.price)?).ok_or(Overflow)?;
-    both.checked_add(fee_of(both, spec.fee_ppm)?).ok_or(Overflow)
+    let both = bounded(u128::from(work) + u128::from(price_of(audits, spec.price)?))?;
+    bounded(u128::from(both) + u128::from(fee_of(both, spec.fee_ppm)?))
 }
 
 /// Splits `pool` in proportion to `weights`: floors, then one micro-credit each to the largest remainders, ties to the

@@ -76,3 +76,12 @@ pub fn bucket_stream(bucket: &str) -> String {
 pub fn object(digest: &Digest) -> String {
     digest.to_string()
 }
+
+/// The job uid in the subject of an answer.
+pub fn parse_commit(subject: &str) -> Option<Name> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    match tokens.as_slice() {
+        ["commit", _, _, job, _] => job.parse().ok(),
+        _ => None,
+    }
+}

@@ -1,1 +1,40 @@
-//! Placeholder.
+//! The ledger as a deterministic machine: transactions in, leaves with receipts and seals out. One code path serves the
+//! service, its restart, every witness and `orion ledger verify`.
+//!
+//! It knows no clock, disk, network, randomness or float, keeps ordered maps only, and checks every sum. Block time comes
+//! in as an argument. Nothing that was signed by somebody else is believed before it is verified here.
+//!
+//! | part | what |
+//! | --- | --- |
+//! | [`admission`] | whether an envelope may be ordered at all |
+//! | [`chain`] | blocks: [`chain::Chain::check_tx`], [`chain::Chain::finalize_block`] |
+//! | [`job`] | what the ledger knows of a job |
+//! | [`replay`] | the same machine, driven by leaves that already exist |
+//! | [`proof`] | inclusion and consistency |
+//! | [`checkpoint`] | signed notes over the log's root |
+//! | [`export`] | the log as one file |
+//! | [`verify`] | checks such a file, with nothing but a key |
+//! | [`report`] | what a checked log says: who computed, who checked, who was paid |
+
+#![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
+
+pub mod admission;
+mod book;
+pub mod chain;
+pub mod checkpoint;
+pub mod export;
+pub mod job;
+pub mod proof;
+pub mod replay;
+pub mod report;
+mod rules;
+mod state;
+pub mod verify;
+
+pub use admission::{Admission, Admitted, Unorderable};
+pub use chain::{Block, BlockError, Chain, Standing};
+pub use checkpoint::{Checkpoint, Signer, VerifierKey};
+pub use replay::{Replay, ReplayError};
+pub use report::{Report, Sums};
+pub use verify::VerifyError;

@@ -10,7 +10,7 @@ use crate::Millis;
 use crate::effect::{DigestList, Effect, Input, JobKey};
 use crate::fleet::{Fleet, WorkerId};
 use crate::job::{Duty, Job};
-use crate::status::{self, JobStatus, Stage};
+use crate::status::{self, Headline, JobStatus, Stage};
 
 /// What the core is told once.
 #[derive(Clone, Debug)]
@@ -52,8 +52,16 @@ pub struct Core {
     tasks: BTreeMap<Digest, JobKey>,
     /// After whom the next round of dispatching starts.
     turn: Option<JobKey>,
-    shown: BTreeMap<JobKey, JobStatus>,
+    shown: BTreeMap<JobKey, Headline>,
+    /// Held objects of jobs that are over.
+    garbage: BTreeSet<Digest>,
+    /// Answers whose task no job owns (yet): a new leader reads them before it knows all jobs.
+    early: BTreeMap<Digest, Vec<(Name, Box<Answer>)>>,
+    early_count: usize,
 }
+
+/// At most so many early answers are kept; what is beyond is read again by the next leader, or done again.
+const MAX_EARLY: usize = 4096;
 
 impl Core {
     /// A core that knows nothing yet.
@@ -65,6 +73,9 @@ impl Core {
             tasks: BTreeMap::new(),
             turn: None,
             shown: BTreeMap::new(),
+            garbage: BTreeSet::new(),
+            early: BTreeMap::new(),
+            early_count: 0,
         }
     }
 
@@ -74,8 +85,8 @@ impl Core {
     }
 
     /// The job as people see it.
-    pub fn status(&self, job: &JobKey) -> Option<&JobStatus> {
-        self.shown.get(job)
+    pub fn status(&self, job: &JobKey) -> Option<JobStatus> {
+        self.jobs.get(job).map(status::of)
     }
 
     /// Takes one fact and says what is to be done.
@@ -129,7 +140,7 @@ impl Core {
             Input::Submitted(job, id, outcome) => self.with(job, |ctx, job| job.submitted(ctx, id, &outcome, now)),
             Input::Ledger(job, view) => self.with(job, |ctx, job| job.ledger(ctx, view, now)),
             Input::Digests(list) => self.digests(list),
-            Input::Answer(provider, _, answer) => self.answer(&provider, &answer, now),
+            Input::Answer(provider, _, answer) => self.answer(&provider, answer, now),
             Input::Beat(worker, beat) => self.beat(&worker, beat, now, effects),
             Input::ConsumerReady(worker) => {
                 self.fleet.ready(&worker);
@@ -164,11 +175,17 @@ impl Core {
         })
     }
 
-    fn answer(&mut self, provider: &Name, answer: &Answer, now: Millis) -> Touched {
+    fn answer(&mut self, provider: &Name, answer: Box<Answer>, now: Millis) -> Touched {
         let Ok(lease) = answer.lease.verify(&self.config.chain, &self.config.operator) else { return Touched::None };
-        let Some(key) = self.tasks.get(&lease.task).copied() else { return Touched::None };
+        let Some(key) = self.tasks.get(&lease.task).copied() else {
+            if self.early_count < MAX_EARLY {
+                self.early_count += 1;
+                self.early.entry(lease.task).or_default().push((provider.clone(), answer));
+            }
+            return Touched::None;
+        };
         let Some(provider) = self.fleet.provider(provider).cloned() else { return Touched::None };
-        self.with(key, |ctx, job| job.answer(ctx, &lease, answer, &provider, now))
+        self.with(key, |ctx, job| job.answer(ctx, &lease, &answer, &provider, now))
     }
 
     fn beat(&mut self, worker: &WorkerId, beat: Beat, now: Millis, effects: &mut Vec<Effect>) -> Touched {
@@ -203,9 +220,14 @@ impl Core {
             return Touched::None;
         }
         if let Some(job) = self.jobs.remove(key) {
-            let held =
+            let outputs =
                 job.accepted.values().flat_map(|shard| shard.outputs.iter().chain([&shard.digest_list]).copied());
-            effects.push(Effect::Release { job: *key, uid: job.spec.uid.clone(), held: held.collect() });
+            self.garbage.extend(outputs);
+            // Jobs may share objects, which are named by content: nothing goes while any job may hold some.
+            let idle =
+                self.jobs.values().all(|job| matches!(job.stage, Stage::Preflight | Stage::Refused(_) | Stage::Done));
+            let held = if idle { std::mem::take(&mut self.garbage).into_iter().collect() } else { Vec::new() };
+            effects.push(Effect::Release { job: *key, uid: job.spec.uid.clone(), held });
             for out in job.leases.values() {
                 self.fleet.release(&out.worker);
             }
@@ -216,18 +238,26 @@ impl Core {
     }
 
     fn plan(&mut self, key: &JobKey, now: Millis, effects: &mut Vec<Effect>) {
-        let context = context(&self.config, &self.fleet);
-        let Some(job) = self.jobs.get_mut(key) else { return };
-        job.plan(&context, now, effects);
-        let freed = std::mem::take(&mut job.freed);
-        let manifest = job.manifest.zip(job.task.as_ref());
-        let aggregate = manifest.map(|(manifest, task)| orion_protocol::ids::aggregate_digest(&task.digest, &manifest));
-        let known = [Some(job.trial), job.task.as_ref().map(|task| task.digest), aggregate];
-        for digest in known.into_iter().flatten() {
-            self.tasks.insert(digest, *key);
-        }
-        for worker in freed {
-            self.fleet.release(&worker);
+        loop {
+            let context = context(&self.config, &self.fleet);
+            let Some(job) = self.jobs.get_mut(key) else { return };
+            job.plan(&context, now, effects);
+            for worker in std::mem::take(&mut job.freed) {
+                self.fleet.release(&worker);
+            }
+            let mut early = Vec::new();
+            for digest in job.task_digests() {
+                if self.tasks.insert(digest, *key).is_none() {
+                    early.extend(self.early.remove(&digest).unwrap_or_default());
+                }
+            }
+            if early.is_empty() {
+                return;
+            }
+            self.early_count = self.early_count.saturating_sub(early.len());
+            for (provider, answer) in early {
+                self.answer(&provider, answer, now);
+            }
         }
     }
 
@@ -302,9 +332,9 @@ impl Core {
         };
         for key in keys {
             let Some(job) = self.jobs.get(&key) else { continue };
-            let status = status::of(job);
-            if self.shown.get(&key) != Some(&status) {
-                self.shown.insert(key, status);
+            let headline = Headline::of(job);
+            if self.shown.get(&key) != Some(&headline) {
+                self.shown.insert(key, headline);
                 effects.push(Effect::StatusChanged(key));
             }
         }

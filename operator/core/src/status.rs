@@ -1,12 +1,16 @@
 //! What people are shown of a job: derived from its state, never read back.
 
+use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::api::Paid;
 use orion_protocol::statements::ResultObject;
-use orion_protocol::{Digest, Refusal};
+use orion_protocol::{Digest, Name, Reason, Refusal};
 
 use crate::fleet::WorkerId;
 use crate::job::shard::ShardState;
 use crate::job::{Duty, Job};
+
+/// Jobs of at most so many shards keep all of them as objects.
+const MAX_KEPT_SHARDS: u32 = 64;
 
 /// How far a job is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,12 +125,80 @@ pub struct RoundStatus {
     pub sequence: u64,
     /// Its id.
     pub id: Digest,
-    /// Its shards.
-    pub shards: Vec<u32>,
-    /// Accepted, rejected, of these disputed.
-    pub verdicts: (u32, u32, u32),
-    /// Whether all are judged.
-    pub judged: bool,
+    /// The seal that seeds its draw.
+    pub seal: SealRef,
+    /// What is judged.
+    pub entries: Vec<RoundEntryStatus>,
+    /// Votes, and validators that did not vote.
+    pub votes: (u32, u32),
+}
+
+/// One shard of a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundEntryStatus {
+    /// The shard.
+    pub shard: u32,
+    /// The attempt.
+    pub attempt: u32,
+    /// Who committed.
+    pub provider: Name,
+    /// Digest of the commitment.
+    pub commitment: Digest,
+    /// The drawn units.
+    pub drawn: Vec<u64>,
+    /// The verdict, once there is one.
+    pub verdict: Option<EntryStatus>,
+}
+
+/// The verdict on one shard of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryStatus {
+    /// The whole shard, or nothing.
+    pub accepted: bool,
+    /// Whether the referee decided.
+    pub disputed: bool,
+    /// Index of its leaf in the log; 0 where a later leader did not see it.
+    pub leaf: u64,
+}
+
+impl RoundStatus {
+    /// Whether every shard is judged.
+    pub fn is_judged(&self) -> bool {
+        self.entries.iter().all(|entry| entry.verdict.is_some())
+    }
+
+    pub(crate) fn judge(&mut self, shard: u32, verdict: EntryStatus) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.shard == shard) {
+            entry.verdict = Some(verdict);
+        }
+    }
+}
+
+/// What changes when something happened that people should see: cheap to make and to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Headline {
+    stage: std::mem::Discriminant<Stage>,
+    reasons: [Option<Reason>; 3],
+    counts: [u64; 7],
+}
+
+impl Headline {
+    pub fn of(job: &Job) -> Headline {
+        let reason = |refusal: &Option<Refusal>| refusal.as_ref().map(|refusal| refusal.reason);
+        Headline {
+            stage: std::mem::discriminant(&job.stage),
+            reasons: [reason(&job.ending), reason(&job.waiting), reason(&job.unmet)],
+            counts: [
+                job.accepted.len() as u64,
+                job.failed.len() as u64,
+                job.shards.len() as u64,
+                job.working() as u64,
+                job.rounds_closed,
+                job.verdicts,
+                job.pages.0,
+            ],
+        }
+    }
 }
 
 /// The status of `job`.
@@ -134,11 +206,14 @@ pub(crate) fn of(job: &Job) -> JobStatus {
     let funded = matches!(job.stage, Stage::Running | Stage::Aggregating | Stage::Settling | Stage::Closing)
         || (job.stage == Stage::Done && job.ledger.is_some());
     let table = job.task.as_ref().map_or(&job.spec.units, |task| &task.spec.units);
+    // In jobs of many shards the finished ones are gone once `accepted_shards` says so.
+    let all = table.shards() <= MAX_KEPT_SHARDS;
     let finished = job
         .accepted
         .iter()
         .map(|(index, shard)| (*index, ShardOutcome::Accepted(shard.worker.clone(), shard.attempt, shard.round)));
-    let failed = job.failed.iter().map(|(index, refusal)| (*index, ShardOutcome::Failed(refusal.clone())));
+    let failed =
+        job.failed.iter().filter(|_| all).map(|(index, refusal)| (*index, ShardOutcome::Failed(refusal.clone())));
     let open = job.shards.keys().map(|index| (*index, ShardOutcome::Open));
     let mut window: Vec<ShardStatus> = finished
         .chain(failed)
@@ -157,7 +232,7 @@ pub(crate) fn of(job: &Job) -> JobStatus {
         accepted_shards: job.accepted.keys().copied().collect(),
         failed_shards: job.failed.keys().copied().collect(),
         window,
-        rounds: rounds(job),
+        rounds: job.shown_rounds.values().cloned().collect(),
         audited: (job.tally.audited, job.tally.rejected, job.tally.disputed),
         draw: (table.units_per_shard, job.spec.audits_per_shard),
         results: job.results.clone(),
@@ -182,18 +257,6 @@ fn units(job: &Job) -> UnitCounts {
         committed: committed.map(|(index, _)| of(index)).sum(),
         accepted: job.accepted.keys().map(of).sum(),
     }
-}
-
-fn rounds(job: &Job) -> Vec<RoundStatus> {
-    let judged = |sequence: u64| !job.rounds.contains_key(&sequence);
-    let round = |event: &crate::job::RoundEvent| RoundStatus {
-        sequence: event.sequence,
-        id: event.id,
-        shards: event.shards.clone(),
-        verdicts: (event.accepted, event.rejected, event.disputed),
-        judged: judged(event.sequence),
-    };
-    job.events.iter().map(round).collect()
 }
 
 fn cost(job: &Job) -> Option<Cost> {

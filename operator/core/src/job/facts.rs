@@ -12,15 +12,17 @@ use orion_protocol::{Digest, Reason, Refusal, TxId, Verified};
 
 use super::round::Round;
 use super::shard::{Claim, Fault, Shard, ShardState};
-use super::{AcceptedShard, Duty, Job, Out, PendingVerdict, RoundEvent};
+use super::{AcceptedShard, Duty, Job, Out, PendingVerdict};
 use crate::Millis;
 use crate::core::Context;
 use crate::effect::ProviderInfo;
 use crate::fleet::WorkerId;
-use crate::status::Stage;
+use crate::status::{EntryStatus, RoundStatus, Stage};
 
 /// Pause before a platform duty that failed is tried again.
 const PAUSE_MS: Millis = 2_000;
+/// Rounds of a job that are shown; more only while they are open.
+const MAX_SHOWN_ROUNDS: usize = 64;
 /// How often aggregation is tried.
 const MAX_AGGREGATIONS: u32 = 3;
 /// By then a lease is claimed, or will be delivered again.
@@ -307,7 +309,7 @@ impl Job {
             Transaction::RecordVerdict(_) => {
                 self.verdicts += 1;
                 for verdict in tx.verdicts {
-                    self.judged(verdict, now);
+                    self.judged(verdict, outcome.leaf, now);
                 }
                 self.rounds.retain(|_, round| !round.is_judged());
             }
@@ -344,14 +346,7 @@ impl Job {
         let claims = closed.entries.iter().filter_map(|entry| super::resume::claim(ctx, entry)).collect();
         let round = Round::new(ctx.chain, closed, seal, &task.spec, claims, ctx.fleet);
         self.rounds_closed = closed.sequence + 1;
-        self.events.push(RoundEvent {
-            sequence: closed.sequence,
-            id: round.id,
-            shards: round.cases.iter().map(|case| case.claim.lease.shard).collect(),
-            accepted: 0,
-            rejected: 0,
-            disputed: 0,
-        });
+        self.show_round(closed.sequence, round.shown(closed.sequence, seal));
         for case in &round.cases {
             if let Some(shard) = self.shard(case.claim.lease.shard) {
                 shard.state = ShardState::InRound;
@@ -360,19 +355,29 @@ impl Job {
         self.rounds.insert(closed.sequence, round);
     }
 
+    /// Keeps what is shown of rounds bounded.
+    pub(super) fn show_round(&mut self, sequence: u64, round: RoundStatus) {
+        self.shown_rounds.insert(sequence, round);
+        while self.shown_rounds.len() > MAX_SHOWN_ROUNDS
+            && let Some((oldest, _)) = self.shown_rounds.iter().find(|(_, round)| round.is_judged())
+        {
+            let oldest = *oldest;
+            self.shown_rounds.remove(&oldest);
+        }
+    }
+
     /// The ledger recorded a verdict.
-    fn judged(&mut self, verdict: PendingVerdict, now: Millis) {
-        let PendingVerdict { round: sequence, shard: index, accepted, disputed, audited } = verdict;
+    fn judged(&mut self, verdict: PendingVerdict, leaf: u64, now: Millis) {
+        let PendingVerdict { round: sequence, shard: index, accepted, disputed, audited, votes } = verdict;
         let Some(case) = self.rounds.get_mut(&sequence).and_then(|round| round.case_mut(index)) else { return };
         case.judged = true;
         let claim = case.claim.clone();
         self.tally.audited += audited;
         self.tally.rejected += u64::from(!accepted);
         self.tally.disputed += u64::from(disputed);
-        if let Some(event) = self.events.iter_mut().find(|event| event.sequence == sequence) {
-            event.accepted += u32::from(accepted);
-            event.rejected += u32::from(!accepted);
-            event.disputed += u32::from(disputed);
+        if let Some(round) = self.shown_rounds.get_mut(&sequence) {
+            round.votes = (round.votes.0 + votes.0, round.votes.1 + votes.1);
+            round.judge(index, EntryStatus { accepted, disputed, leaf });
         }
         self.settle_shard(&claim, sequence, accepted, now);
     }

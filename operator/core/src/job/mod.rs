@@ -8,7 +8,7 @@ pub(crate) mod shard;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orion_protocol::ids::preflight_digest;
+use orion_protocol::ids::{aggregate_digest, preflight_digest};
 use orion_protocol::ledger::{JobView, Transaction};
 use orion_protocol::statements::ResultObject;
 use orion_protocol::task::TaskSpec;
@@ -17,7 +17,7 @@ use orion_protocol::{Digest, PublicKey, Refusal, TxId};
 use crate::Millis;
 use crate::effect::JobSpec;
 use crate::fleet::WorkerId;
-use crate::status::Stage;
+use crate::status::{RoundStatus, Stage};
 use round::Round;
 use shard::Shard;
 
@@ -60,7 +60,8 @@ pub(crate) struct Job {
     pub querying: bool,
     pub tally: Tally,
     pub last_leaf: Option<u64>,
-    pub events: Vec<RoundEvent>,
+    /// Rounds as people see them: the open ones, and the last 64.
+    pub shown_rounds: BTreeMap<u64, RoundStatus>,
     pub aggregations: u32,
     /// Whether the ledger is to be asked, and whether its answer replaces everything.
     pub query: bool,
@@ -107,6 +108,8 @@ pub(crate) struct PendingVerdict {
     pub accepted: bool,
     pub disputed: bool,
     pub audited: u64,
+    /// Votes and absences in the evidence.
+    pub votes: (u32, u32),
 }
 
 /// A lease that is out.
@@ -138,17 +141,6 @@ pub(crate) struct Tally {
     pub audited: u64,
     pub rejected: u64,
     pub disputed: u64,
-}
-
-/// A round as people see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RoundEvent {
-    pub sequence: u64,
-    pub id: Digest,
-    pub shards: Vec<u32>,
-    pub accepted: u32,
-    pub rejected: u32,
-    pub disputed: u32,
 }
 
 /// A job that has read nothing from the ledger yet.
@@ -184,7 +176,7 @@ impl Job {
             querying: false,
             tally: Tally::default(),
             last_leaf: None,
-            events: Vec::new(),
+            shown_rounds: BTreeMap::new(),
             aggregations: 0,
             query: false,
             resync: false,
@@ -198,6 +190,13 @@ impl Job {
     pub fn allowance_ms(&self, units: u64) -> Millis {
         let nanos = self.unit_nanos.unwrap_or(DEFAULT_UNIT_NANOS);
         (nanos.saturating_mul(units).saturating_mul(10) / 1_000_000).min(MAX_ALLOWANCE_MS)
+    }
+
+    /// What stands in the task field of this job's leases.
+    pub fn task_digests(&self) -> impl Iterator<Item = Digest> + use<> {
+        let task = self.task.as_ref().map(|task| task.digest);
+        let aggregate = self.manifest.zip(task).map(|(manifest, task)| aggregate_digest(&task, &manifest));
+        [Some(self.trial), task, aggregate].into_iter().flatten()
     }
 
     /// Whether a lease for this duty is out.

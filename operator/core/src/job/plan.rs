@@ -343,7 +343,9 @@ impl Job {
                 break;
             }
             let audited = evidence.drawn.len() as u64;
-            pending.push(PendingVerdict { round: sequence, shard, accepted, disputed, audited });
+            let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+            let votes = (count(evidence.votes.len()), count(evidence.absent.len()));
+            pending.push(PendingVerdict { round: sequence, shard, accepted, disputed, audited, votes });
             shards.push(evidence);
         }
         Some((RecordVerdict { job: self.spec.job, round, sequence: self.verdicts, shards }, pending))

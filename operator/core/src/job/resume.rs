@@ -7,11 +7,11 @@ use orion_protocol::{Name, Reason, Refusal};
 
 use super::round::Round;
 use super::shard::{Claim, ShardState};
-use super::{Job, RoundEvent, Task};
+use super::{Job, Task};
 use crate::Millis;
 use crate::core::Context;
 use crate::effect::JobSpec;
-use crate::status::Stage;
+use crate::status::{EntryStatus, Stage};
 
 /// The checked claim of a round's entry.
 pub(super) fn claim(ctx: &Context<'_>, entry: &RoundEntry) -> Option<Claim> {
@@ -45,7 +45,7 @@ impl Job {
         self.spec.units = view.task.units;
         self.stored.insert(view.task.digest());
         self.rounds.clear();
-        self.events.clear();
+        self.shown_rounds.clear();
         self.accepted.clear();
         self.tally = super::Tally::default();
         self.rounds_closed = view.rounds.len() as u64;
@@ -79,14 +79,7 @@ impl Job {
         let claims: Vec<Claim> = seen.closed.entries.iter().filter_map(|entry| claim(ctx, entry)).collect();
         let mut round = Round::new(ctx.chain, &seen.closed, &seen.seal, &view.task, claims, ctx.fleet);
         round.mark(seen);
-        let mut event = RoundEvent {
-            sequence: seen.closed.sequence,
-            id: seen.round,
-            shards: round.cases.iter().map(|case| case.claim.lease.shard).collect(),
-            accepted: 0,
-            rejected: 0,
-            disputed: 0,
-        };
+        let mut shown = round.shown(seen.closed.sequence, &seen.seal);
         for (case, verdict) in round.cases.iter().zip(&seen.verdicts) {
             match verdict {
                 EntryVerdict::Open => {
@@ -96,15 +89,16 @@ impl Job {
                     }
                     continue;
                 }
-                EntryVerdict::Accepted => event.accepted += 1,
-                EntryVerdict::Rejected => event.rejected += 1,
+                EntryVerdict::Accepted | EntryVerdict::Rejected => {}
             }
             let accepted = *verdict == EntryVerdict::Accepted;
+            // Which leaf, and whether it was disputed, is in the log; a new leader does not read it back.
+            shown.judge(case.claim.lease.shard, EntryStatus { accepted, disputed: false, leaf: 0 });
             self.tally.audited += case.drawn.len() as u64;
             self.tally.rejected += u64::from(!accepted);
             self.settle_shard(&case.claim, seen.closed.sequence, accepted, now);
         }
-        self.events.push(event);
+        self.show_round(seen.closed.sequence, shown);
         self.rounds.insert(seen.closed.sequence, round);
     }
 }

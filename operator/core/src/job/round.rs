@@ -16,6 +16,7 @@ use orion_protocol::{ChainId, Digest, Name, PublicKey};
 use super::shard::Claim;
 use crate::Millis;
 use crate::fleet::Fleet;
+use crate::status::{RoundEntryStatus, RoundStatus};
 
 /// A closed round with shards that are not judged yet.
 #[derive(Debug)]
@@ -91,6 +92,20 @@ impl Round {
             })
             .collect();
         Round { id, cases }
+    }
+
+    /// The round as people see it.
+    pub fn shown(&self, sequence: u64, seal: &SealRef) -> RoundStatus {
+        let entry = |case: &Case| RoundEntryStatus {
+            shard: case.claim.lease.shard,
+            attempt: case.claim.lease.token.attempt,
+            provider: case.claim.provider.clone(),
+            commitment: case.claim.commitment_digest,
+            drawn: case.drawn.clone(),
+            verdict: None,
+        };
+        let entries = self.cases.iter().map(entry).collect();
+        RoundStatus { sequence, id: self.id, seal: *seal, entries, votes: (0, 0) }
     }
 
     /// Marks what the ledger has judged already.

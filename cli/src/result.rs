@@ -1,0 +1,171 @@
+//! `orion result`: fetches a job's files, recomputes the ledger, and hashes every unit against the accepted roots before any
+//! file appears under its name.
+
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use orion_crds::job::OutputStatus;
+use orion_ledger_core::report::Report;
+use orion_ledger_core::verify;
+use orion_protocol::bytes::unhex;
+use orion_protocol::{Digest, JobId};
+use serde_json::{Value, json};
+
+use crate::cluster::{Access, Cluster};
+use crate::{Format, Verdict, check, ledger};
+
+/// `orion result`
+#[derive(clap::Args)]
+pub struct ResultArgs {
+    /// The OrionJob.
+    job: String,
+    /// Where the files go, as <output>.npy.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// The log's key; from the platform's namespace when not given.
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// Check files that are in the folder already, instead of fetching them.
+    #[arg(long)]
+    check_only: bool,
+}
+
+/// Largest file that is fetched, in bytes.
+const MAX_FILE: usize = 1 << 32;
+
+/// Runs the command.
+pub async fn run(access: &Access, format: Format, args: &ResultArgs) -> anyhow::Result<Verdict> {
+    let cluster = Cluster::connect(access).await?;
+    let job = cluster.job(&args.job).await?;
+    let status = job.status.clone().unwrap_or_default();
+    anyhow::ensure!(
+        !status.outputs.is_empty(),
+        "OrionJob {} has no results yet: orion watch {} shows how far it is",
+        args.job,
+        args.job
+    );
+    let mut files = Vec::new();
+    for output in &status.outputs {
+        match fetch(&cluster, output, args).await? {
+            Ok(file) => files.push(file),
+            Err(why) => return Ok(refuse(format, &why)),
+        }
+    }
+    let report = match replay(&cluster, args.key.as_deref()).await? {
+        Ok(report) => report,
+        Err(why) => return Ok(refuse(format, &format!("the ledger does not verify: {why}"))),
+    };
+    let uid = job.metadata.uid.clone().unwrap_or_default();
+    let id = JobId::derive(&report.chain, &cluster.uid().await?, &uid);
+    let Some(record) = report.job(&id) else {
+        return Ok(refuse(format, "the ledger has no such job"));
+    };
+    let salt = salt(&cluster, &args.job).await?;
+    match check::result(record, &salt, &files) {
+        Err(error) => Ok(refuse(format, &error.to_string())),
+        Ok(units) => {
+            if !args.check_only {
+                for (output, file) in status.outputs.iter().zip(&files) {
+                    save(&path(args, output), file)?;
+                }
+            }
+            say(format, args, &status.outputs, units, &report, record);
+            Ok(Verdict::Good)
+        }
+    }
+}
+
+fn path(args: &ResultArgs, output: &OutputStatus) -> PathBuf {
+    args.dir.join(format!("{}.npy", output.name))
+}
+
+/// One file, whose digest is as the status says; or why it is not.
+async fn fetch(cluster: &Cluster, output: &OutputStatus, args: &ResultArgs) -> anyhow::Result<Result<Vec<u8>, String>> {
+    let file = if args.check_only {
+        let path = path(args, output);
+        std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?
+    } else {
+        cluster.gateway().get(&format!("/v1/results/{}", output.digest), MAX_FILE).await?
+    };
+    let have = Digest::of(&file).to_string();
+    if have == output.digest {
+        return Ok(Ok(file));
+    }
+    Ok(Err(format!("output {} hashes to {have}, the job's status says {}", output.name, output.digest)))
+}
+
+/// The log, fetched and recomputed; or what is wrong with it.
+async fn replay(cluster: &Cluster, key: Option<&Path>) -> anyhow::Result<Result<Report, String>> {
+    let key = cluster.log_key(key).await?;
+    let mut export = tempfile::tempfile().context("making a file for the ledger's export")?;
+    cluster.ledger().fetch("/v1/export", &mut export).await?;
+    export.rewind().context("reading the export")?;
+    match verify::log(std::io::BufReader::new(export), &key) {
+        Ok(report) => Ok(Ok(report)),
+        Err(error) => Ok(Err(ledger::chain(&error))),
+    }
+}
+
+async fn salt(cluster: &Cluster, job: &str) -> anyhow::Result<Digest> {
+    let path = format!("/v1/jobs/{}/{job}/salt", cluster.namespace);
+    let answer = cluster.gateway().get(&path, 4096).await?;
+    let answer: Value = serde_json::from_slice(&answer).context("reading the job's salt")?;
+    let text = answer.get("salt").and_then(Value::as_str).context("the gateway's answer has no salt")?;
+    Ok(Digest(unhex(text).context("reading the job's salt")?))
+}
+
+/// Writes a file, which appears whole or not at all.
+fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let mut file =
+        tempfile::NamedTempFile::new_in(folder).with_context(|| format!("writing to {}", folder.display()))?;
+    file.write_all(bytes).with_context(|| format!("writing {}", path.display()))?;
+    file.persist(path).with_context(|| format!("writing {}", path.display()))?;
+    Ok(())
+}
+
+fn refuse(format: Format, why: &str) -> Verdict {
+    match format {
+        Format::Text => eprintln!("result: REFUSED: {why}"),
+        Format::Json => println!("{}", json!({"verified": false, "error": why})),
+    }
+    Verdict::Bad
+}
+
+fn say(
+    format: Format,
+    args: &ResultArgs,
+    outputs: &[OutputStatus],
+    units: u64,
+    report: &Report,
+    record: &orion_ledger_core::report::JobReport,
+) {
+    match format {
+        Format::Text => {
+            for output in outputs {
+                println!(
+                    "{}  {} {:?}  sha3-256 {}",
+                    path(args, output).display(),
+                    output.type_,
+                    output.shape,
+                    output.digest
+                );
+            }
+            println!(
+                "result: verified {units} units against the accepted roots of {} shards",
+                record.spec.units.shards()
+            );
+            ledger::print_job(record);
+            println!("{}", ledger::headline(report));
+        }
+        Format::Json => {
+            let files: Vec<Value> = outputs
+                .iter()
+                .map(|output| json!({"name": output.name, "path": path(args, output), "digest": output.digest}))
+                .collect();
+            println!("{}", json!({"verified": true, "units": units, "files": files, "entries": report.entries}));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Vectors of the ledger's formats: transactions with their envelopes, leaves and the tree over them, answers.
+
+use orion_protocol::bytes::hex;
+use orion_protocol::ids::Account;
+use orion_protocol::ledger::api::{
+    AccountView, EntryVerdict, Head, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
+};
+use orion_protocol::ledger::leaf::{Receipt, Seal, Totals, Transfer};
+use orion_protocol::ledger::tx::{
+    Close, CloseRound, Consumer, Deposit, DrawnUnit, OpenEpoch, OpenEscrow, RecordVerdict, RegisterProvider,
+    RoundEntry, Settle, ShardVerdict,
+};
+use orion_protocol::ledger::{Code, Leaf, LeafBody, Submitted, Transaction};
+use orion_protocol::merkle::{self, Sha3, Sha256};
+use orion_protocol::task::unit_salt;
+use orion_protocol::{Digest, JobId, PublicKey, Signed, TxId, cbor, price};
+use serde_json::{Value, json};
+
+use crate::fixtures::{
+    ROUND, SEAL_SIZE, chain, commitment, consumer, digest, draw_of, drawn, eligible, genesis, honest, ingested, job,
+    leaves as leaf_hashes, name, public, round, salt, secret, task, units, vote, work_lease,
+};
+use crate::json::Json;
+
+/// Every kind of transaction, with its signer, epoch and the job, sequence and try of its id.
+pub fn all() -> Vec<(Transaction, &'static str, u64, JobId, u64, u64)> {
+    let none = JobId::NONE;
+    let register = RegisterProvider { key: public("validator-a"), owner: name("ben"), validates: true };
+    let escrow = OpenEscrow {
+        consumer: Consumer { account: consumer() },
+        task: task().object().into(),
+        budget: 2 * price::escrow_of(&task()).unwrap(),
+    };
+    vec![
+        (Transaction::RegisterProvider(register), "operator", 3, none, 7, 0),
+        (Transaction::OpenEpoch(OpenEpoch { epoch: 3, nonce: vec![0xAB; 16].into() }), "operator", 3, none, 3, 0),
+        (
+            Transaction::Deposit(Deposit { consumer: Consumer { account: consumer() }, amount: 25_000_000 }),
+            "issuer",
+            0,
+            none,
+            0,
+            0,
+        ),
+        (Transaction::OpenEscrow(escrow), "operator", 3, job(), 0, 1),
+        (Transaction::CloseRound(close_round()), "operator", 3, job(), 0, 0),
+        (Transaction::RecordVerdict(record_verdict()), "operator", 3, job(), 0, 0),
+        (Transaction::Settle(Settle { job: job(), page: 0 }), "operator", 4, job(), 0, 0),
+        (Transaction::Close(Close { job: job() }), "operator", 4, job(), 0, 0),
+    ]
+}
+
+fn close_round() -> CloseRound {
+    let entry =
+        |shard| RoundEntry { lease: work_lease(shard), commitment: commitment(shard), ingested: ingested(shard) };
+    let eligible = eligible().into_iter().map(|(key, _)| key).collect();
+    CloseRound { job: job(), sequence: 0, entries: ROUND.map(entry).to_vec(), eligible }
+}
+
+/// Every drawn unit is voted on by whom the draw says; in shard 2 one validator is absent and the referee speaks.
+fn record_verdict() -> RecordVerdict {
+    let shards = ROUND
+        .iter()
+        .map(|&shard| {
+            let (first, _) = units().shard(shard).unwrap();
+            let drawn = drawn(shard);
+            let unit = |unit: &u64| DrawnUnit {
+                unit: *unit,
+                digest: honest(*unit),
+                salt: unit_salt(&salt(), *unit),
+                path: merkle::path::<Sha3>(&leaf_hashes(shard), usize::try_from(unit - first).unwrap())
+                    .into_iter()
+                    .map(Digest)
+                    .collect(),
+            };
+            let validators = draw_of(shard).validators(&eligible(), "ada");
+            let votes = drawn.iter().enumerate().map(|(j, unit)| {
+                let key = validators.candidates(j).next().unwrap();
+                Signed::new(&chain(), &secret(crate::fixtures::key_name(&key)), &vote(shard, vec![*unit]))
+            });
+            let disputed = shard == 2;
+            let referee = Signed::new(&chain(), &secret("platform"), &vote(shard, drawn.clone()));
+            ShardVerdict {
+                lease: work_lease(shard).digest(&chain()),
+                drawn: drawn.iter().map(unit).collect(),
+                votes: votes.collect(),
+                absent: if disputed { vec![public("validator-b")] } else { vec![] },
+                referee: disputed.then_some(referee),
+            }
+        })
+        .collect();
+    RecordVerdict { job: job(), round: round(), sequence: 0, shards }
+}
+
+pub fn transactions() -> Value {
+    all()
+        .into_iter()
+        .map(|(transaction, signer, epoch, job, sequence, attempt)| {
+            let id = TxId::derive(transaction.kind(), &job, sequence, attempt);
+            let signed = transaction.sign(&chain(), &secret(signer), epoch, id);
+            let payload = cbor::to_vec(&transaction);
+            assert_eq!(Transaction::from_bytes(&payload).unwrap(), transaction);
+            json!({
+                "kind": transaction.kind(), "transaction": transaction.json(), "payload": hex(&payload),
+                "id_of": {"job": job.json(), "sequence": sequence, "try": attempt},
+                "envelope": signed.json(), "digest": signed.digest(&chain()).json(), "wire": hex(&cbor::to_vec(&signed)),
+            })
+        })
+        .collect()
+}
+
+fn receipt() -> Receipt {
+    let transfer =
+        |from: Account<'_>, to: Account<'_>, amount| Transfer { from: from.id(&chain()), to: to.id(&chain()), amount };
+    let worker = public("worker");
+    Receipt {
+        code: Code::Ok,
+        transfers: vec![
+            transfer(Account::Escrow(job()), Account::Vesting(worker, job()), 11_500),
+            transfer(Account::Vesting(worker, job()), Account::Available(worker), 11_500),
+            transfer(Account::Escrow(job()), Account::Treasury, 230),
+        ],
+    }
+}
+
+fn seal() -> Seal {
+    let totals = Totals {
+        deposited: 25_000_000,
+        consumers: 24_988_270,
+        escrows: 0,
+        vesting: 0,
+        providers: 11_500,
+        treasury: 230,
+    };
+    Seal { time_ms: 1_800_000_000_000, previous: digest("the seal before"), state: digest("state"), totals }
+}
+
+pub fn leaves() -> Value {
+    let (settle, key, epoch, job, sequence, attempt) = all().remove(6);
+    let id = TxId::derive(settle.kind(), &job, sequence, attempt);
+    let signed = settle.sign(&chain(), &secret(key), epoch, id);
+    let refused = Receipt { code: Code::WrongSequence, transfers: vec![] };
+    let bodies = vec![
+        LeafBody::Genesis(genesis().to_bytes().into()),
+        LeafBody::Transaction(signed.clone(), receipt()),
+        LeafBody::Transaction(signed, refused),
+        LeafBody::Expire(job, Receipt { code: Code::Ok, transfers: receipt().transfers }),
+        LeafBody::Seal(seal()),
+    ];
+    let leaves: Vec<Leaf> = (0..).zip(bodies).map(|(index, body)| Leaf { height: 1 << 33, index, body }).collect();
+    let hashes: Vec<[u8; 32]> = leaves.iter().map(|leaf| Sha256::leaf(&leaf.to_bytes())).collect();
+    let cases: Vec<Value> = leaves
+        .iter()
+        .zip(&hashes)
+        .map(|(leaf, hash)| {
+            assert_eq!(Leaf::from_bytes(&leaf.to_bytes()).unwrap(), *leaf);
+            json!({"leaf": leaf.json(), "bytes": hex(&leaf.to_bytes()), "sha256": hex(hash)})
+        })
+        .collect();
+    json!({"leaves": cases, "root": hex(&merkle::root::<Sha256>(&hashes))})
+}
+
+pub fn answers() -> Value {
+    let seal = SealRef { height: 9, size: SEAL_SIZE, root: digest("log root"), time_ms: 1_800_000_000_000 };
+    let mut providers: Vec<(PublicKey, orion_protocol::Name, bool)> =
+        eligible().into_iter().map(|(key, owner)| (key, name(owner), key != public("worker"))).collect();
+    providers.sort_unstable();
+    let head = Head { chain: chain(), seal, epoch: 3, providers };
+    let view = JobView {
+        task: task(),
+        consumer: consumer(),
+        phase: JobPhase::Settling,
+        escrowed: price::escrow_of(&task()).unwrap(),
+        deadline_ms: 1_800_086_400_000,
+        rounds: vec![RoundView {
+            round: round(),
+            closed: close_round(),
+            seal,
+            verdicts: vec![EntryVerdict::Accepted, EntryVerdict::Rejected, EntryVerdict::Open],
+        }],
+        verdicts: 1,
+        pages: (0, 1),
+        paid: Paid { workers: 11_500, validators: 3, fee: 230, refunded: 0 },
+    };
+    let account = AccountView { account: consumer(), balance: u64::MAX >> 1 };
+    json!([
+        {"type": "Submitted", "value": (Submitted { leaf: 70_000, receipt: receipt(), seal }).json(),
+         "bytes": hex(&cbor::to_vec(&Submitted { leaf: 70_000, receipt: receipt(), seal }))},
+        {"type": "Head", "value": head.json(), "bytes": hex(&cbor::to_vec(&head))},
+        {"type": "AccountView", "value": account.json(), "bytes": hex(&cbor::to_vec(&account))},
+        {"type": "OpenJobs", "value": OpenJobs { jobs: vec![job()] }.json(), "bytes": hex(&cbor::to_vec(&OpenJobs { jobs: vec![job()] }))},
+        {"type": "JobView", "value": view.json(), "bytes": hex(&cbor::to_vec(&view))},
+    ])
+}

@@ -1,0 +1,169 @@
+//! From a job as it was written to one that is known to be good: what comes out, and which field a refusal names.
+
+#[path = "cases/mod.rs"]
+mod cases;
+
+use cases::{job, with};
+use orion_crds::validated::{InputRef, default_units_per_shard};
+use orion_crds::{OrionJob, ValidatedJob};
+use orion_protocol::dtype::DType;
+use orion_protocol::task::{Argument, Builtin, KernelWorkload, OutputSpec, UnitTable};
+use orion_protocol::{Reason, Refusal};
+use serde_json::{Value, json};
+
+fn validate(mut object: Value) -> Result<ValidatedJob, Refusal> {
+    let given = object["metadata"].as_object_mut().unwrap();
+    for (key, value) in [
+        ("name", json!("digits-knn")),
+        ("namespace", json!("demo")),
+        ("uid", json!("8a3c2f1e-0000-4000-8000-000000000001")),
+        ("generation", json!(1)),
+    ] {
+        given.entry(key).or_insert(value);
+    }
+    let job: OrionJob = serde_json::from_value(object).unwrap();
+    ValidatedJob::try_from(&job)
+}
+
+/// The spec with one value replaced is refused, and the message starts with this.
+fn check(pointer: &str, value: Value, message: &str) {
+    let refusal = validate(with(job(), pointer, value.clone())).expect_err(&format!("{pointer} = {value}"));
+    assert_eq!(refusal.reason, Reason::InvalidSpec);
+    assert!(refusal.message.starts_with(message), "{pointer} = {value}: {}", refusal.message);
+}
+
+#[test]
+fn the_example_becomes_checked_types() {
+    let name = |text: &str| text.parse().unwrap();
+    let input = |text: &str, key: &str| InputRef { name: name(text), config_map: "digits".into(), key: key.into() };
+    let spec = &job()["spec"];
+    let source = spec["workload"]["kernel"]["source"]["inline"].as_str().unwrap();
+    let want = ValidatedJob {
+        name: "digits-knn".into(),
+        namespace: "demo".into(),
+        uid: name("8a3c2f1e-0000-4000-8000-000000000001"),
+        generation: 1,
+        workload: KernelWorkload {
+            source: source.into(),
+            entry_point: "f".into(),
+            global_size: vec![1797],
+            local_size: Some(vec![1]),
+            defines: vec![("K".into(), "3".into())],
+            arguments: vec![
+                Argument::Input(0),
+                Argument::Input(1),
+                Argument::Scalar(DType::Uint32, 64),
+                Argument::Builtin(Builtin::Items),
+                Argument::Local(64),
+                Argument::Output(0),
+            ],
+        },
+        inputs: vec![input("digits", "digits.npy"), input("labels", "labels.npy")],
+        outputs: vec![OutputSpec { name: name("predictions"), dtype: DType::Uint8, shape: vec![1797] }],
+        units: UnitTable { items: 1797, items_per_unit: 16, units_per_shard: 4, work_per_item: 115_008 },
+        parallelism: 8,
+        audits_per_shard: 2,
+        budget: 2_500_000,
+        backoff_limit_per_shard: 3,
+    };
+    assert_eq!(validate(job()), Ok(want));
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let mut object = job();
+    let spec = object["spec"].as_object_mut().unwrap();
+    for field in ["parallelism", "validation", "aggregation", "backoffLimitPerShard"] {
+        spec.remove(field);
+    }
+    spec["sharding"].as_object_mut().unwrap().remove("unitsPerShard");
+    let have = validate(object).unwrap();
+    assert_eq!((have.parallelism, have.audits_per_shard, have.backoff_limit_per_shard), (8, 2, 3));
+    // 113 units over 8 leases, four rounds each.
+    assert_eq!(have.units.units_per_shard, 4);
+}
+
+#[test]
+fn units_per_shard_follows_from_units_and_parallelism() {
+    assert_eq!(default_units_per_shard(1, 8), 1);
+    assert_eq!(default_units_per_shard(33, 8), 2);
+    assert_eq!(default_units_per_shard(1 << 40, 1), 100_000);
+}
+
+#[test]
+fn the_index_space_is_checked() {
+    let kernel = |field: &str| format!("/spec/workload/kernel/{field}");
+    check(&kernel("globalSize"), json!([]), "spec.workload.kernel.globalSize: ");
+    check(&kernel("globalSize"), json!([1, 2, 3, 4]), "spec.workload.kernel.globalSize: ");
+    check(&kernel("globalSize"), json!([0]), "spec.workload.kernel.globalSize: ");
+    check(&kernel("globalSize"), json!([-5]), "spec.workload.kernel.globalSize: ");
+    check(&kernel("globalSize"), json!([1_i64 << 53, 1_i64 << 53]), "spec.workload.kernel.globalSize: ");
+    check(&kernel("globalSize"), json!([1800]), "spec.outputs[predictions].shape: ");
+    check(&kernel("localSize"), json!([1, 1]), "spec.workload.kernel.localSize: must have as many dimensions");
+    check(&kernel("localSize"), json!([2]), "spec.workload.kernel.localSize: 2 does not divide 1797 of globalSize");
+    check(&kernel("localSize"), json!([599]), "spec.workload.kernel.localSize: 599 does not divide the 16 of");
+    check(&kernel("workPerItem"), json!("0"), "spec.workload.kernel.workPerItem: ");
+    check(&kernel("workPerItem"), json!("1.5"), "spec.workload.kernel.workPerItem: ");
+    check(&kernel("workPerItem"), json!("9999999999999999999"), "spec.workload.kernel.workPerItem: times");
+    check("/spec/sharding/itemsPerUnit", json!(0), "spec.sharding.itemsPerUnit: ");
+    check("/spec/sharding/itemsPerUnit", json!(1798), "spec.sharding.itemsPerUnit: ");
+    check("/spec/sharding/unitsPerShard", json!(100_001), "spec.sharding.unitsPerShard: ");
+}
+
+#[test]
+fn the_kernel_is_checked() {
+    let kernel = |field: &str| format!("/spec/workload/kernel/{field}");
+    check("/spec/workload", json!({}), "spec.workload: exactly one must be set of: kernel");
+    check(&kernel("source"), json!({}), "spec.workload.kernel.source: ");
+    check(&kernel("source"), json!({"inline": ""}), "spec.workload.kernel.source.inline: ");
+    check(&kernel("source"), json!({"inline": "x".repeat(65_537)}), "spec.workload.kernel.source.inline: ");
+    check(&kernel("entryPoint"), json!("f()"), "spec.workload.kernel.entryPoint: ");
+    for value in ["3 -cl-fast-relaxed-math", "\"x\"", "a\\b", "a\nb", "é"] {
+        check(&kernel("defines"), json!({"K": value}), "spec.workload.kernel.defines[K]: ");
+    }
+    for name in ["1K", "", "K K", "__K", "get_global_size", "ORION_K", "-K"] {
+        check(&kernel("defines"), json!({name: "3"}), &format!("spec.workload.kernel.defines[{name}]: "));
+    }
+}
+
+#[test]
+fn arguments_refer_to_what_there_is() {
+    let argument = |at: usize| format!("/spec/workload/kernel/arguments/{at}");
+    let field = "spec.workload.kernel.arguments";
+    check(&argument(0), json!({}), &format!("{field}[0]: exactly one must be set of: "));
+    check(&argument(0), json!({"input": "digits", "output": "predictions"}), &format!("{field}[0]: exactly one"));
+    check(&argument(0), json!({"input": "nothing"}), &format!("{field}[0].input: there is no input \"nothing\""));
+    check(&argument(5), json!({"output": "nothing"}), &format!("{field}[5].output: there is no output \"nothing\""));
+    check(&argument(0), json!({"output": "predictions"}), &format!("{field}: output predictions is bound more than once"));
+    check(&argument(5), json!({"builtin": "Items"}), "spec.outputs[predictions]: no argument");
+    check(&argument(0), json!({"input": "labels"}), "spec.inputs[digits]: no argument");
+    check(&argument(3), json!({"builtin": "Devices"}), &format!("{field}[3].builtin: "));
+    check(&argument(2), json!({"scalar": {"type": "half", "value": "1"}}), &format!("{field}[2].scalar.type: "));
+    check(&argument(2), json!({"scalar": {"type": "uint", "value": "-1"}}), &format!("{field}[2].scalar.value: -1 does not"));
+    check(&argument(2), json!({"scalar": {"type": "uint", "value": "1.0"}}), &format!("{field}[2].scalar.value: "));
+    check(&argument(4), json!({"local": {"bytes": 0}}), &format!("{field}[4].local.bytes: "));
+    check("/spec/workload/kernel/localSize", json!(null), &format!("{field}[4].local: needs localSize"));
+    check("/spec/workload/kernel/arguments", json!([]), &format!("{field}: "));
+}
+
+#[test]
+fn inputs_outputs_and_numbers_are_checked() {
+    let output = |name: &str, kind: &str, shape: Value| json!([{"name": name, "type": kind, "shape": shape}]);
+    check("/spec/outputs", json!([]), "spec.outputs: ");
+    check("/spec/outputs", output("Predictions", "uint8", json!([1797])), "spec.outputs[Predictions].name: ");
+    check("/spec/outputs", output("predictions", "uint7", json!([1797])), "spec.outputs[predictions].type: ");
+    check("/spec/outputs", output("predictions", "uint8", json!([1797, 0])), "spec.outputs[predictions].shape: ");
+    check("/spec/outputs", output("predictions", "uint8", json!([1796])), "spec.outputs[predictions].shape: ");
+    check("/spec/inputs/1/name", json!("digits"), "spec.inputs[digits]: is there twice");
+    check("/spec/inputs/1/name", json!("a b"), "spec.inputs[a b].name: ");
+    check("/spec/inputs/1/source", json!({}), "spec.inputs[labels].source: ");
+    check("/spec/inputs/1/source/configMap/name", json!("A"), "spec.inputs[labels].source.configMap.name: ");
+    check("/spec/inputs/1/source/configMap/key", json!("a/b"), "spec.inputs[labels].source.configMap.key: ");
+    check("/spec/parallelism", json!(0), "spec.parallelism: ");
+    check("/spec/parallelism", json!(65), "spec.parallelism: ");
+    check("/spec/validation/auditsPerShard", json!(0), "spec.validation.auditsPerShard: ");
+    check("/spec/aggregation", json!({}), "spec.aggregation: ");
+    check("/spec/budget/maxCredits", json!("1.2345678"), "spec.budget.maxCredits: ");
+    check("/spec/backoffLimitPerShard", json!(-1), "spec.backoffLimitPerShard: ");
+    check("/metadata/name", json!("n".repeat(41)), "metadata.name: at most 40 characters");
+}

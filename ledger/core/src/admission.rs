@@ -1,0 +1,109 @@
+//! Whether an envelope may be ordered at all: signed by a key of the genesis, decodable, short enough for a leaf. It needs
+//! no state, so callers check envelopes side by side, and only then queue for the block.
+//!
+//! What fails here never reaches the log: strangers cannot make it grow.
+
+use orion_protocol::ids::ChainId;
+use orion_protocol::ledger::tx::{MAX_LEAF_BYTES, MAX_TRANSFERS};
+use orion_protocol::ledger::{Envelope, Genesis, Transaction};
+use orion_protocol::sign::{PublicKey, Signed, VerifyError};
+use orion_protocol::{CborError, cbor};
+
+/// Bytes of a leaf kept free for what the ledger adds to a short receipt: height, index, keys, two transfers.
+const LEAF_OVERHEAD: usize = 1024;
+/// A signed envelope is at most so long, in bytes.
+pub const MAX_SIGNED_BYTES: usize = MAX_LEAF_BYTES - LEAF_OVERHEAD;
+
+// A page of a settlement is the one long receipt; its envelope is short. 90 bytes are more than a transfer takes.
+const _: () = assert!(MAX_TRANSFERS * 90 + 2 * LEAF_OVERHEAD < MAX_LEAF_BYTES);
+
+/// Why an envelope cannot be ordered.
+#[derive(Debug, thiserror::Error)]
+pub enum Unorderable {
+    /// Not the canonical bytes of a signed envelope.
+    #[error("cannot read the signed envelope")]
+    Envelope(#[source] CborError),
+    /// Neither the operator's key nor the issuer's.
+    #[error("{0} may not sign transactions on this chain")]
+    UnknownSigner(PublicKey),
+    /// The signature or the signed content is refused.
+    #[error("the envelope was refused")]
+    Signature(#[source] VerifyError),
+    /// The envelope names another signer than its signature.
+    #[error("the envelope names {named}, but {signed} signed it")]
+    Signer {
+        /// In the envelope.
+        named: PublicKey,
+        /// On the signature.
+        signed: PublicKey,
+    },
+    /// The payload is no transaction.
+    #[error("cannot read the transaction in the envelope")]
+    Payload(#[source] CborError),
+}
+
+/// Checks envelopes for one chain.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    chain: ChainId,
+    operator: PublicKey,
+    issuer: PublicKey,
+}
+
+impl Admission {
+    /// For the chain that starts with `genesis`.
+    pub fn new(genesis: &Genesis) -> Admission {
+        Admission { chain: genesis.chain(), operator: genesis.operator, issuer: genesis.issuer }
+    }
+
+    /// Reads and checks the canonical bytes of a `Signed<Envelope>`.
+    pub fn read(&self, bytes: &[u8]) -> Result<Admitted, Unorderable> {
+        let signed = cbor::from_slice("signed envelope", bytes, MAX_SIGNED_BYTES).map_err(Unorderable::Envelope)?;
+        self.check(signed)
+    }
+
+    /// Checks signer, signature, bounds and that the payload is a transaction.
+    pub fn check(&self, signed: Signed<Envelope>) -> Result<Admitted, Unorderable> {
+        let key = signed.key();
+        if key != self.operator && key != self.issuer {
+            return Err(Unorderable::UnknownSigner(key));
+        }
+        let envelope = signed.verify(&self.chain, &key).map_err(Unorderable::Signature)?.into_inner();
+        if envelope.signer != key {
+            return Err(Unorderable::Signer { named: envelope.signer, signed: key });
+        }
+        let transaction = Transaction::from_bytes(&envelope.payload).map_err(Unorderable::Payload)?;
+        let bytes = cbor::to_vec(&signed).len();
+        if bytes > MAX_SIGNED_BYTES {
+            let error = CborError::TooLong { what: "signed envelope", have: bytes, max: MAX_SIGNED_BYTES };
+            return Err(Unorderable::Envelope(error));
+        }
+        Ok(Admitted { signed, envelope, transaction, bytes })
+    }
+}
+
+/// An envelope that may be ordered. Only [`Admission`] makes one.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    pub(crate) signed: Signed<Envelope>,
+    pub(crate) envelope: Envelope,
+    pub(crate) transaction: Transaction,
+    bytes: usize,
+}
+
+impl Admitted {
+    /// Length of the signed envelope in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Never: a signed envelope has bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// What it asks for.
+    pub fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+}

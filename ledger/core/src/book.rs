@@ -1,0 +1,174 @@
+//! Double entry: balances by account, sums by kind, and all-or-nothing sets of moves. Only the issuance may be overdrawn.
+//!
+//! A balance is filed under id *and* kind. Ids are hashes over the kind, so this changes nothing for honest ids; an issuer
+//! that deposits to a made-up consumer id that is really a job's escrow still cannot mix the two.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orion_protocol::cbor::{Part, frame_digest};
+use orion_protocol::ids::Account;
+use orion_protocol::ledger::leaf::{Code, Totals, Transfer};
+use orion_protocol::{AccountId, ChainId, Digest, JobId, PublicKey};
+
+/// No more micro-credits than this are ever issued: every sum of balances fits 63 bits.
+pub(crate) const MAX_SUPPLY: u64 = (1 << 63) - 1;
+
+/// What an account is for. The numbers are part of the state hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Issuance = 0,
+    Consumer = 1,
+    Escrow = 2,
+    Vesting = 3,
+    Available = 4,
+    Treasury = 5,
+}
+
+/// An account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) id: AccountId,
+    pub(crate) kind: Kind,
+}
+
+impl Place {
+    pub(crate) fn issuance(chain: &ChainId) -> Place {
+        Place { id: Account::Issuance.id(chain), kind: Kind::Issuance }
+    }
+
+    pub(crate) fn consumer(id: AccountId) -> Place {
+        Place { id, kind: Kind::Consumer }
+    }
+
+    pub(crate) fn escrow(chain: &ChainId, job: JobId) -> Place {
+        Place { id: Account::Escrow(job).id(chain), kind: Kind::Escrow }
+    }
+
+    pub(crate) fn vesting(chain: &ChainId, key: PublicKey, job: JobId) -> Place {
+        Place { id: Account::Vesting(key, job).id(chain), kind: Kind::Vesting }
+    }
+
+    pub(crate) fn available(chain: &ChainId, key: PublicKey) -> Place {
+        Place { id: Account::Available(key).id(chain), kind: Kind::Available }
+    }
+
+    pub(crate) fn treasury(chain: &ChainId) -> Place {
+        Place { id: Account::Treasury.id(chain), kind: Kind::Treasury }
+    }
+}
+
+/// Money that is to move.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Move {
+    pub(crate) from: Place,
+    pub(crate) to: Place,
+    pub(crate) amount: u64,
+}
+
+/// All balances.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Book {
+    /// Accounts with a balance above 0; the issuance is only in the totals.
+    balances: BTreeMap<Place, u64>,
+    totals: Totals,
+    /// Whose balance was written since the last [`Book::seal`].
+    changed: BTreeSet<Place>,
+}
+
+impl Book {
+    pub(crate) fn balance(&self, place: &Place) -> u64 {
+        self.balances.get(place).copied().unwrap_or(0)
+    }
+
+    /// The sum over all kinds that the id is used with: for honest ids, the one account.
+    pub(crate) fn balance_of_id(&self, id: AccountId) -> u64 {
+        let all = Place { id, kind: Kind::Issuance }..=Place { id, kind: Kind::Treasury };
+        self.balances.range(all).fold(0, |sum: u64, (_, balance)| sum.saturating_add(*balance))
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Does all the moves, in order, or none. Moves of nothing are left out of the transfers.
+    pub(crate) fn apply(&mut self, moves: &[Move]) -> Result<Vec<Transfer>, Code> {
+        let mut after: BTreeMap<Place, u64> = BTreeMap::new();
+        let mut totals = self.totals;
+        let mut transfers = Vec::new();
+        for Move { from, to, amount } in moves.iter().filter(|one| one.amount > 0) {
+            if from.kind != Kind::Issuance {
+                let have = after.get(from).copied().unwrap_or_else(|| self.balance(from));
+                after.insert(*from, have.checked_sub(*amount).ok_or(Code::InsufficientCredits)?);
+            }
+            take(&mut totals, from.kind, *amount)?;
+            let have = after.get(to).copied().unwrap_or_else(|| self.balance(to));
+            after.insert(*to, have.checked_add(*amount).ok_or(Code::Overflow)?);
+            give(&mut totals, to.kind, *amount)?;
+            transfers.push(Transfer { from: from.id, to: to.id, amount: *amount });
+        }
+        self.totals = totals;
+        for (place, balance) in after {
+            self.changed.insert(place);
+            if balance == 0 {
+                self.balances.remove(&place);
+            } else {
+                self.balances.insert(place, balance);
+            }
+        }
+        Ok(transfers)
+    }
+
+    /// The state hash of the block that ends here: SHA3(frame("orion/ledger-state/v1", previous, [[account, kind, balance],
+    /// ...])) over what changed, ascending. Starts the next block's changes.
+    pub(crate) fn seal(&mut self, previous: &Digest) -> Digest {
+        let changed = std::mem::take(&mut self.changed);
+        let rows: Vec<[Part<'_>; 3]> = changed
+            .iter()
+            .map(|place| [Part::Bytes(&place.id.0), Part::U64(place.kind as u64), Part::U64(self.balance(place))])
+            .collect();
+        let rows: Vec<Part<'_>> = rows.iter().map(|row| Part::List(row)).collect();
+        frame_digest("orion/ledger-state/v1", &[Part::Bytes(&previous.0), Part::List(&rows)])
+    }
+
+    /// Whether deposited = the sum of everything else.
+    pub(crate) fn balances_out(&self) -> bool {
+        let Totals { deposited, consumers, escrows, vesting, providers, treasury } = self.totals;
+        let rest = [consumers, escrows, vesting, providers, treasury];
+        rest.iter().try_fold(0_u64, |sum, one| sum.checked_add(*one)) == Some(deposited)
+    }
+
+    /// Whether the sums by kind are those of the balances; slow, for audits.
+    pub(crate) fn sums_hold(&self) -> bool {
+        let mut sums = Totals { deposited: self.totals.deposited, ..Totals::default() };
+        let added = self.balances.iter().all(|(place, balance)| give(&mut sums, place.kind, *balance).is_ok());
+        added && sums == self.totals
+    }
+}
+
+fn take(totals: &mut Totals, kind: Kind, amount: u64) -> Result<(), Code> {
+    if kind == Kind::Issuance {
+        let deposited = totals.deposited.checked_add(amount).filter(|sum| *sum <= MAX_SUPPLY);
+        totals.deposited = deposited.ok_or(Code::Overflow)?;
+        return Ok(());
+    }
+    let sum = sum_of(totals, kind);
+    *sum = sum.checked_sub(amount).ok_or(Code::InsufficientCredits)?;
+    Ok(())
+}
+
+fn give(totals: &mut Totals, kind: Kind, amount: u64) -> Result<(), Code> {
+    let sum = sum_of(totals, kind);
+    *sum = sum.checked_add(amount).ok_or(Code::Overflow)?;
+    Ok(())
+}
+
+fn sum_of(totals: &mut Totals, kind: Kind) -> &mut u64 {
+    match kind {
+        Kind::Issuance => &mut totals.deposited,
+        Kind::Consumer => &mut totals.consumers,
+        Kind::Escrow => &mut totals.escrows,
+        Kind::Vesting => &mut totals.vesting,
+        Kind::Available => &mut totals.providers,
+        Kind::Treasury => &mut totals.treasury,
+    }
+}

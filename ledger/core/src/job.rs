@@ -1,0 +1,212 @@
+//! What the ledger knows of a job: its task, rounds, verdicts, and who is owed what. Read by views and reports; only the
+//! rules change it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use orion_protocol::ledger::api::{EntryVerdict, JobPhase, JobView, Paid, RoundView, SealRef};
+use orion_protocol::ledger::tx::CloseRound;
+use orion_protocol::statements::{Commitment, LeaseCore};
+use orion_protocol::task::TaskSpec;
+use orion_protocol::{AccountId, Digest, PublicKey};
+
+/// A job with an escrow.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The task.
+    pub spec: TaskSpec,
+    /// Its digest.
+    pub task: Digest,
+    /// Who pays.
+    pub consumer: AccountId,
+    /// Locked at first, in micro-credits.
+    pub escrowed: u64,
+    /// In block time.
+    pub deadline_ms: u64,
+    /// How far it is.
+    pub phase: JobPhase,
+    /// Closed rounds, in order.
+    pub rounds: Vec<Round>,
+    /// RecordVerdicts so far.
+    pub verdicts: u64,
+    /// By shard; a shard that was never in a round is not there.
+    pub slots: BTreeMap<u32, Slot>,
+    /// Accepted work, by commitment digest.
+    pub workers: BTreeMap<Digest, Contribution>,
+    /// Votes that the verdict upheld, by the vote's digest.
+    pub validators: BTreeMap<Digest, Contribution>,
+    /// Fixed with page 0.
+    pub settlement: Option<Settlement>,
+    /// Paid so far.
+    pub paid: Paid,
+}
+
+/// A shard's work slot: paid at most once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// In a round that is not judged.
+    pub open: bool,
+    /// Has an accepted verdict.
+    pub accepted: bool,
+    /// Judged attempts.
+    pub judged: u32,
+    /// The highest judged attempt; only higher ones may follow.
+    pub fence: u32,
+}
+
+/// Something that is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contribution {
+    /// To whom.
+    pub provider: PublicKey,
+    /// How much work it was.
+    pub work: u64,
+}
+
+/// A closed round.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// Its id.
+    pub id: Digest,
+    /// As submitted.
+    pub closed: CloseRound,
+    /// What seeds the draw; absent until the block is sealed.
+    pub drawn: Option<Drawn>,
+    /// The entries, verified and unpacked, in the order of `closed`.
+    pub entries: Vec<Entry>,
+}
+
+/// What a round's draw hangs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn {
+    /// The seal of the CloseRound's block.
+    pub seal: SealRef,
+    /// The seed.
+    pub seed: Digest,
+}
+
+/// One commitment of a round.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The work lease.
+    pub lease: LeaseCore,
+    /// Its digest.
+    pub lease_digest: Digest,
+    /// The commitment.
+    pub commitment: Commitment,
+    /// Its digest.
+    pub commitment_digest: Digest,
+    /// Absent until judged.
+    pub verdict: Option<Verdict>,
+}
+
+/// What came of one commitment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether every drawn unit was right.
+    pub accepted: bool,
+    /// Drawn units in the order drawn, each with whether the committed digest was right.
+    pub drawn: Vec<(u64, bool)>,
+    /// Who voted, ascending by key; the platform too, where it came last in the order.
+    pub auditors: Vec<Auditor>,
+    /// Units that the referee re-ran; empty without a dispute.
+    pub refereed: Vec<u64>,
+}
+
+/// A vote as it was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auditor {
+    /// Whose.
+    pub key: PublicKey,
+    /// On which units, ascending.
+    pub units: Vec<u64>,
+    /// Whether every digest is the final one.
+    pub upheld: bool,
+    /// Whether it counts as a paid contribution: upheld, and not the platform's.
+    pub paid: bool,
+}
+
+/// What a settlement pays, fixed with page 0.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// Workers first, then validators, each by contribution id.
+    pub shares: Arc<[Share]>,
+    /// The platform's fee.
+    pub fee: u64,
+    /// Pages done.
+    pub done: u64,
+}
+
+/// One contribution's pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// To whom.
+    pub provider: PublicKey,
+    /// For auditing, not for computing.
+    pub audit: bool,
+    /// Micro-credits.
+    pub amount: u64,
+}
+
+/// Contributions a page: two transfers each.
+pub const SHARES_A_PAGE: usize = orion_protocol::ledger::tx::MAX_TRANSFERS / 2;
+
+impl Settlement {
+    /// How many pages there are. The last one has room for the fee: exactly full pages are followed by one with the fee alone.
+    pub fn pages(&self) -> u64 {
+        (self.shares.len() / SHARES_A_PAGE) as u64 + 1
+    }
+
+    /// Whether all pages are paid.
+    pub fn complete(&self) -> bool {
+        self.done >= self.pages()
+    }
+
+    /// The shares of a page.
+    pub fn page(&self, page: u64) -> &[Share] {
+        let from = usize::try_from(page).unwrap_or(usize::MAX).saturating_mul(SHARES_A_PAGE).min(self.shares.len());
+        let to = from.saturating_add(SHARES_A_PAGE).min(self.shares.len());
+        &self.shares[from..to]
+    }
+}
+
+impl Job {
+    /// Whether its escrow is open.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, JobPhase::Open | JobPhase::Settling)
+    }
+
+    /// The view that the service gives.
+    pub fn view(&self) -> JobView {
+        let settled = self.settlement.as_ref();
+        JobView {
+            task: self.spec.clone(),
+            consumer: self.consumer,
+            phase: self.phase,
+            escrowed: self.escrowed,
+            deadline_ms: self.deadline_ms,
+            rounds: self.rounds.iter().filter_map(Round::view).collect(),
+            verdicts: self.verdicts,
+            pages: settled.map_or((0, 0), |settled| (settled.done, settled.pages())),
+            paid: self.paid,
+        }
+    }
+}
+
+impl Round {
+    /// `None` before the block is sealed, which no caller outside a block ever sees.
+    fn view(&self) -> Option<RoundView> {
+        let verdicts = self.entries.iter().map(|entry| match &entry.verdict {
+            None => EntryVerdict::Open,
+            Some(verdict) if verdict.accepted => EntryVerdict::Accepted,
+            Some(_) => EntryVerdict::Rejected,
+        });
+        let seal = self.drawn?.seal;
+        Some(RoundView { round: self.id, closed: self.closed.clone(), seal, verdicts: verdicts.collect() })
+    }
+
+    /// Whether every entry has its verdict.
+    pub fn judged(&self) -> bool {
+        self.entries.iter().all(|entry| entry.verdict.is_some())
+    }
+}

@@ -1,0 +1,68 @@
+//! What each transaction does, and why it may be refused. Every rule reads everything it needs, refuses with a code or
+//! else writes; money moves in one all-or-nothing set a transaction.
+
+mod accounts;
+mod round;
+mod settle;
+mod verdict;
+
+use orion_protocol::ledger::leaf::{Code, Transfer};
+use orion_protocol::ledger::{Envelope, Transaction};
+use orion_protocol::JobId;
+use orion_protocol::ledger::api::JobPhase;
+
+use crate::job::Job;
+use crate::state::State;
+
+pub(crate) use settle::expire;
+
+/// Applies a transaction under a new id in a block with time `time_ms`.
+pub(crate) fn apply(
+    state: &mut State,
+    envelope: &Envelope,
+    transaction: &Transaction,
+    time_ms: u64,
+) -> Result<Vec<Transfer>, Code> {
+    may_send(state, envelope, transaction)?;
+    match transaction {
+        Transaction::RegisterProvider(tx) => accounts::register_provider(state, tx),
+        Transaction::OpenEpoch(tx) => accounts::open_epoch(state, envelope.epoch, tx),
+        Transaction::Deposit(tx) => accounts::deposit(state, tx),
+        Transaction::OpenEscrow(tx) => accounts::open_escrow(state, tx, time_ms),
+        Transaction::CloseRound(tx) => round::close(state, tx),
+        Transaction::RecordVerdict(tx) => verdict::record(state, tx),
+        Transaction::Settle(tx) => settle::settle(state, tx),
+        Transaction::Close(tx) => settle::close(state, tx),
+    }
+}
+
+/// The issuer deposits and does nothing else, outside of epochs; everything else is the operator's, in its epoch.
+fn may_send(state: &State, envelope: &Envelope, transaction: &Transaction) -> Result<(), Code> {
+    let deposit = matches!(transaction, Transaction::Deposit(_));
+    let owner = if deposit { state.genesis.issuer } else { state.genesis.operator };
+    if envelope.signer != owner {
+        return Err(Code::NotAllowed);
+    }
+    match transaction {
+        Transaction::Deposit(_) if envelope.epoch != 0 => Err(Code::OutOfBounds),
+        Transaction::Deposit(_) | Transaction::OpenEpoch(_) => Ok(()),
+        _ if envelope.epoch != state.epoch => Err(Code::StaleEpoch),
+        _ => Ok(()),
+    }
+}
+
+/// The job, in any phase but ended ones.
+fn open_job<'s>(state: &'s State, id: &JobId) -> Result<&'s Job, Code> {
+    let job = state.jobs.get(id).ok_or(Code::NoSuchJob)?;
+    match job.phase {
+        JobPhase::Open | JobPhase::Settling => Ok(job),
+        JobPhase::Closed => Err(Code::JobSettling),
+        JobPhase::Expired => Err(Code::EscrowExpired),
+    }
+}
+
+/// The job, while rounds may still close and verdicts be recorded.
+fn running_job<'s>(state: &'s State, id: &JobId) -> Result<&'s Job, Code> {
+    let job = open_job(state, id)?;
+    if job.phase == JobPhase::Open { Ok(job) } else { Err(Code::JobSettling) }
+}

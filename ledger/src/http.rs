@@ -1,0 +1,175 @@
+//! The routes. Bodies are canonical CBOR (`orion_protocol::ledger::api`), errors are short text. Every body is bounded and
+//! every request ends in time; whoever meets 503 comes again after the seconds in `Retry-After`.
+//!
+//! There is no authentication: transactions carry their signatures, and everything else is public to auditors.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use orion_ledger_core::Standing;
+use orion_ledger_core::admission::MAX_SIGNED_BYTES;
+use orion_protocol::{AccountId, JobId, cbor};
+use tokio::sync::Semaphore;
+
+use crate::metrics::Metrics;
+use crate::node::{Node, SubmitError};
+
+mod export;
+
+/// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Exports at a time: each holds a thread and a snapshot of the store.
+const MAX_EXPORTS: usize = 4;
+
+/// What the routes share.
+#[derive(Clone)]
+pub struct Shared {
+    node: Arc<OnceLock<Node>>,
+    metrics: Arc<Metrics>,
+    exports: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Routes that answer 503 until there is a node.
+    pub fn new(metrics: Arc<Metrics>) -> Shared {
+        Shared { node: Arc::default(), metrics, exports: Arc::new(Semaphore::new(MAX_EXPORTS)) }
+    }
+
+    /// The ledger has started.
+    pub fn ready(&self, node: Node) {
+        // There is one start a process.
+        let _ = self.node.set(node);
+    }
+
+    fn node(&self) -> Result<&Node, Refused> {
+        self.node.get().filter(|node| node.is_running()).ok_or(Refused::Unavailable("the ledger is not running"))
+    }
+}
+
+/// Why a request got no answer.
+enum Refused {
+    Bad(String),
+    NotFound(&'static str),
+    Unavailable(&'static str),
+    Failed,
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Refused::Bad(why) => (StatusCode::BAD_REQUEST, why).into_response(),
+            Refused::NotFound(why) => (StatusCode::NOT_FOUND, why).into_response(),
+            Refused::Unavailable(why) => {
+                (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], why).into_response()
+            }
+            Refused::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "the store cannot be read").into_response(),
+        }
+    }
+}
+
+type Answer = Result<Response, Refused>;
+
+/// All routes.
+pub fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/v1/transactions", post(submit))
+        .route("/v1/head", get(head))
+        .route("/v1/accounts/{account}", get(account))
+        .route("/v1/jobs/{job}", get(job))
+        .route("/v1/jobs", get(open_jobs))
+        .route("/v1/checkpoint", get(checkpoint))
+        .route("/v1/export", get(export::export))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .layer(middleware::from_fn(in_time))
+        .layer(DefaultBodyLimit::max(MAX_SIGNED_BYTES))
+        .with_state(shared)
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    answer.unwrap_or_else(|_| Refused::Unavailable("the request took too long").into_response())
+}
+
+async fn submit(State(shared): State<Shared>, body: Bytes) -> Answer {
+    let node = shared.node()?;
+    let tx = node.admission().read(&body).map_err(|error| {
+        shared.metrics.refused.inc();
+        Refused::Bad(with_sources(&error))
+    })?;
+    // What is known already needs no place in the queue.
+    let standing = node.look(|chain| chain.check_tx(&tx)).await;
+    let submitted = match standing {
+        Standing::Known(submitted) | Standing::Clash(submitted) => {
+            shared.metrics.answered(tx.transaction().kind(), submitted.receipt.code);
+            submitted
+        }
+        Standing::New => node.submit(tx).await.map_err(|error| match error {
+            SubmitError::Busy => Refused::Unavailable("the queue is full"),
+            SubmitError::Stopped => Refused::Unavailable("the ledger is not running"),
+        })?,
+    };
+    Ok(cbor_body(cbor::to_vec(&submitted)))
+}
+
+async fn head(State(shared): State<Shared>) -> Answer {
+    let head = shared.node()?.look(|chain| cbor::to_vec(&chain.head())).await;
+    Ok(cbor_body(head))
+}
+
+async fn account(State(shared): State<Shared>, Path(account): Path<String>) -> Answer {
+    let account: AccountId = account.parse().map_err(|error| Refused::Bad(format!("account id: {error}")))?;
+    let view = shared.node()?.look(|chain| cbor::to_vec(&chain.account(account))).await;
+    Ok(cbor_body(view))
+}
+
+async fn job(State(shared): State<Shared>, Path(job): Path<String>) -> Answer {
+    let job: JobId = job.parse().map_err(|error| Refused::Bad(format!("job id: {error}")))?;
+    let view = shared.node()?.look(|chain| chain.job(&job)).await;
+    let view = view.ok_or(Refused::NotFound("the job has no escrow"))?;
+    Ok(cbor_body(cbor::to_vec(&view)))
+}
+
+async fn open_jobs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Answer {
+    if query.as_deref() != Some("open") {
+        return Err(Refused::Bad("only ?open is known".into()));
+    }
+    let jobs = shared.node()?.look(|chain| cbor::to_vec(&chain.open_jobs())).await;
+    Ok(cbor_body(jobs))
+}
+
+async fn checkpoint(State(shared): State<Shared>) -> Answer {
+    let store = shared.node()?.store().clone();
+    let read = tokio::task::spawn_blocking(move || store.snapshot()?.checkpoint()).await;
+    match read {
+        Ok(Ok(Some(note))) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response()),
+        _ => Err(Refused::Failed),
+    }
+}
+
+async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Refused> {
+    shared.node().map(|_| "ok\n")
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], shared.metrics.text()).into_response()
+}
+
+fn cbor_body(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/cbor")], Body::from(bytes)).into_response()
+}
+
+/// An error with everything that caused it, on one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,22 @@
+//! The ledger's service: one writer that orders transactions into blocks, commits each block durably before anybody hears
+//! of it, and a small HTTP surface over it. What a transaction means is decided in `orion-ledger-core`, nowhere here.
+//!
+//! | part | what |
+//! | --- | --- |
+//! | [`clock`] | the one place that reads the wall clock |
+//! | [`store`] | leaves on disk; one durable transaction a block |
+//! | [`node`] | starts from the store by replay, and hands out the queue and the views |
+//! | `writer` | the queue becomes blocks |
+//! | [`http`] | the routes |
+//! | [`serve`] | connections, bounded and with timeouts |
+//! | [`metrics`] | what Prometheus sees |
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod http;
+pub mod metrics;
+pub mod node;
+pub mod serve;
+pub mod store;
+mod writer;

@@ -1,0 +1,196 @@
+//! A running ledger: replayed from its store, compared with what was stored and signed, and then open for transactions and
+//! questions. It halts with the reason rather than go on from a log that does not replay.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use orion_ledger_core::checkpoint::CheckpointError;
+use orion_ledger_core::{Admission, Admitted, BlockError, Chain, Checkpoint, Replay, ReplayError, Signer, VerifierKey};
+use orion_protocol::SecretKey;
+use orion_protocol::ledger::Genesis;
+use orion_protocol::ledger::api::{SealRef, Submitted};
+use tokio::sync::{RwLock, mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::store::{Store, StoreError};
+use crate::writer::{self, Order, Writer};
+
+/// At most so many transactions wait for a block: 64 MiB at their longest.
+const MAX_QUEUE: usize = 1024;
+
+/// Why the ledger cannot start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The disk.
+    #[error("the ledger's store failed")]
+    Store(#[from] StoreError),
+    /// The stored log is not what the rules make of it, or is another chain's.
+    #[error("the stored log does not replay; refusing to go on")]
+    Replay(#[source] ReplayError),
+    /// The stored seal is not the replayed one.
+    #[error("the store says {stored:?}, replay gives {replayed:?}; refusing to go on")]
+    Head {
+        /// What was stored.
+        stored: Box<SealRef>,
+        /// What replay gives.
+        replayed: Box<SealRef>,
+    },
+    /// The checkpoint key is not the genesis'.
+    #[error("the genesis names checkpoint key {want}, the key file holds {have}")]
+    CheckpointKey {
+        /// In the genesis.
+        want: orion_protocol::PublicKey,
+        /// Of the key file.
+        have: orion_protocol::PublicKey,
+    },
+    /// The stored checkpoint.
+    #[error("the stored checkpoint was refused")]
+    Checkpoint(#[source] CheckpointError),
+    /// A checkpoint was signed that the log contradicts.
+    #[error("a checkpoint of size {0} was signed, which the log does not have; refusing to sign another")]
+    Forked(u64),
+    /// A block could not be made.
+    #[error("cannot make a block")]
+    Block(#[source] BlockError),
+    /// The writer is gone.
+    #[error("the writer ended without saying why")]
+    Writer,
+}
+
+/// A transaction could not be queued.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The queue is full.
+    #[error("the queue is full")]
+    Busy,
+    /// The ledger has stopped.
+    #[error("the ledger has stopped")]
+    Stopped,
+}
+
+/// A running ledger.
+pub struct Node {
+    admission: Admission,
+    key: VerifierKey,
+    chain: Arc<RwLock<Chain>>,
+    store: Arc<Store>,
+    queue: mpsc::Sender<Order>,
+    metrics: Arc<Metrics>,
+}
+
+/// Tells when the writer has ended: with an error, or because everybody who could submit is gone.
+pub type Ended = oneshot::Receiver<Result<(), NodeError>>;
+
+impl Node {
+    /// Starts from the store in `directory`; blocks while it replays. Must be called within a tokio runtime, off its
+    /// async threads.
+    pub fn open(
+        directory: &Path,
+        genesis: &Genesis,
+        secret: SecretKey,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Node, Ended), NodeError> {
+        let (want, have) = (genesis.checkpoint, secret.public());
+        if want != have {
+            return Err(NodeError::CheckpointKey { want, have });
+        }
+        let store = Arc::new(Store::open(directory)?);
+        let (chain, signer) = match store.snapshot()?.head()? {
+            None => first(&store, genesis, secret, &clock)?,
+            Some(head) => again(&store, genesis, secret, head)?,
+        };
+        let key = signer.key().clone();
+        metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
+        let chain = Arc::new(RwLock::new(chain));
+        let (queue, orders) = mpsc::channel(MAX_QUEUE);
+        let writer =
+            Writer { chain: chain.clone(), store: store.clone(), signer, orders, clock, metrics: metrics.clone() };
+        let ended = writer::spawn(writer)?;
+        let admission = Admission::new(genesis);
+        Ok((Node { admission, key, chain, store, queue, metrics }, ended))
+    }
+
+    /// What checks envelopes before they are queued.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// The key that verifies checkpoints.
+    pub fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// The store, for exports.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Whether transactions are taken.
+    pub fn is_running(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
+    /// Looks at the chain as it is on disk: never at a block that is still being committed.
+    pub async fn look<T>(&self, at: impl FnOnce(&Chain) -> T) -> T {
+        at(&*self.chain.read().await)
+    }
+
+    /// Orders a transaction; answers once its block is durable.
+    pub async fn submit(&self, tx: Admitted) -> Result<Submitted, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Order { tx, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                self.metrics.busy.inc();
+                SubmitError::Busy
+            }
+            mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
+        })?;
+        answer.await.map_err(|_| SubmitError::Stopped)
+    }
+}
+
+fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> Result<(Chain, Signer), NodeError> {
+    let size = store.snapshot()?.size()?;
+    if size > 0 {
+        return Err(StoreError::Damaged(format!("{size} leaves without a seal")).into());
+    }
+    let (chain, block) = Chain::start(&genesis.to_bytes(), clock()).map_err(NodeError::Block)?;
+    let mut signer = Signer::new(chain.id(), secret, None);
+    let note = signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
+    store.commit(&block.leaves, &block.seal, &note)?;
+    tracing::info!(chain = %chain.id(), key = %signer.key(), "a new chain starts");
+    Ok((chain, signer))
+}
+
+/// Replays the stored log and compares it with the stored seal and the last signed checkpoint.
+fn again(store: &Store, genesis: &Genesis, secret: SecretKey, head: SealRef) -> Result<(Chain, Signer), NodeError> {
+    let snapshot = store.snapshot()?;
+    let mut replay = Replay::new(genesis.chain());
+    let mut refused = None;
+    snapshot.leaves(|leaf| match replay.leaf(leaf) {
+        Ok(_) => true,
+        Err(error) => {
+            refused = Some(error);
+            false
+        }
+    })?;
+    if let Some(error) = refused {
+        return Err(NodeError::Replay(error));
+    }
+    let chain = replay.finish().map_err(NodeError::Replay)?;
+    let replayed = chain.seal_ref();
+    if replayed != head {
+        return Err(NodeError::Head { stored: Box::new(head), replayed: Box::new(replayed) });
+    }
+    let note = snapshot.checkpoint()?.ok_or_else(|| StoreError::Damaged("there is no checkpoint".into()))?;
+    let key = VerifierKey::new(chain.id(), secret.public());
+    let last = Checkpoint::open(note.as_bytes(), &key).map_err(NodeError::Checkpoint)?;
+    if !chain.seals().iter().any(|seal| seal.size == last.size && seal.root == last.root) {
+        return Err(NodeError::Forked(last.size));
+    }
+    tracing::info!(chain = %chain.id(), height = replayed.height, size = replayed.size, "the log was replayed");
+    let signer = Signer::new(chain.id(), secret, Some(&last));
+    Ok((chain, signer))
+}

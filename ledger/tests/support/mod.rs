@@ -1,0 +1,160 @@
+//! A ledger as a real process: port 0, a directory of its own, killed on drop; and a small client that speaks its HTTP.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
+#[path = "../../core/tests/support/mod.rs"]
+pub mod world;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use orion_protocol::cbor;
+use orion_protocol::ledger::Envelope;
+use orion_protocol::ledger::api::{Head, Submitted};
+use orion_protocol::{Signed, bytes::hex};
+use tempfile::TempDir;
+
+/// Nothing takes longer than this on any computer.
+const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Files that a ledger needs, and its store.
+pub struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    pub fn new() -> Home {
+        let home = Home { dir: TempDir::new().unwrap() };
+        let keys = world::Keys::new();
+        std::fs::write(home.genesis(), hex(&keys.genesis().to_bytes())).unwrap();
+        std::fs::write(home.key(), format!("{}\n", hex(&[4; 32]))).unwrap();
+        home
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn genesis(&self) -> PathBuf {
+        self.dir.path().join("genesis")
+    }
+
+    pub fn key(&self) -> PathBuf {
+        self.dir.path().join("checkpoint.key")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
+        let flag = |path: &Path| path.as_os_str().to_owned();
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command.arg("--data").arg(flag(&self.data())).arg("--genesis").arg(flag(&self.genesis()));
+        command.arg("--checkpoint-key").arg(flag(&self.key()));
+        command.env("RUST_LOG", "warn").stdout(Stdio::piped());
+        command
+    }
+
+    /// Starts the ledger and waits until it is ready.
+    pub fn start(&self) -> Ledger {
+        let mut child = self.command().spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        // The line comes, or the process ends: both end this read.
+        let line = stdout.lines().next().expect("the ledger ended before it was ready").unwrap();
+        let address = line.strip_prefix("listening on ").unwrap().parse().unwrap();
+        Ledger { child, address }
+    }
+
+    /// Starts a ledger that must refuse to run; gives what it says.
+    pub fn start_refused(&self) -> String {
+        let output = self.command().stderr(Stdio::piped()).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+/// A running ledger.
+pub struct Ledger {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Ledger {
+    /// SIGKILL, now.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and wait for the end; gives the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        self.child.wait().unwrap().code()
+    }
+
+    pub fn client(&self) -> Client {
+        Client { address: self.address }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+/// A client with one connection a request.
+#[derive(Clone, Copy)]
+pub struct Client {
+    pub address: SocketAddr,
+}
+
+impl Client {
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[])
+    }
+
+    pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.request("POST", path, body)
+    }
+
+    fn request(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.0\r\nhost: ledger\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        // A server that refuses a long body may close before it has read it.
+        let _ = stream.write_all(body);
+        let mut bytes = Vec::new();
+        stream.take(MAX_ANSWER as u64).read_to_end(&mut bytes).unwrap();
+        let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let body = bytes.split_off(split + 4);
+        let head = String::from_utf8(bytes).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head, body }
+    }
+
+    pub fn submit(&self, tx: &Signed<Envelope>) -> Submitted {
+        let answer = self.post("/v1/transactions", &cbor::to_vec(tx));
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        cbor::from_slice("submitted", &answer.body, MAX_ANSWER).unwrap()
+    }
+
+    pub fn head(&self) -> Head {
+        cbor::from_slice("head", &self.get("/v1/head").body, MAX_ANSWER).unwrap()
+    }
+}

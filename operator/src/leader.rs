@@ -1,0 +1,413 @@
+//! One leadership: from the won Lease to its loss. Opens an epoch, reads what there is, and then lets the core say what is to
+//! be done, one fact at a time.
+//!
+//! Start: caches synced, epoch opened, providers set up, open escrows read, answers folded, one round of heartbeats, dispatch.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_objects};
+use kube::{Api, ResourceExt};
+use orion_core::{Config, Core, Effect, Input, JobSpec, JobStatus, ProviderInfo, Stage, WorkerId};
+use orion_crds::{OrionJob, Provider};
+use orion_protocol::ledger::tx::OpenEpoch;
+use orion_protocol::ledger::{Code, Transaction};
+use orion_protocol::messages::{Alive, Beat, Message};
+use orion_protocol::subjects::BUCKET_RESULTS;
+use orion_protocol::{Digest, JobId, Name, Refusal, TxId};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::edges::Edges;
+use crate::job::{self, Chain, Channels};
+use crate::perform::Performer;
+use crate::providers;
+
+/// Facts that wait for the core; who sends more waits.
+const QUEUE: usize = 4096;
+/// How often the core looks at the time.
+const TICK: Duration = Duration::from_millis(100);
+/// How often Provider statuses are looked at.
+const SHOW_PROVIDERS: Duration = Duration::from_secs(5);
+
+/// Leads until the leadership ends. Dropping the future ends every task of it.
+pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Result<()> {
+    let mut beat = JoinSet::new();
+    beat.spawn(keep_beating(edges.clone()));
+    let jobs: Api<OrionJob> = Api::all(edges.kube.clone());
+    let providers: Api<Provider> = Api::namespaced(edges.kube.clone(), &edges.namespace);
+    let mut jobs = watch_objects(jobs, watcher::Config::default()).default_backoff().modify(lighten).boxed();
+    let mut providers =
+        watch_objects(providers, watcher::Config::default()).default_backoff().modify(forget_managers).boxed();
+    let first_jobs = initial(&mut jobs).await.context("listing OrionJobs")?;
+    let first_providers = initial(&mut providers).await.context("listing Providers")?;
+    let epoch = open_epoch(&edges).await?;
+    tracing::info!(epoch, "leading");
+    let (inputs, facts) = mpsc::channel(QUEUE);
+    let (known_providers, seen_providers) = watch::channel(Vec::new());
+    let identity = &edges.identity;
+    let core = Core::new(Config {
+        chain: identity.chain.clone(),
+        operator: identity.genesis.operator,
+        platform: identity.genesis.platform,
+        policy: identity.genesis.policy.clone(),
+        epoch,
+        min_price_per_second,
+        dispatch_from: clock::now_ms() + Alive::EVERY_S * 1000 + 500,
+    });
+    let performer = Performer { edges: edges.clone(), inputs: inputs.clone(), providers: seen_providers, epoch };
+    let mut leader = Leader {
+        edges,
+        core,
+        performer,
+        inputs,
+        known_providers,
+        tasks: JoinSet::new(),
+        jobs: HashMap::new(),
+        objects: BTreeMap::new(),
+        refused: BTreeMap::new(),
+        ready: BTreeSet::new(),
+        setting_up: BTreeSet::new(),
+    };
+    leader.begin(first_jobs, first_providers).await?;
+    leader.run(facts, jobs, providers).await
+}
+
+/// The guard's beat, from a task of its own: a busy loop is not a stopped process.
+async fn keep_beating(edges: Arc<Edges>) {
+    while edges.guard.beat() {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Nobody here reads who wrote which field; it is half of an object.
+fn forget_managers<K: kube::Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+/// A finished job's kernel is never looked at again.
+fn lighten(job: &mut OrionJob) {
+    forget_managers(job);
+    if job.status.as_ref().is_some_and(crate::render::is_terminal) {
+        job.spec.workload.kernel = None;
+    }
+}
+
+type Watch<K> = BoxStream<'static, watcher::Result<Event<K>>>;
+
+/// The first full list of a watch.
+async fn initial<K>(stream: &mut Watch<K>) -> anyhow::Result<Vec<K>> {
+    let mut found = Vec::new();
+    loop {
+        match stream.next().await.context("the watch ended")? {
+            Ok(Event::InitApply(object) | Event::Apply(object)) => found.push(object),
+            Ok(Event::InitDone) => return Ok(found),
+            Ok(Event::Init) => found.clear(),
+            Ok(Event::Delete(_)) => {}
+            Err(error) => tracing::warn!(error = %Chain(&error), "the API server does not list yet"),
+        }
+    }
+}
+
+/// Opens the next epoch; whoever is refused was not first.
+async fn open_epoch(edges: &Edges) -> anyhow::Result<u64> {
+    let head = loop {
+        match edges.ledger.head().await {
+            Ok(head) => break head,
+            Err(error) => tracing::warn!(error = %Chain(&error), "the ledger is not there yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    anyhow::ensure!(head.chain == edges.identity.chain, "the ledger is of chain {}, not of this install's", head.chain);
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).context("drawing a nonce")?;
+    let epoch = head.epoch + 1;
+    let transaction = Transaction::OpenEpoch(OpenEpoch { epoch, nonce: nonce.to_vec().into() });
+    let id = TxId::derive(transaction.kind(), &JobId::NONE, epoch, 0);
+    let envelope = transaction.sign(&edges.identity.chain, &edges.identity.key, epoch, id);
+    let outcome = edges.ledger.submit(&envelope).await.context("opening an epoch")?;
+    anyhow::ensure!(outcome.receipt.code == Code::Ok, "epoch {epoch} is another's: {}", outcome.receipt.code);
+    Ok(epoch)
+}
+
+struct Leader {
+    edges: Arc<Edges>,
+    core: Core,
+    performer: Performer,
+    inputs: mpsc::Sender<Input>,
+    known_providers: watch::Sender<Vec<ProviderInfo>>,
+    /// Everything that runs for this leadership; dropped with it.
+    tasks: JoinSet<Done>,
+    /// By the object's uid.
+    jobs: HashMap<String, Handle>,
+    objects: BTreeMap<Name, Provider>,
+    refused: BTreeMap<Name, Refusal>,
+    ready: BTreeSet<Name>,
+    setting_up: BTreeSet<Name>,
+}
+
+/// What a task was about.
+enum Done {
+    Job(String),
+    Provider(ProviderInfo, Result<(), Refusal>),
+    Background,
+}
+
+/// A job's task, from outside.
+struct Handle {
+    id: JobId,
+    object: watch::Sender<Option<Arc<OrionJob>>>,
+    core: watch::Sender<Option<JobStatus>>,
+    served: bool,
+}
+
+impl Leader {
+    async fn begin(&mut self, jobs: Vec<OrionJob>, objects: Vec<Provider>) -> anyhow::Result<()> {
+        let platform = providers::platform(&self.edges).context("the platform's name")?;
+        providers::ensure_streams(&self.edges, &platform.name).await;
+        self.add_provider(platform);
+        for object in objects {
+            self.see_provider(object);
+        }
+        // Rounds are rebuilt by the owners of their validators: those come first.
+        while !self.setting_up.is_empty() {
+            match self.tasks.join_next().await {
+                Some(done) => self.task_done(done.unwrap_or(Done::Background)),
+                None => break,
+            }
+        }
+        let open = self.edges.ledger.open_jobs().await.context("reading open escrows")?;
+        for object in jobs {
+            self.see_job(object);
+        }
+        let known: BTreeSet<JobId> = self.jobs.values().map(|handle| handle.id).collect();
+        for id in open.into_iter().filter(|id| !known.contains(id)) {
+            self.adopt_orphan(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn run(
+        &mut self,
+        mut facts: mpsc::Receiver<Input>,
+        mut jobs: Watch<OrionJob>,
+        mut providers: Watch<Provider>,
+    ) -> anyhow::Result<()> {
+        let mut heartbeats = self.edges.broker.heartbeats().await.context("listening to heartbeats")?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut show = tokio::time::interval(SHOW_PROVIDERS);
+        while self.edges.guard.holds() {
+            tokio::select! {
+                Some(input) = facts.recv() => self.step(input),
+                Some(event) = jobs.next() => self.job_event(event),
+                Some(event) = providers.next() => self.provider_event(event),
+                Some(done) = self.tasks.join_next() => self.task_done(done.unwrap_or(Done::Background)),
+                _ = tick.tick() => self.step(Input::Tick),
+                _ = show.tick() => self.show_providers(),
+                heard = heartbeats.next() => {
+                    let heard = heard.context("the broker's connection was closed")?;
+                    match Beat::from_bytes(&heard.bytes) {
+                        Ok(beat) => {
+                            let id = WorkerId { provider: heard.provider, worker: heard.worker };
+                            self.step(Input::Beat(id, beat));
+                        }
+                        Err(error) => tracing::warn!(provider = %heard.provider, %error, "a heartbeat was refused"),
+                    }
+                }
+            }
+        }
+        anyhow::bail!("this process did not run for too long, or a later leader is there")
+    }
+
+    /// Tells the core a fact, and starts what it wants done.
+    fn step(&mut self, input: Input) {
+        for effect in self.core.step(input, clock::now_ms()) {
+            if let Effect::StatusChanged(id) = effect {
+                self.show_job(&id);
+            } else {
+                self.performer.start(effect);
+            }
+        }
+    }
+
+    fn show_job(&mut self, id: &JobId) {
+        let Some(status) = self.core.status(id) else { return };
+        let over = matches!(status.stage, Stage::Done | Stage::Refused(_));
+        match self.jobs.values().find(|handle| handle.id == *id && handle.served) {
+            Some(handle) => {
+                handle.core.send_replace(Some(status));
+            }
+            // Nobody is left to show it to.
+            None if over => self.step(Input::Forget(*id)),
+            None => {}
+        }
+    }
+
+    fn job_event(&mut self, event: watcher::Result<Event<OrionJob>>) {
+        match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => self.see_job(object),
+            Ok(Event::Delete(object)) => self.job_gone(&object),
+            Ok(Event::Init | Event::InitDone) => {}
+            Err(error) => tracing::warn!(error = %Chain(&error), "watching OrionJobs"),
+        }
+    }
+
+    fn see_job(&mut self, object: OrionJob) {
+        let Some(uid) = object.uid() else { return };
+        if let Some(handle) = self.jobs.get(&uid) {
+            handle.object.send_replace(Some(Arc::new(object)));
+            return;
+        }
+        let id = JobId::derive(&self.edges.identity.chain, &self.edges.cluster, &uid);
+        let (object, object_seen) = watch::channel(Some(Arc::new(object)));
+        let (core, core_seen) = watch::channel(None);
+        let channels = Channels { object: object_seen, core: core_seen, inputs: self.inputs.clone() };
+        self.jobs.insert(uid.clone(), Handle { id, object, core, served: true });
+        let edges = self.edges.clone();
+        self.tasks.spawn(async move {
+            job::serve(edges, id, channels).await;
+            Done::Job(uid)
+        });
+    }
+
+    /// The object is gone: the core ends the job from what it has, and its results go, unless another job has the same.
+    fn job_gone(&mut self, object: &OrionJob) {
+        let Some(handle) = object.uid().and_then(|uid| self.jobs.remove(&uid)) else { return };
+        handle.object.send_replace(None);
+        self.step(Input::Deleted(handle.id));
+        let digests = |object: &OrionJob| -> BTreeSet<Digest> {
+            let outputs = object.status.iter().flat_map(|status| &status.outputs);
+            outputs.filter_map(|output| output.digest.parse().ok()).collect()
+        };
+        let others = self.jobs.values().filter_map(|handle| handle.object.borrow().clone());
+        let kept: BTreeSet<Digest> = others.flat_map(|object| digests(&object)).collect();
+        let gone: Vec<Digest> = digests(object).difference(&kept).copied().collect();
+        let edges = self.edges.clone();
+        self.tasks.spawn(async move {
+            for digest in gone {
+                if let Err(error) = edges.broker.delete(BUCKET_RESULTS, &digest).await {
+                    tracing::warn!(%digest, error = %Chain(&error), "a result was not deleted");
+                }
+            }
+            Done::Background
+        });
+    }
+
+    /// An escrow without an object: what is committed is judged and paid, the rest refunded.
+    async fn adopt_orphan(&mut self, id: JobId) -> anyhow::Result<()> {
+        let Some(view) = self.edges.ledger.job(&id).await.context("reading an open escrow")? else { return Ok(()) };
+        tracing::warn!(job = %id, "an escrow has no OrionJob any more: it is wound up");
+        let uid: Name = format!("orphan-{}", &id.to_string()[..16]).parse().context("naming an orphan")?;
+        let task = &view.task;
+        let spec = JobSpec {
+            job: id,
+            uid,
+            consumer: view.consumer,
+            workload: task.workload,
+            inputs: task.inputs.clone(),
+            units: task.units,
+            outputs: task.outputs.clone(),
+            audits_per_shard: task.audits_per_shard,
+            parallelism: 1,
+            budget: view.escrowed,
+            backoff_limit: 0,
+            salt: self.edges.identity.salt(&id),
+            first_try: 0,
+        };
+        self.step(Input::Job(Box::new(spec), Some(Box::new(view))));
+        self.step(Input::Deleted(id));
+        Ok(())
+    }
+
+    fn provider_event(&mut self, event: watcher::Result<Event<Provider>>) {
+        match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => self.see_provider(object),
+            // It stays registered: what it has done is judged and paid. It gets no streams under a later leader.
+            Ok(Event::Delete(object)) => {
+                self.objects.retain(|_, known| known.uid() != object.uid());
+            }
+            Ok(Event::Init | Event::InitDone) => {}
+            Err(error) => tracing::warn!(error = %Chain(&error), "watching Providers"),
+        }
+    }
+
+    fn see_provider(&mut self, object: Provider) {
+        let parsed = providers::parse(&object);
+        let Ok(name) = object.name_any().parse::<Name>() else { return };
+        let known = self.known_providers.borrow().iter().find(|provider| provider.name == name).cloned();
+        self.objects.insert(name.clone(), object);
+        match parsed {
+            Err(refusal) => {
+                self.refused.insert(name, refusal);
+            }
+            Ok(provider) if known.as_ref() != Some(&provider) && self.setting_up.insert(name) => {
+                let (edges, epoch) = (self.edges.clone(), self.performer.epoch);
+                self.tasks.spawn(async move {
+                    let done = providers::set_up(&edges, epoch, &provider).await;
+                    Done::Provider(provider, done)
+                });
+            }
+            Ok(_) => {}
+        }
+    }
+
+    fn add_provider(&mut self, provider: ProviderInfo) {
+        let new = !self.known_providers.borrow().iter().any(|known| known.name == provider.name);
+        self.known_providers.send_modify(|known| {
+            known.retain(|other| other.name != provider.name);
+            known.push(provider.clone());
+        });
+        let all = self.known_providers.borrow().clone();
+        self.step(Input::Providers(all));
+        if new {
+            let (edges, inputs) = (self.edges.clone(), self.inputs.clone());
+            self.tasks.spawn(async move {
+                providers::fold(edges, provider.name, inputs).await;
+                Done::Background
+            });
+        }
+    }
+
+    fn task_done(&mut self, done: Done) {
+        match done {
+            Done::Job(uid) => {
+                if let Some(handle) = self.jobs.get_mut(&uid) {
+                    handle.served = false;
+                    let id = handle.id;
+                    self.show_job(&id);
+                }
+            }
+            Done::Provider(provider, outcome) => {
+                self.setting_up.remove(&provider.name);
+                match outcome {
+                    Ok(()) => {
+                        self.refused.remove(&provider.name);
+                        self.ready.insert(provider.name.clone());
+                        self.add_provider(provider);
+                    }
+                    Err(refusal) => {
+                        self.refused.insert(provider.name, refusal);
+                    }
+                }
+            }
+            Done::Background => {}
+        }
+    }
+
+    fn show_providers(&mut self) {
+        let (edges, objects) = (self.edges.clone(), self.objects.clone());
+        let (refused, ready) = (self.refused.clone(), self.ready.clone());
+        let workers = self.core.fleet().view(clock::now_ms());
+        self.tasks.spawn(async move {
+            providers::show(&edges, &objects, &refused, &ready, &workers).await;
+            Done::Background
+        });
+    }
+}

@@ -1,0 +1,191 @@
+//! Providers on their way in: registered on the ledger, given streams on the broker, their answers folded.
+//!
+//! It approves nobody: whoever may create Provider objects in the platform's namespace has done that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use orion_broker::{Bounds, FoldEvent};
+use orion_core::{Input, ProviderInfo, WorkerView};
+use orion_crds::provider::WorkerStatus;
+use orion_crds::{ConditionType, Provider, ProviderStatus, Truth, set_condition};
+use orion_protocol::ledger::tx::RegisterProvider;
+use orion_protocol::ledger::{Code, Transaction};
+use orion_protocol::messages::{Answer, Message, Role};
+use orion_protocol::subjects::{PLATFORM, parse_commit};
+use orion_protocol::{JobId, Name, PublicKey, Reason, Refusal, TxId};
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::edges::Edges;
+use crate::job::Chain;
+use crate::writes::{self, WriteError};
+
+/// Pause before a provider that could not be set up is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The platform's own identity, which has no object.
+pub fn platform(edges: &Edges) -> Option<ProviderInfo> {
+    let name: Name = PLATFORM.parse().ok()?;
+    Some(ProviderInfo { owner: name.clone(), name, key: edges.identity.genesis.platform, validates: false })
+}
+
+/// A provider's object, parsed.
+pub fn parse(provider: &Provider) -> Result<ProviderInfo, Refusal> {
+    let wrong = |field: &str, why: String| Refusal::new(Reason::InvalidSpec, format!("{field}: {why}"));
+    let name: Name = provider
+        .name_any()
+        .parse()
+        .map_err(|error: orion_protocol::bytes::ParseError| wrong("metadata.name", error.to_string()))?;
+    if name.as_str() == PLATFORM {
+        return Err(wrong("metadata.name", "is the platform's own".into()));
+    }
+    let key: PublicKey = provider
+        .spec
+        .public_key
+        .parse()
+        .map_err(|error: orion_protocol::bytes::ParseError| wrong("spec.publicKey", error.to_string()))?;
+    let owner: Name = provider
+        .spec
+        .owner
+        .parse()
+        .map_err(|error: orion_protocol::bytes::ParseError| wrong("spec.owner", error.to_string()))?;
+    Ok(ProviderInfo { name, key, owner, validates: provider.spec.validates })
+}
+
+/// Registers a provider and makes its streams; tried until it is done or refused for good.
+pub async fn set_up(edges: &Arc<Edges>, epoch: u64, provider: &ProviderInfo) -> Result<(), Refusal> {
+    let RegisterId(sequence) = RegisterId::of(&provider.key);
+    let register = RegisterProvider { key: provider.key, owner: provider.owner.clone(), validates: provider.validates };
+    let transaction = Transaction::RegisterProvider(register);
+    // Whether it validates may change; each state has an id of its own.
+    let attempt = u64::from(provider.validates);
+    let id = TxId::derive(transaction.kind(), &JobId::NONE, sequence, attempt);
+    let envelope = transaction.sign(&edges.identity.chain, &edges.identity.key, epoch, id);
+    let outcome = edges
+        .ledger
+        .submit(&envelope)
+        .await
+        .map_err(|error| Refusal::new(Reason::InternalError, Chain(&error).to_string()))?;
+    match outcome.receipt.code {
+        Code::Ok => {}
+        Code::StaleEpoch => edges.guard.depose(),
+        code => return Err(Refusal::new(Reason::InvalidSpec, format!("spec.owner: the ledger says {code}"))),
+    }
+    ensure_streams(edges, &provider.name).await;
+    Ok(())
+}
+
+/// Streams and bucket of a provider, tried until they are there.
+pub async fn ensure_streams(edges: &Arc<Edges>, provider: &Name) {
+    while edges.guard.holds() {
+        let made = match provider.as_str() {
+            PLATFORM => edges.broker.ensure_platform(&Bounds::default()).await,
+            _ => edges.broker.ensure_provider(provider, &Bounds::default()).await,
+        };
+        match made {
+            Ok(_) => return,
+            Err(error) => tracing::warn!(%provider, error = %Chain(&error), "streams are tried again"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// A number for a key: registrations of a key share an id, so that each leader's repeats the first.
+struct RegisterId(u64);
+
+impl RegisterId {
+    fn of(key: &PublicKey) -> RegisterId {
+        let mut first = [0; 8];
+        first.copy_from_slice(&key.0[..8]);
+        RegisterId(u64::from_be_bytes(first))
+    }
+}
+
+/// Reads a provider's answers for ever, from the first.
+pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>) {
+    let mut fold = edges.broker.fold(&provider);
+    while let Some(event) = fold.next().await {
+        let FoldEvent::Answer(recorded) = event else { continue };
+        let uid = parse_commit(&recorded.subject);
+        let answer = Answer::from_bytes(&recorded.bytes);
+        match (uid, answer) {
+            (Some(uid), Ok(answer)) => {
+                if inputs.send(Input::Answer(provider.clone(), uid, Box::new(answer))).await.is_err() {
+                    return;
+                }
+            }
+            (_, answer) => {
+                let why = answer.err().map(|error| Chain(&error).to_string()).unwrap_or_default();
+                tracing::warn!(%provider, subject = recorded.subject, why, "a malformed answer is dropped");
+                if let Err(error) = edges.broker.purge_answer_subject(&provider, &recorded.subject).await {
+                    tracing::warn!(%provider, error = %Chain(&error), "a malformed answer was not purged");
+                }
+            }
+        }
+    }
+}
+
+/// Writes Provider statuses that differ from what is there.
+pub async fn show(
+    edges: &Arc<Edges>,
+    objects: &BTreeMap<Name, Provider>,
+    refused: &BTreeMap<Name, Refusal>,
+    ready: &BTreeSet<Name>,
+    workers: &[WorkerView],
+) {
+    for (name, object) in objects {
+        let old = object.status.clone().unwrap_or_default();
+        let status = status(&old, name, object, refused.get(name), ready.contains(name), workers);
+        if status == old {
+            continue;
+        }
+        match writes::apply_status(edges, object, &status).await {
+            // A conflict means that a newer object is on its way here; it is written with that.
+            Ok(_) | Err(WriteError::Conflict | WriteError::Gone | WriteError::Deposed) => {}
+            Err(error) => {
+                tracing::warn!(provider = %name, error = %Chain(&error), "a provider's status was not written");
+            }
+        }
+    }
+}
+
+fn status(
+    old: &ProviderStatus,
+    name: &Name,
+    object: &Provider,
+    refused: Option<&Refusal>,
+    ready: bool,
+    workers: &[WorkerView],
+) -> ProviderStatus {
+    let mut status = old.clone();
+    let generation = object.metadata.generation;
+    status.observed_generation = generation;
+    let (truth, reason, message) = match (refused, ready) {
+        (Some(refusal), _) => (Truth::False, refusal.reason, refusal.message.as_str()),
+        (None, true) => (Truth::True, Reason::Accepted, ""),
+        (None, false) => (Truth::Unknown, Reason::BackendUnavailable, "being registered"),
+    };
+    set_condition(&mut status.conditions, ConditionType::Ready, truth, reason, message, generation, clock::now());
+    let own: Vec<&WorkerView> = workers.iter().filter(|worker| worker.id.provider == *name).collect();
+    status.alive = Some(u32::try_from(own.len()).unwrap_or(u32::MAX));
+    status.workers = own
+        .into_iter()
+        .take(64)
+        .map(|worker| WorkerStatus {
+            name: worker.id.worker.to_string(),
+            role: match worker.role {
+                Role::Worker => "Worker",
+                Role::Validator => "Validator",
+                Role::Platform => "Platform",
+            }
+            .to_owned(),
+            class: worker.class.clone(),
+            driver: worker.driver.clone(),
+            last_seen: None,
+        })
+        .collect();
+    status
+}
