@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use orion_crds::schema::{MAX_CRD_BYTES, crds, yaml};
 
-const FIX: &str = "run `cargo xtask codegen` (or `ORION_WRITE_GENERATED=1 cargo test -p orion-crds`) and review the diff";
+const FIX: &str =
+    "run `cargo xtask codegen` (or `ORION_WRITE_GENERATED=1 cargo test -p orion-crds`) and review the diff";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -52,7 +53,11 @@ fn printer_columns_are_as_reviewed() {
 #[test]
 fn no_crd_is_too_large() {
     for (name, text) in yaml() {
-        assert!(text.len() <= MAX_CRD_BYTES, "{name} is {} bytes long, at most {MAX_CRD_BYTES} are allowed", text.len());
+        assert!(
+            text.len() <= MAX_CRD_BYTES,
+            "{name} is {} bytes long, at most {MAX_CRD_BYTES} are allowed",
+            text.len()
+        );
     }
 }
 

@@ -20,7 +20,10 @@ fn schema(kind: &str) -> Value {
 /// The messages of the rules that refuse `object`.
 fn refusals(kind: &str, object: &Value, before: Option<&Value>) -> Vec<String> {
     let outcome = Validator::new().validate(&schema(kind), object, before);
-    outcome.err().map(|errors| errors.as_slice().iter().map(|error| error.message.clone()).collect()).unwrap_or_default()
+    outcome
+        .err()
+        .map(|errors| errors.as_slice().iter().map(|error| error.message.clone()).collect())
+        .unwrap_or_default()
 }
 
 /// As the API server sees it: the status is that of the object that is there.
@@ -84,6 +87,11 @@ fn every_rule_has_a_case() {
 #[test]
 fn bounds_are_not_about_rules() {
     for bound in bounds() {
-        assert_eq!(refusals("OrionJob", &with_status(&bound.refused, None), None), Vec::<String>::new(), "{}", bound.words);
+        assert_eq!(
+            refusals("OrionJob", &with_status(&bound.refused, None), None),
+            Vec::<String>::new(),
+            "{}",
+            bound.words
+        );
     }
 }

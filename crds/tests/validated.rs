@@ -1,6 +1,6 @@
 //! From a job as it was written to one that is known to be good: what comes out, and which field a refusal names.
 
-#[path = "cases/mod.rs"]
+#[path = "cases/job.rs"]
 mod cases;
 
 use cases::{job, with};
@@ -134,12 +134,20 @@ fn arguments_refer_to_what_there_is() {
     check(&argument(0), json!({"input": "digits", "output": "predictions"}), &format!("{field}[0]: exactly one"));
     check(&argument(0), json!({"input": "nothing"}), &format!("{field}[0].input: there is no input \"nothing\""));
     check(&argument(5), json!({"output": "nothing"}), &format!("{field}[5].output: there is no output \"nothing\""));
-    check(&argument(0), json!({"output": "predictions"}), &format!("{field}: output predictions is bound more than once"));
+    check(
+        &argument(0),
+        json!({"output": "predictions"}),
+        &format!("{field}: output predictions is bound more than once"),
+    );
     check(&argument(5), json!({"builtin": "Items"}), "spec.outputs[predictions]: no argument");
     check(&argument(0), json!({"input": "labels"}), "spec.inputs[digits]: no argument");
     check(&argument(3), json!({"builtin": "Devices"}), &format!("{field}[3].builtin: "));
     check(&argument(2), json!({"scalar": {"type": "half", "value": "1"}}), &format!("{field}[2].scalar.type: "));
-    check(&argument(2), json!({"scalar": {"type": "uint", "value": "-1"}}), &format!("{field}[2].scalar.value: -1 does not"));
+    check(
+        &argument(2),
+        json!({"scalar": {"type": "uint", "value": "-1"}}),
+        &format!("{field}[2].scalar.value: -1 does not"),
+    );
     check(&argument(2), json!({"scalar": {"type": "uint", "value": "1.0"}}), &format!("{field}[2].scalar.value: "));
     check(&argument(4), json!({"local": {"bytes": 0}}), &format!("{field}[4].local.bytes: "));
     check("/spec/workload/kernel/localSize", json!(null), &format!("{field}[4].local: needs localSize"));

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use orion_protocol::ledger::api::SealRef;
 use orion_protocol::{CborError, cbor};
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
 
 /// Leaf bytes by index.
 const LEAVES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("leaves");

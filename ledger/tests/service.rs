@@ -1,6 +1,8 @@
 //! The ledger as a process: what is acknowledged survives SIGKILL, many may submit at once, and a store that does not
 //! replay is refused.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -43,14 +45,14 @@ fn a_whole_job_over_http_and_an_export_that_verifies() {
     let client = ledger.client();
     // The world makes the same chain in memory; what it orders is sent, and every answer must be the same.
     let mut world = World::bare();
-    let mut sent = 0;
+    let mut done = 0;
     let mut follow = |world: &World| {
-        for leaf in &world.log[sent..] {
+        for leaf in &world.log[done..] {
             if let LeafBody::Transaction(tx, receipt) = Leaf::from_bytes(leaf).unwrap().body {
                 assert_eq!(client.submit(&tx).receipt.code, receipt.code);
             }
         }
-        sent = world.log.len();
+        done = world.log.len();
     };
     for (number, owner) in [(11, "alice"), (12, "bob")] {
         world.register(number, owner);
@@ -65,12 +67,12 @@ fn a_whole_job_over_http_and_an_export_that_verifies() {
     // From here on the seals differ, and with them the draw: the round's seed comes from the ledger's answer.
     let work = world.signers.work(&task, 0, 1, world::key(11).public(), &[]);
     let close = Transaction::CloseRound(world.close_tx(&task, &[&work]));
-    let send = |world: &mut World, tx: &Transaction| {
+    let order = |world: &mut World, tx: &Transaction| {
         let id = world.id();
         let tx = world.sign(tx, id);
         client.submit(&tx)
     };
-    let closed = send(&mut world, &close);
+    let closed = order(&mut world, &close);
     assert_eq!(closed.receipt.code, Code::Ok);
     let view: JobView = cbor::from_slice("job", &client.get(&format!("/v1/jobs/{}", task.job)).body, MAX).unwrap();
     let round = &view.rounds[0];
@@ -86,7 +88,7 @@ fn a_whole_job_over_http_and_an_export_that_verifies() {
         Transaction::Settle(Settle { job: task.job, page: 0 }),
         Transaction::Close(Close { job: task.job }),
     ] {
-        assert_eq!(send(&mut world, &tx).receipt.code, Code::Ok, "{}", tx.kind());
+        assert_eq!(order(&mut world, &tx).receipt.code, Code::Ok, "{}", tx.kind());
     }
 
     let export = client.get("/v1/export");

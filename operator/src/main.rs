@@ -9,7 +9,7 @@ mod gateway;
 mod health;
 mod intake;
 mod job;
-//KEYS mod keys;
+mod keys;
 mod leader;
 mod leadership;
 mod ledger;
@@ -44,10 +44,10 @@ struct Args {
 enum Command {
     /// Lead, or wait to lead.
     Run(RunArgs),
-    //KEYS /// Make the keys of an install, where they are missing.
-    //KEYS Keys(keys::KeysArgs),
-    //KEYS /// Send the demo's deposit.
-    //KEYS Deposit(keys::DepositArgs),
+    /// Make the keys of an install, where they are missing.
+    Keys(keys::KeysArgs),
+    /// Send the demo's deposit.
+    Deposit(keys::DepositArgs),
 }
 
 #[tokio::main]
@@ -57,8 +57,8 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match Args::parse().command {
         Command::Run(args) => run(args).await,
-        //KEYS Command::Keys(args) => keys::run(args).await,
-        //KEYS Command::Deposit(args) => keys::deposit(args).await,
+        Command::Keys(args) => keys::run(args).await,
+        Command::Deposit(args) => keys::deposit(args).await,
     }
 }
 

@@ -85,9 +85,14 @@ pub struct Validators<'a> {
 impl Validators<'_> {
     /// Who is asked about the `j`-th drawn unit, first to last; after them the platform.
     pub fn candidates(&self, j: usize) -> impl Iterator<Item = PublicKey> + '_ {
-        let start = if self.owners == 0 { 0 } else { j % self.owners };
-        self.order.iter().skip(start).map(|(key, _)| *key)
+        in_turn(&self.order, self.owners, j).map(|(key, _)| *key)
     }
+}
+
+/// All of `order`, starting with who is first asked about the `j`-th drawn unit, and round to the one before.
+pub fn in_turn<K>(order: &[K], owners: usize, j: usize) -> impl Iterator<Item = &K> {
+    let start = if owners == 0 { 0 } else { j % owners };
+    order.iter().cycle().skip(start).take(order.len())
 }
 
 fn in_turns<'a>(keys: &[(PublicKey, &'a str)]) -> Validators<'a> {

@@ -11,7 +11,7 @@ use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt, Seal, Totals};
 use orion_protocol::ledger::tx::MAX_LEAF_BYTES;
 use orion_protocol::ledger::{Genesis, Transaction};
 use orion_protocol::merkle::{Sha256, Tree};
-use orion_protocol::{AccountId, ChainId, CborError, Digest, JobId, PublicKey};
+use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey};
 
 use crate::admission::Admitted;
 use crate::job::Job;
@@ -125,8 +125,7 @@ impl Chain {
         }
         let mut draft = Draft::new(self);
         for job in self.state.due(time_ms) {
-            let receipts =
-                rules::expire(&mut self.state, job).map_err(|code| BlockError::Expire { job, code })?;
+            let receipts = rules::expire(&mut self.state, job).map_err(|code| BlockError::Expire { job, code })?;
             for receipt in receipts {
                 draft.push(LeafBody::Expire(job, receipt))?;
             }
@@ -143,7 +142,11 @@ impl Chain {
         let seal_of = |height: u64| usize::try_from(height).ok().and_then(|at| self.seals.get(at)).copied();
         let outcomes = fates
             .into_iter()
-            .map(|fate| Submitted { leaf: fate.leaf, receipt: fate.receipt, seal: seal_of(fate.height).unwrap_or(block.seal) })
+            .map(|fate| Submitted {
+                leaf: fate.leaf,
+                receipt: fate.receipt,
+                seal: seal_of(fate.height).unwrap_or(block.seal),
+            })
             .collect();
         Ok(Block { outcomes, ..block })
     }
@@ -240,7 +243,12 @@ impl Chain {
     pub fn head(&self) -> Head {
         let providers = self.state.providers.iter();
         let providers = providers.map(|(key, provider)| (*key, provider.owner.clone(), provider.validates));
-        Head { chain: self.id().clone(), seal: self.seal_ref(), epoch: self.state.epoch, providers: providers.collect() }
+        Head {
+            chain: self.id().clone(),
+            seal: self.seal_ref(),
+            epoch: self.state.epoch,
+            providers: providers.collect(),
+        }
     }
 
     /// An account's balance; 0 for one that was never used.

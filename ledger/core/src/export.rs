@@ -59,11 +59,7 @@ pub fn write_leaf(to: &mut impl Write, leaf: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a whole export.
-pub fn write<'l>(
-    to: &mut impl Write,
-    checkpoint: &str,
-    leaves: impl IntoIterator<Item = &'l [u8]>,
-) -> io::Result<()> {
+pub fn write<'l>(to: &mut impl Write, checkpoint: &str, leaves: impl IntoIterator<Item = &'l [u8]>) -> io::Result<()> {
     write_start(to, checkpoint)?;
     leaves.into_iter().try_for_each(|leaf| write_leaf(to, leaf))
 }

@@ -173,7 +173,11 @@ fn difference(have: &[u8], want: Option<&Vec<u8>>) -> String {
     match (read(have), want.and_then(|want| read(want))) {
         (Some(LeafBody::Transaction(have, was)), Some(LeafBody::Transaction(want, is))) if have == want => {
             if was.code == is.code {
-                format!("its receipt's transfers are not those that follow ({} and {})", was.transfers.len(), is.transfers.len())
+                format!(
+                    "its receipt's transfers are not those that follow ({} and {})",
+                    was.transfers.len(),
+                    is.transfers.len()
+                )
             } else {
                 format!("its receipt says {}, the rules say {}", was.code, is.code)
             }

@@ -71,7 +71,8 @@ fn a_lying_worker_is_unpaid_and_the_shard_is_redone_while_those_who_caught_it_ar
     assert!(shard.rejected[0].drawn.iter().all(|(_, right)| !right));
     assert_eq!(shard.rejected[0].refereed, [0, 1, 2]);
     assert_eq!(job.accepted().unwrap()[0].owner.as_ref().unwrap().as_str(), "bob");
-    let earned = |key| job.payouts.iter().find(|payout| payout.provider == key).map_or((0, 0), |p| (p.worker, p.validator));
+    let earned =
+        |key| job.payouts.iter().find(|payout| payout.provider == key).map_or((0, 0), |p| (p.worker, p.validator));
     assert_eq!(earned(honest).0, 30);
     assert_eq!(earned(liar).0, 0);
 }

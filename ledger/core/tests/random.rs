@@ -2,6 +2,9 @@
 //! every block all identities of money hold, no slot is paid twice, and at the end the log replays to the same state.
 //! A failure prints its seed; `ORION_SEED` runs it again.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(clippy::cast_possible_truncation, reason = "random numbers with small bounds")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -136,10 +136,8 @@ fn jobs_that_are_not_there_or_are_over() {
     assert_eq!(world.judge(&task, &closed, &[&work], &Ballot::default()), Code::Ok);
     assert_eq!(world.settle(&task, 0).code, Code::Ok);
     let late = world.signers.work(&task, 1, 1, alice, &[]);
-    let late = [
-        Transaction::CloseRound(world.close_tx(&task, &[&late])),
-        Transaction::RecordVerdict(verdict(task.job)),
-    ];
+    let late =
+        [Transaction::CloseRound(world.close_tx(&task, &[&late])), Transaction::RecordVerdict(verdict(task.job))];
     for tx in &late {
         refused(&mut world, tx, Code::JobSettling, tx.kind());
     }
@@ -180,16 +178,16 @@ fn entries() {
     let alice = key(11).public();
     let signers = &world.signers;
     let leased = |change: &dyn Fn(&mut LeaseCore)| {
-        let mut core = signers.lease(&task, 0, 1, alice);
+        let mut core = support::lease(&task, 0, 1, alice);
         change(&mut core);
         signers.work_for(core, &[])
     };
     let committed = |change: &dyn Fn(&mut Commitment)| {
-        let core = signers.lease(&task, 0, 1, alice);
+        let core = support::lease(&task, 0, 1, alice);
         let good = signers.work_for(core.clone(), &[]);
         let mut commitment = good.entry.commitment.verify(&signers.chain, &alice).unwrap().into_inner();
         change(&mut commitment);
-        signers.committed(core, BTreeSet::new(), commitment)
+        signers.committed(core, BTreeSet::new(), &commitment)
     };
     let good = leased(&|_| {});
     let resigned = |change: &dyn Fn(&mut RoundEntry)| {
@@ -205,11 +203,7 @@ fn entries() {
     let audit = AuditOf { round: Digest::ZERO, lease: Digest::ZERO, units: vec![0] };
     let cases: Vec<(Work, Code, &str)> = vec![
         (leased(&|core| core.kind = LeaseKind::Preflight), Code::BadLease, "not for work"),
-        (
-            leased(&|core| (core.kind, core.audit) = (LeaseKind::Audit, Some(audit.clone()))),
-            Code::BadLease,
-            "an audit",
-        ),
+        (leased(&|core| (core.kind, core.audit) = (LeaseKind::Audit, Some(audit.clone()))), Code::BadLease, "an audit"),
         (leased(&|core| core.task = Digest::ZERO), Code::BadLease, "another task"),
         (leased(&|core| core.shard = 2), Code::BadLease, "beyond the last shard"),
         (leased(&|core| core.first_unit = 1), Code::BadLease, "another first unit"),
@@ -332,7 +326,8 @@ fn a_round_cannot_be_judged_in_the_block_that_closes_it() {
     let evidence = world.signers.evidence(&work, &task, &closed, &Ballot::default());
     let verdict = world.verdict_tx(&task, &closed, vec![evidence]);
     let (one, two) = (world.id(), world.id());
-    let txs = vec![world.sign(&Transaction::CloseRound(tx), one), world.sign(&Transaction::RecordVerdict(verdict), two)];
+    let txs =
+        vec![world.sign(&Transaction::CloseRound(tx), one), world.sign(&Transaction::RecordVerdict(verdict), two)];
     let codes: Vec<Code> = world.block(txs).into_iter().map(|receipt| receipt.code).collect();
     assert_eq!(codes, [Code::Ok, Code::NoSuchRound]);
 }

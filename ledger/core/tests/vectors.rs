@@ -1,6 +1,8 @@
 //! Other people's vectors, and another implementation, against the tree, the proofs and the signatures that the log uses.
 //! Sources and licences: `vectors/README.md`.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ct_merkle::mem_backed_tree::MemoryBackedTree;

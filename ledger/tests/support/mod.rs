@@ -1,6 +1,7 @@
 //! A ledger as a real process: port 0, a directory of its own, killed on drop; and a small client that speaks its HTTP.
 
-#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+#![expect(dead_code, reason = "each test binary uses its own part of this module")]
+#![expect(clippy::unwrap_used, reason = "what a fixture cannot do fails its test")]
 
 #[path = "../../core/tests/support/mod.rs"]
 pub mod world;

@@ -6,10 +6,10 @@ mod round;
 mod settle;
 mod verdict;
 
-use orion_protocol::ledger::leaf::{Code, Transfer};
-use orion_protocol::ledger::{Envelope, Transaction};
 use orion_protocol::JobId;
 use orion_protocol::ledger::api::JobPhase;
+use orion_protocol::ledger::leaf::{Code, Transfer};
+use orion_protocol::ledger::{Envelope, Transaction};
 
 use crate::job::Job;
 use crate::state::State;

@@ -82,7 +82,8 @@ fn check_entry(state: &State, job: &Job, entry: &RoundEntry) -> Result<Entry, Co
 /// The lease is for this job's work, cut as the task says, and newer than every judged attempt.
 fn check_lease(state: &State, job: &Job, lease: &LeaseCore) -> Result<(), Code> {
     let range = job.spec.units.shard(lease.shard);
-    let of_job = lease.kind == LeaseKind::Work && lease.task == job.task && range == Some((lease.first_unit, lease.units));
+    let of_job =
+        lease.kind == LeaseKind::Work && lease.task == job.task && range == Some((lease.first_unit, lease.units));
     let token = lease.token;
     if !of_job || token.epoch > state.epoch || token.attempt == 0 || token.copy != 0 {
         return Err(Code::BadLease);

@@ -1,6 +1,7 @@
 //! A world for tests: keys, a chain that logs itself, and the signed statements of every party, honest or not.
 
-#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+#![expect(dead_code, reason = "each test binary uses its own part of this module")]
+#![expect(clippy::unwrap_used, reason = "what a fixture cannot do fails its test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,6 +105,22 @@ pub struct Ballot {
     pub silent: BTreeSet<PublicKey>,
 }
 
+/// A work lease as it should be.
+pub fn lease(spec: &TaskSpec, shard: u32, attempt: u32, provider: PublicKey) -> LeaseCore {
+    let (first_unit, units) = spec.units.shard(shard).unwrap();
+    LeaseCore {
+        kind: LeaseKind::Work,
+        task: spec.digest(),
+        shard,
+        first_unit,
+        units,
+        token: Token { epoch: 1, attempt, copy: 0 },
+        provider,
+        worker: name("w0"),
+        audit: None,
+    }
+}
+
 /// Signs for everybody on one chain.
 pub struct Signers {
     pub chain: ChainId,
@@ -122,24 +139,9 @@ impl Signers {
         Signers { chain, keys, providers, owners: BTreeMap::new() }
     }
 
-    pub fn lease(&self, spec: &TaskSpec, shard: u32, attempt: u32, provider: PublicKey) -> LeaseCore {
-        let (first_unit, units) = spec.units.shard(shard).unwrap();
-        LeaseCore {
-            kind: LeaseKind::Work,
-            task: spec.digest(),
-            shard,
-            first_unit,
-            units,
-            token: Token { epoch: 1, attempt, copy: 0 },
-            provider,
-            worker: name("w0"),
-            audit: None,
-        }
-    }
-
     /// A shard, computed; wrong in `lies`.
     pub fn work(&self, spec: &TaskSpec, shard: u32, attempt: u32, provider: PublicKey, lies: &[u64]) -> Work {
-        let core = self.lease(spec, shard, attempt, provider);
+        let core = lease(spec, shard, attempt, provider);
         self.work_for(core, lies)
     }
 
@@ -156,13 +158,13 @@ impl Signers {
             class: Digest::of(b"class"),
             driver: "pocl".into(),
         };
-        self.committed(core, lies, commitment)
+        self.committed(core, lies, &commitment)
     }
 
     /// Signs a commitment, whatever it says, as the lease's provider.
-    pub fn committed(&self, core: LeaseCore, lies: BTreeSet<u64>, commitment: Commitment) -> Work {
+    pub fn committed(&self, core: LeaseCore, lies: BTreeSet<u64>, commitment: &Commitment) -> Work {
         let lease = Signed::new(&self.chain, &self.keys.operator, &core);
-        let commitment = Signed::new(&self.chain, &self.providers[&core.provider], &commitment);
+        let commitment = Signed::new(&self.chain, &self.providers[&core.provider], commitment);
         let ingested = Ingested { commitment: commitment.digest(&self.chain), refused: None };
         let ingested = Signed::new(&self.chain, &self.keys.platform, &ingested);
         let digest = lease.digest(&self.chain);
@@ -193,10 +195,17 @@ impl Signers {
         let (mut asked, mut absent) = (BTreeMap::<PublicKey, BTreeSet<u64>>::new(), BTreeSet::new());
         for (j, unit) in drawn.iter().enumerate() {
             let mut candidates = order.candidates(j);
-            let voter = candidates.find(|key| !ballot.silent.contains(key) || !{ absent.insert(*key) || true });
+            let voter = candidates.find(|key| {
+                let silent = ballot.silent.contains(key);
+                if silent {
+                    absent.insert(*key);
+                }
+                !silent
+            });
             asked.entry(voter.unwrap_or(platform)).or_default().insert(unit.unit);
         }
-        let says = |key: &PublicKey, unit: u64| UnitDigest { unit, digest: digest_of(unit, ballot.liars.contains(key)) };
+        let says =
+            |key: &PublicKey, unit: u64| UnitDigest { unit, digest: digest_of(unit, ballot.liars.contains(key)) };
         let mut votes = Vec::new();
         let mut disputed = BTreeSet::new();
         for (key, units) in &asked {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orion_protocol::draw::{Draw, round_id, seed};
+use orion_protocol::draw::{Draw, in_turn, round_id, seed};
 use orion_protocol::ledger::api::EntryVerdict;
 use orion_protocol::ledger::tx::{CloseRound, DrawnUnit, ShardVerdict};
 use orion_protocol::ledger::{RoundView, SealRef};
@@ -129,8 +129,7 @@ impl Case {
     pub fn assigned(&self, platform: PublicKey) -> BTreeMap<PublicKey, Vec<u64>> {
         let mut assigned: BTreeMap<PublicKey, Vec<u64>> = BTreeMap::new();
         for (j, unit) in self.drawn.iter().enumerate() {
-            let start = if self.owners == 0 { 0 } else { j % self.owners };
-            let first = self.order.iter().skip(start).find(|key| !self.absent.contains(key));
+            let first = in_turn(&self.order, self.owners, j).find(|key| !self.absent.contains(key));
             assigned.entry(first.copied().unwrap_or(platform)).or_default().push(*unit);
         }
         for units in assigned.values_mut() {
@@ -212,8 +211,7 @@ impl Case {
     fn asked_and_absent(&self) -> Vec<PublicKey> {
         let mut absent = BTreeSet::new();
         for j in 0..self.drawn.len() {
-            let start = if self.owners == 0 { 0 } else { j % self.owners };
-            absent.extend(self.order.iter().skip(start).take_while(|key| self.absent.contains(key)));
+            absent.extend(in_turn(&self.order, self.owners, j).take_while(|key| self.absent.contains(key)));
         }
         absent.into_iter().collect()
     }
