@@ -1,0 +1,18 @@
+# Every target is a thin caller of `cargo xtask`, which sets up what it needs: see `cargo xtask --help`.
+.DEFAULT_GOAL := help
+.PHONY: help demo test e2e clean-cluster
+
+help: ## Show this list.
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: ## A Kubernetes, Orion on it, one job from kubectl apply to paid.
+	@cargo xtask demo
+
+test: ## Everything that CI runs.
+	@cargo xtask test
+
+e2e: ## The scenarios against a real platform, REPEAT times (default 1).
+	@cargo xtask e2e --repeat $(or $(REPEAT),1)
+
+clean-cluster: ## Remove the demo's cluster and all that belongs to it.
+	@cargo xtask cluster down
