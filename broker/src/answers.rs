@@ -34,13 +34,7 @@ impl Broker {
     }
 
     /// Drops the answer to one lease.
-    pub async fn purge_answer(
-        &self,
-        provider: &Name,
-        worker: &Name,
-        job: &Name,
-        lease: &Digest,
-    ) -> Result<u64, Error> {
+    pub async fn purge_answer(&self, provider: &Name, worker: &Name, job: &Name, lease: &Digest) -> Result<u64, Error> {
         let subject = subjects::commit(provider, worker, job, lease);
         self.purge(&subjects::commit_stream(provider), &subject).await
     }

@@ -130,7 +130,8 @@ fn note(event: &Event, denials: &broadcast::Sender<String>) {
 /// `Permissions Violation for Publish to "subject"`, in the server's words.
 fn denied_subject(text: &str) -> Option<&str> {
     let rest = text.trim_matches('\'');
-    let rest = rest.get("Permissions Violation for ".len()..).filter(|_| rest.starts_with("Permissions Violation for "))?;
+    let rest =
+        rest.get("Permissions Violation for ".len()..).filter(|_| rest.starts_with("Permissions Violation for "))?;
     rest.split('"').nth(1)
 }
 
@@ -167,11 +168,22 @@ impl Broker {
         payload: Vec<u8>,
         wait: Duration,
     ) -> Result<Message, Error> {
-        let mut denials = self.denials();
         let mut request = Request::new().payload(payload.into()).timeout(Some(wait));
         if let Some(headers) = headers {
             request = request.headers(headers);
         }
+        self.ask(subject, request).await
+    }
+
+    /// A request whose answer keeps the subject under which it was stored, as pulled messages do: the client's shared inbox
+    /// would not recognise it.
+    pub(crate) async fn pull(&self, subject: &str, payload: Vec<u8>, wait: Duration) -> Result<Message, Error> {
+        let inbox = self.client.new_inbox();
+        self.ask(subject, Request::new().payload(payload.into()).inbox(inbox).timeout(Some(wait))).await
+    }
+
+    async fn ask(&self, subject: &str, request: Request) -> Result<Message, Error> {
+        let mut denials = self.denials();
         let answer = tokio::select! {
             answer = self.client.send_request(subject.to_owned(), request) => answer,
             () = denials.of(subject) => return Err(Error::Denied { subject: subject.into() }),
@@ -192,7 +204,12 @@ impl Broker {
     }
 
     /// Publishes into a stream and waits until it is stored; gives its sequence.
-    pub(crate) async fn store(&self, subject: &str, headers: Option<HeaderMap>, payload: Vec<u8>) -> Result<u64, Error> {
+    pub(crate) async fn store(
+        &self,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        payload: Vec<u8>,
+    ) -> Result<u64, Error> {
         let answer = self.request(subject, headers, payload, REQUEST_WAIT).await?;
         read_answer::<PubAck>(subject, &answer.payload).map(|ack| ack.seq)
     }

@@ -58,12 +58,18 @@ pub enum Error {
 const STREAM_NOT_FOUND: u64 = 10059;
 const CONSUMER_NOT_FOUND: u64 = 10014;
 const MESSAGE_NOT_FOUND: u64 = 10037;
+/// Deleting a message failed; the words tell whether because it is not there.
+const DELETE_FAILED: u64 = 10057;
 
 impl Error {
     /// Whether the broker says that the stream, consumer or message is not there.
     pub fn is_not_found(&self) -> bool {
         let absent = [STREAM_NOT_FOUND, CONSUMER_NOT_FOUND, MESSAGE_NOT_FOUND];
-        matches!(self, Error::Refused { code, .. } if absent.contains(code))
+        match self {
+            Error::Refused { code: DELETE_FAILED, description, .. } => description.contains("no message found"),
+            Error::Refused { code, .. } => absent.contains(code),
+            _ => false,
+        }
     }
 
     /// Whether trying the same again later can help: the broker was away, slow, or not laid out yet.

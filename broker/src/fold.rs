@@ -212,8 +212,8 @@ impl Reader {
 
     async fn pull(&self, consumer: &str, inbox: &str) -> Result<(), Error> {
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", self.stream);
-        let body =
-            json!({ "batch": PULL, "expires": nanos(PULL_EXPIRES), "idle_heartbeat": nanos(IDLE_HEARTBEAT) }).to_string();
+        let body = json!({ "batch": PULL, "expires": nanos(PULL_EXPIRES), "idle_heartbeat": nanos(IDLE_HEARTBEAT) })
+            .to_string();
         let sent = self.broker.client.publish_with_reply(subject.clone(), inbox.to_owned(), body.into()).await;
         sent.map_err(|error| Error::Unsent { subject, why: error.to_string() })
     }

@@ -13,6 +13,7 @@ pub mod layout;
 pub mod objects;
 pub mod permissions;
 pub mod server_config;
+mod sweep;
 pub mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -26,5 +27,6 @@ pub use fold::{Fold, FoldEvent, Recorded};
 pub use heartbeats::{Heard, Heartbeats};
 pub use layout::{Bounds, StreamFacts};
 pub use objects::{ObjectError, ObjectReader};
+pub use sweep::Sweep;
 pub use tasks::Delivery;
 pub use upload::Upload;

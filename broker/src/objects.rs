@@ -178,7 +178,7 @@ impl Broker {
     }
 
     /// Up to [`BATCH`] messages of one subject from `next` on.
-    async fn batch(&self, bucket: &str, of: &str, next: u64) -> Result<Vec<Message>, Error> {
+    pub(crate) async fn batch(&self, bucket: &str, of: &str, next: u64) -> Result<Vec<Message>, Error> {
         let mut batch = Batch::ask(self, bucket, of, next).await?;
         let mut messages = Vec::new();
         while let Some(message) = batch.next().await? {
@@ -197,7 +197,7 @@ fn refused(subject: &str, code: u16, description: Option<String>) -> Error {
 }
 
 /// The stream sequence of a message that came by direct get.
-fn sequence(message: &Message) -> Option<u64> {
+pub(crate) fn sequence(message: &Message) -> Option<u64> {
     message.headers.as_ref()?.get("Nats-Sequence")?.as_str().parse().ok()
 }
 
@@ -310,7 +310,8 @@ impl ObjectReader {
     async fn message(&mut self) -> Result<Option<Message>, ObjectError> {
         let failed = ObjectError::broker(&self.bucket);
         if self.batch.is_none() {
-            self.batch = Some(Batch::ask(&self.broker, &self.bucket, &self.chunk_subject, self.next).await.map_err(&failed)?);
+            self.batch =
+                Some(Batch::ask(&self.broker, &self.bucket, &self.chunk_subject, self.next).await.map_err(&failed)?);
         }
         match &mut self.batch {
             Some(batch) => batch.next().await.map_err(&failed),

@@ -61,7 +61,7 @@ impl Broker {
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{worker}", subjects::work_stream(provider));
         let expires = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         let body = serde_json::to_vec(&json!({ "batch": 1, "expires": expires })).unwrap_or_default();
-        let message = match self.request(&subject, None, body, wait + PULL_GRACE).await {
+        let message = match self.pull(&subject, body, wait + PULL_GRACE).await {
             Ok(message) => message,
             // The broker's own "nothing came" was lost.
             Err(Error::Timeout { .. }) => return Ok(None),

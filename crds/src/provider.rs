@@ -104,7 +104,7 @@ pub struct WorkerStatus {
     #[schemars(length(max = 256))]
     pub driver: String,
     /// When it was last heard of, to the minute at best, so that nothing is written for a heartbeat.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_seen: Option<Time>,
 }

@@ -16,8 +16,8 @@ fn root() -> PathBuf {
 /// Compares a file with what it should be, or writes it.
 fn check(path: &Path, want: &str) {
     if std::env::var_os("ORION_WRITE_GENERATED").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, want).unwrap();
+        std::fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("making the folder");
+        std::fs::write(path, want).expect("writing the file");
     }
     let have = std::fs::read_to_string(path).unwrap_or_default();
     assert!(have == want, "{} is not what the types say: {FIX}", path.display());

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 /// The schema of a kind.
 fn schema(kind: &str) -> Value {
-    let crd = crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
-    json!(crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema)
+    let crd = crds().into_iter().find(|crd| crd.spec.names.kind == kind).expect("the kind exists");
+    json!(crd.spec.versions[0].schema.as_ref().expect("a schema").open_api_v3_schema)
 }
 
 /// The messages of the rules that refuse `object`.

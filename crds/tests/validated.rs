@@ -12,7 +12,7 @@ use orion_protocol::{Reason, Refusal};
 use serde_json::{Value, json};
 
 fn validate(mut object: Value) -> Result<ValidatedJob, Refusal> {
-    let given = object["metadata"].as_object_mut().unwrap();
+    let given = object["metadata"].as_object_mut().expect("metadata is a map");
     for (key, value) in [
         ("name", json!("digits-knn")),
         ("namespace", json!("demo")),
@@ -21,15 +21,16 @@ fn validate(mut object: Value) -> Result<ValidatedJob, Refusal> {
     ] {
         given.entry(key).or_insert(value);
     }
-    let job: OrionJob = serde_json::from_value(object).unwrap();
+    let job: OrionJob = serde_json::from_value(object).expect("the raw types take it");
     ValidatedJob::try_from(&job)
 }
 
 /// The spec with one value replaced is refused, and the message starts with this.
 fn check(pointer: &str, value: Value, message: &str) {
-    let refusal = validate(with(job(), pointer, value.clone())).expect_err(&format!("{pointer} = {value}"));
+    let at = format!("{pointer} = {value}");
+    let refusal = validate(with(job(), pointer, value)).expect_err(&at);
     assert_eq!(refusal.reason, Reason::InvalidSpec);
-    assert!(refusal.message.starts_with(message), "{pointer} = {value}: {}", refusal.message);
+    assert!(refusal.message.starts_with(message), "{at}: {}", refusal.message);
 }
 
 #[test]

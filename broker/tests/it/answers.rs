@@ -30,9 +30,8 @@ async fn a_second_answer_to_a_lease_is_refused_and_the_first_is_kept() {
     let client = laid.server.provider("p1").await.unwrap();
     let (provider, worker, job) = (name("p1"), name("w1"), name("job"));
     let (lease, sent) = task(&worker, 0);
-    let publish = async |text: &str| {
-        client.publish_answer(&provider, &worker, &job, &lease, &answer(&sent, text)).await.unwrap()
-    };
+    let publish =
+        async |text: &str| client.publish_answer(&provider, &worker, &job, &lease, &answer(&sent, text)).await.unwrap();
     assert_eq!(publish("first").await, Stored::Now(1));
     assert_eq!(publish("second").await, Stored::Before);
     assert_eq!(publish("first").await, Stored::Before);
@@ -73,9 +72,8 @@ async fn the_fold_gives_each_answer_once_and_in_order_over_a_restart_of_the_serv
         }
         let (lease, sent) = task(&worker, shard);
         let answer = answer(&sent, &shard.to_string());
-        let publishing = async {
-            while client.publish_answer(&provider, &worker, &job, &lease, &answer).await.is_err() {}
-        };
+        let publishing =
+            async { while client.publish_answer(&provider, &worker, &job, &lease, &answer).await.is_err() {} };
         tokio::time::timeout(WAIT, publishing).await.expect("the client comes back");
     }
     for _ in 0..100 {

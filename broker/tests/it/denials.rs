@@ -55,9 +55,8 @@ async fn a_denial_is_told_from_silence() {
     let laid = laid().await;
     let client = provider(&laid).await;
     let read = client.exists("out_p2", &Digest::ZERO).await;
-    let denied = |read: &Result<_, ObjectError>| {
-        matches!(read, Err(ObjectError::Broker { source: Error::Denied { .. }, .. }))
-    };
+    let denied =
+        |read: &Result<_, ObjectError>| matches!(read, Err(ObjectError::Broker { source: Error::Denied { .. }, .. }));
     assert!(denied(&read), "{read:?}");
     let mut upload = client.upload("held").await.unwrap();
     upload.write(b"x").await.unwrap();
@@ -141,9 +140,8 @@ async fn a_provider_cannot_read_votes_or_commitments_not_even_its_own_back() {
     for subject in ["commit.p2.>", "commit.>", "commit.*.*.*.*"] {
         assert!(!overheard(&client, subject, &publish).await, "{subject}");
     }
-    let reads = ["COMMIT_p1", "COMMIT_p2", "COMMIT_platform"].map(|stream| {
-        ["STREAM.MSG.GET", "DIRECT.GET", "STREAM.INFO"].map(|what| format!("$JS.API.{what}.{stream}"))
-    });
+    let reads = ["COMMIT_p1", "COMMIT_p2", "COMMIT_platform"]
+        .map(|stream| ["STREAM.MSG.GET", "DIRECT.GET", "STREAM.INFO"].map(|what| format!("$JS.API.{what}.{stream}")));
     let reads: Vec<&str> = reads.iter().flatten().map(String::as_str).collect();
     all_denied(&client, &reads, r#"{"seq":1}"#).await;
 }
@@ -174,7 +172,8 @@ async fn a_provider_cannot_write_into_any_bucket_but_its_own() {
 async fn a_provider_cannot_create_consumers() {
     let laid = laid().await;
     let client = provider(&laid).await;
-    let body = json!({ "stream_name": "OBJ_in", "config": { "deliver_subject": "commit.p2.w.j.l", "ack_policy": "none" } });
+    let body =
+        json!({ "stream_name": "OBJ_in", "config": { "deliver_subject": "commit.p2.w.j.l", "ack_policy": "none" } });
     let mut subjects = Vec::new();
     for stream in ["OBJ_in", "OBJ_out_p1", "WORK_p1", "COMMIT_p1"] {
         for what in ["CONSUMER.CREATE", "CONSUMER.DURABLE.CREATE"] {
@@ -193,7 +192,8 @@ async fn a_provider_cannot_create_change_delete_or_purge_streams() {
     let client = provider(&laid).await;
     client.put("out_p1", b"x").await.unwrap();
     let before = laid.operator.stream_facts("OBJ_out_p1").await.unwrap();
-    let mut subjects = vec!["$JS.API.STREAM.CREATE.mine".to_owned(), "$JS.API.STREAM.LIST".into(), "$JS.API.STREAM.NAMES".into()];
+    let mut subjects =
+        vec!["$JS.API.STREAM.CREATE.mine".to_owned(), "$JS.API.STREAM.LIST".into(), "$JS.API.STREAM.NAMES".into()];
     for stream in ["OBJ_in", "OBJ_out_p1", "OBJ_out_p2", "WORK_p1", "COMMIT_p1", "COMMIT_p2"] {
         for what in ["UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE"] {
             subjects.push(format!("$JS.API.STREAM.{what}.{stream}"));

@@ -135,6 +135,28 @@ async fn nobody_can_wipe_a_bucket_with_a_rollup() {
 async fn a_bucket_that_is_not_there_is_no_missing_object() {
     let laid = laid().await;
     laid.operator.delete_provider(&name("p2")).await.unwrap();
-    let read = laid.server.provider("p2").await.unwrap().get(&subjects::bucket_out(&name("p2")), &Digest::ZERO, 1).await;
+    let read =
+        laid.server.provider("p2").await.unwrap().get(&subjects::bucket_out(&name("p2")), &Digest::ZERO, 1).await;
     assert!(matches!(&read, Err(error @ ObjectError::Broker { .. }) if error.is_transient()), "{read:?}");
+}
+
+#[tokio::test]
+async fn chunks_that_nothing_names_go_with_the_second_sweep_and_all_others_stay() {
+    let laid = laid().await;
+    let platform = laid.server.platform().await.unwrap();
+    let data = bytes(300_000, 9);
+    let digest = platform.put("results", &data).await.unwrap();
+    let mut broken = platform.upload("results").await.unwrap();
+    broken.write(&bytes(400_000, 4)).await.unwrap();
+    drop(broken);
+    let stored = async || laid.operator.stream_facts("OBJ_results").await.unwrap().unwrap().messages;
+    let all_there = async { while stored().await < 7 {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), all_there).await.expect("all chunks are stored");
+    let mut sweep = orion_broker::Sweep::new("results");
+    assert_eq!(sweep.sweep(&laid.operator).await.unwrap(), 0);
+    let removed = sweep.sweep(&laid.operator).await.unwrap();
+    assert_eq!(removed, 3);
+    assert_eq!(stored().await, 4);
+    assert_eq!(laid.operator.get("results", &digest, ROOM).await.unwrap(), data);
+    assert_eq!(sweep.sweep(&laid.operator).await.unwrap(), 0);
 }

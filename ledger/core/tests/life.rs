@@ -1,5 +1,7 @@
 //! A job's whole life: money in, work, disputes, settlement, refund; and what the report says of it.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -11,6 +13,7 @@ use orion_protocol::ledger::leaf::{Code, LeafBody};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::ledger::{Leaf, Transaction};
 use orion_protocol::price;
+use orion_protocol::task::TaskSpec;
 use support::{Ballot, World, key, spec};
 
 #[test]
@@ -183,8 +186,8 @@ fn the_first_block_past_the_deadline_pays_recorded_verdicts_and_refunds_the_rest
     assert_eq!(report.job(&task.job).unwrap().shards[1].open.as_ref().unwrap().lease.provider, alice);
 }
 
-#[test]
-fn a_long_settlement_expires_in_several_leaves_of_one_block() {
+/// A job with 256 contributions: two pages.
+fn long_job() -> (World, TaskSpec) {
     let mut world = World::new();
     let task = spec(1, 128, 1, 1);
     assert_eq!(world.open_escrow(&task), Code::Ok);
@@ -195,15 +198,41 @@ fn a_long_settlement_expires_in_several_leaves_of_one_block() {
         let closed = world.close_round(&task, &work);
         assert_eq!(world.judge(&task, &closed, &work, &Ballot::default()), Code::Ok);
     }
+    (world, task)
+}
+
+/// The transfers of each Expire leaf in the first block past the deadline.
+fn expire(world: &mut World) -> Vec<usize> {
     let past = world.chain.next_deadline_ms().unwrap() + 1;
     let block = world.chain.finalize_block(past, &[]).unwrap();
-    let transfers = block.leaves.iter().filter_map(|leaf| match Leaf::from_bytes(leaf).unwrap().body {
+    world.chain.audit().unwrap();
+    let leaves = block.leaves.iter().map(|leaf| Leaf::from_bytes(leaf).unwrap().body);
+    let transfers = leaves.filter_map(|leaf| match leaf {
         LeafBody::Expire(_, receipt) => Some(receipt.transfers.len()),
         _ => None,
     });
-    // 256 contributions, then the fee and the refund.
-    assert_eq!(transfers.collect::<Vec<_>>(), [400, 112 + 2]);
-    world.chain.audit().unwrap();
+    let transfers = transfers.collect();
+    world.log.extend(block.leaves);
+    transfers
+}
+
+#[test]
+fn a_settlement_expires_from_the_page_where_it_stands_and_pays_the_same() {
+    let mut paid = Vec::new();
+    // Pages settled before the deadline, and the transfers of each Expire leaf: the last has fee and refund.
+    for (pages, leaves) in [(0, vec![400, 112 + 2]), (1, vec![112 + 2]), (2, vec![1])] {
+        let (mut world, task) = long_job();
+        for page in 0..pages {
+            assert_eq!(world.settle(&task, page).code, Code::Ok);
+        }
+        assert_eq!(expire(&mut world), leaves, "{pages} pages settled");
+        let view = world.chain.job(&task.job).unwrap();
+        assert_eq!((view.phase, view.pages), (JobPhase::Expired, (2, 2)));
+        paid.push(view.paid);
+        let (export, vkey) = world.export();
+        assert!(verify::log(export.as_slice(), &vkey).unwrap().sums.add_up());
+    }
+    assert!(paid.windows(2).all(|two| two[0] == two[1]), "{paid:?}");
 }
 
 #[test]

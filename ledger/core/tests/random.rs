@@ -29,12 +29,15 @@ struct History {
     /// Rounds with entries that are not judged.
     open: Vec<(TaskSpec, Closed, Vec<Work>)>,
     attempts: BTreeMap<(u8, u32), u32>,
+    /// Accepted and rejected verdicts.
+    verdicts: [u64; 2],
 }
 
 #[test]
 fn whatever_happens_the_books_balance_and_the_log_replays() {
     let seed = support::seed();
     println!("ORION_SEED={seed}");
+    let mut verdicts = [0; 2];
     for round in 0..HISTORIES {
         let history = seed.wrapping_add(round);
         println!("history with ORION_SEED={history}");
@@ -44,13 +47,16 @@ fn whatever_happens_the_books_balance_and_the_log_replays() {
             jobs: Vec::new(),
             open: Vec::new(),
             attempts: BTreeMap::new(),
+            verdicts: [0; 2],
         };
         for _ in 0..STEPS {
             history.step();
             history.check();
         }
+        verdicts = [verdicts[0] + history.verdicts[0], verdicts[1] + history.verdicts[1]];
         history.end();
     }
+    assert!(verdicts[0] > 0 && verdicts[1] > 0, "both kinds of verdict happened: {verdicts:?}");
 }
 
 impl History {
@@ -131,8 +137,23 @@ impl History {
         }
         let tx = self.world.verdict_tx(task, closed, shards);
         if self.world.send(&Transaction::RecordVerdict(tx)) == Code::Ok {
-            self.open.remove(at);
+            let (task, closed, work) = self.open.remove(at);
+            for work in work {
+                self.check_verdict(&task, &closed, &work, &ballot);
+            }
         }
+    }
+
+    /// A lie is caught if and only if its unit was drawn, and whoever was asked does not tell the same lie.
+    fn check_verdict(&mut self, task: &TaskSpec, closed: &Closed, work: &Work, ballot: &Ballot) {
+        let rounds = &self.world.chain.jobs()[&task.job].rounds;
+        let round = rounds.iter().find(|round| round.id == closed.round).unwrap();
+        let entry = round.entries.iter().find(|entry| entry.lease_digest == work.lease).unwrap();
+        let verdict = entry.verdict.as_ref().unwrap();
+        let voter = |unit: u64| verdict.auditors.iter().find(|auditor| auditor.units.contains(&unit)).unwrap().key;
+        let passes = |unit: u64| !work.lies.contains(&unit) || ballot.liars.contains(&voter(unit));
+        assert_eq!(verdict.accepted, verdict.drawn.iter().all(|(unit, _)| passes(*unit)));
+        self.verdicts[usize::from(!verdict.accepted)] += 1;
     }
 
     fn settle(&mut self) {

@@ -171,79 +171,86 @@ fn rounds() {
     refused(&mut world, &Transaction::CloseRound(base), Code::BadValidator, "does not validate any more");
 }
 
+/// Rounds with one of these entries each.
+fn refused_entries(world: &mut World, cases: Vec<(Work, &str)>, want: Code) {
+    for (work, what) in cases {
+        let tx = Transaction::CloseRound(world.close_tx(&task(), &[&work]));
+        refused(world, &tx, want, what);
+    }
+}
+
 #[test]
-fn entries() {
+fn leases() {
     let mut world = funded();
-    let task = task();
-    let alice = key(11).public();
+    let (task, alice) = (task(), key(11).public());
     let signers = &world.signers;
     let leased = |change: &dyn Fn(&mut LeaseCore)| {
         let mut core = support::lease(&task, 0, 1, alice);
         change(&mut core);
         signers.work_for(core, &[])
     };
+    let audit = AuditOf { round: Digest::ZERO, lease: Digest::ZERO, units: vec![0] };
+    let mut own = leased(&|_| {});
+    own.entry.lease = Signed::new(&signers.chain, &key(11), &own.core);
+    let cases = vec![
+        (leased(&|core| core.kind = LeaseKind::Preflight), "not for work"),
+        (leased(&|core| (core.kind, core.audit) = (LeaseKind::Audit, Some(audit.clone()))), "an audit"),
+        (leased(&|core| core.task = Digest::ZERO), "another task"),
+        (leased(&|core| core.shard = 2), "beyond the last shard"),
+        (leased(&|core| core.first_unit = 1), "another first unit"),
+        (leased(&|core| core.units = 2), "fewer units"),
+        (leased(&|core| core.token.epoch = 2), "a later epoch"),
+        (leased(&|core| core.token.attempt = 0), "attempt 0"),
+        (leased(&|core| core.token.copy = 1), "a second copy"),
+        (own, "leased by the provider itself"),
+    ];
+    refused_entries(&mut world, cases, Code::BadLease);
+}
+
+#[test]
+fn commitments() {
+    let mut world = funded();
+    let (task, alice, stranger) = (task(), key(11).public(), key(40));
+    world.signers.providers.insert(stranger.public(), stranger.clone());
+    let signers = &world.signers;
+    let core = support::lease(&task, 0, 1, alice);
+    let good = signers.work_for(core.clone(), &[]);
+    let said = good.entry.commitment.verify(&signers.chain, &alice).unwrap().into_inner();
     let committed = |change: &dyn Fn(&mut Commitment)| {
-        let core = support::lease(&task, 0, 1, alice);
-        let good = signers.work_for(core.clone(), &[]);
-        let mut commitment = good.entry.commitment.verify(&signers.chain, &alice).unwrap().into_inner();
+        let mut commitment = said.clone();
         change(&mut commitment);
-        signers.committed(core, BTreeSet::new(), &commitment)
+        signers.committed(core.clone(), BTreeSet::new(), &commitment)
     };
-    let good = leased(&|_| {});
-    let resigned = |change: &dyn Fn(&mut RoundEntry)| {
+    let mut foreign = good.clone();
+    foreign.entry.commitment = Signed::new(&signers.chain, &key(12), &said);
+    let cases = vec![
+        (committed(&|said| said.lease = Digest::ZERO), "another lease"),
+        (committed(&|said| said.units = 2), "fewer units"),
+        (committed(&|said| said.outputs.clear()), "no outputs"),
+        (foreign, "another provider's signature"),
+        (signers.work(&task, 0, 1, stranger.public(), &[]), "a provider that is not registered"),
+    ];
+    refused_entries(&mut world, cases, Code::BadCommitment);
+}
+
+#[test]
+fn ingests() {
+    let mut world = funded();
+    let signers = &world.signers;
+    let good = signers.work(&task(), 0, 1, key(11).public(), &[]);
+    let digest = good.entry.commitment.digest(&signers.chain);
+    let ingested = |commitment: Digest, refused: Option<Refusal>, by: u8| {
         let mut work = good.clone();
-        change(&mut work.entry);
+        work.entry.ingested = Signed::new(&signers.chain, &key(by), &Ingested { commitment, refused });
         work
     };
     let refusal = Refusal::new(Reason::OutputMismatch, "other bits");
-    let ingest = |commitment: Digest, refused: Option<Refusal>, by: u8| {
-        Signed::new(&signers.chain, &key(by), &Ingested { commitment, refused })
-    };
-    let digest = good.entry.commitment.digest(&signers.chain);
-    let audit = AuditOf { round: Digest::ZERO, lease: Digest::ZERO, units: vec![0] };
-    let cases: Vec<(Work, Code, &str)> = vec![
-        (leased(&|core| core.kind = LeaseKind::Preflight), Code::BadLease, "not for work"),
-        (leased(&|core| (core.kind, core.audit) = (LeaseKind::Audit, Some(audit.clone()))), Code::BadLease, "an audit"),
-        (leased(&|core| core.task = Digest::ZERO), Code::BadLease, "another task"),
-        (leased(&|core| core.shard = 2), Code::BadLease, "beyond the last shard"),
-        (leased(&|core| core.first_unit = 1), Code::BadLease, "another first unit"),
-        (leased(&|core| core.units = 2), Code::BadLease, "fewer units"),
-        (leased(&|core| core.token.epoch = 2), Code::BadLease, "a later epoch"),
-        (leased(&|core| core.token.attempt = 0), Code::BadLease, "attempt 0"),
-        (leased(&|core| core.token.copy = 1), Code::BadLease, "a second copy"),
-        (
-            resigned(&|entry| entry.lease = Signed::new(&signers.chain, &key(11), &good.core)),
-            Code::BadLease,
-            "leased by the provider itself",
-        ),
-        (committed(&|said| said.lease = Digest::ZERO), Code::BadCommitment, "another lease"),
-        (committed(&|said| said.units = 2), Code::BadCommitment, "fewer units"),
-        (committed(&|said| said.outputs.clear()), Code::BadCommitment, "no outputs"),
-        (
-            resigned(&|entry| {
-                let said = good.entry.commitment.verify(&signers.chain, &alice).unwrap().into_inner();
-                entry.commitment = Signed::new(&signers.chain, &key(12), &said);
-            }),
-            Code::BadCommitment,
-            "another provider's signature",
-        ),
-        (resigned(&|entry| entry.ingested = ingest(Digest::ZERO, None, 2)), Code::BadIngest, "another commitment's"),
-        (
-            resigned(&|entry| entry.ingested = ingest(digest, Some(refusal.clone()), 2)),
-            Code::BadIngest,
-            "the platform refused",
-        ),
-        (resigned(&|entry| entry.ingested = ingest(digest, None, 11)), Code::BadIngest, "the provider's own"),
+    let cases = vec![
+        (ingested(Digest::ZERO, None, 2), "another commitment's"),
+        (ingested(digest, Some(refusal), 2), "the platform refused"),
+        (ingested(digest, None, 11), "the provider's own"),
     ];
-    for (work, want, what) in cases {
-        let tx = Transaction::CloseRound(world.close_tx(&task, &[&work]));
-        refused(&mut world, &tx, want, what);
-    }
-    let stranger = key(40);
-    world.signers.providers.insert(stranger.public(), stranger.clone());
-    let unknown = world.signers.work(&task, 0, 1, stranger.public(), &[]);
-    let tx = Transaction::CloseRound(world.close_tx(&task, &[&unknown]));
-    refused(&mut world, &tx, Code::BadCommitment, "a provider that is not registered");
+    refused_entries(&mut world, cases, Code::BadIngest);
 }
 
 #[test]

@@ -143,7 +143,10 @@ impl Cluster {
         let found = self.providers.get(name.as_str()).await.with_context(|| format!("reading Provider {name}"))?;
         let ProviderSpec { public_key, broker_key, owner: have, validates: _ } = found.spec;
         let want = &provider.spec;
-        anyhow::ensure!(have == want.owner, "Provider {name} belongs to {have}, not to {owner}: an owner never changes");
+        anyhow::ensure!(
+            have == want.owner,
+            "Provider {name} belongs to {have}, not to {owner}: an owner never changes"
+        );
         anyhow::ensure!(
             public_key == want.public_key && broker_key == want.broker_key,
             "Provider {name} has other keys than Secret orion-provider-{name}: restore that Secret, or delete the Provider"

@@ -43,7 +43,8 @@ mod tests {
     #[test]
     fn files_are_private_and_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let object = |text: &str| vec![("keys".to_owned(), Files::from([("a.key".to_owned(), text.as_bytes().to_vec())]))];
+        let object =
+            |text: &str| vec![("keys".to_owned(), Files::from([("a.key".to_owned(), text.as_bytes().to_vec())]))];
         for text in ["one", "two"] {
             write(dir.path(), &object(text)).unwrap();
             let path = dir.path().join("keys/a.key");

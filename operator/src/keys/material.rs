@@ -39,8 +39,10 @@ pub fn random() -> anyhow::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-const OPERATOR: (&str, &[(&str, Kind)]) =
-    ("orion-operator-keys", &[("operator.key", Kind::Random), ("salt.key", Kind::Random), ("nats.seed", Kind::NatsSeed)]);
+const OPERATOR: (&str, &[(&str, Kind)]) = (
+    "orion-operator-keys",
+    &[("operator.key", Kind::Random), ("salt.key", Kind::Random), ("nats.seed", Kind::NatsSeed)],
+);
 const PLATFORM: (&str, &[(&str, Kind)]) =
     ("orion-platform-keys", &[("signing.key", Kind::Random), ("nats.seed", Kind::NatsSeed)]);
 const LEDGER: (&str, &[(&str, Kind)]) = ("orion-ledger-keys", &[("checkpoint.key", Kind::Random)]);

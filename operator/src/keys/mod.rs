@@ -101,8 +101,9 @@ pub async fn run(args: KeysArgs) -> anyhow::Result<()> {
         demo.push(provider);
     }
     // Whoever else was approved keeps their place on the broker.
-    let users = server_config::users(&keys.operator_nats.public, &keys.platform_nats.public, &cluster.broker_keys().await?)
-        .context("listing the broker's users")?;
+    let users =
+        server_config::users(&keys.operator_nats.public, &keys.platform_nats.public, &cluster.broker_keys().await?)
+            .context("listing the broker's users")?;
     let server = Server {
         listen: args.nats_listen.clone(),
         http: Some(args.nats_http.clone()),
@@ -129,12 +130,8 @@ pub async fn run(args: KeysArgs) -> anyhow::Result<()> {
 
 /// The genesis that is there, checked against the keys; or a new one.
 async fn ensure_genesis(cluster: &Cluster, args: &KeysArgs, keys: &Keys) -> anyhow::Result<Genesis> {
-    let policy = Policy {
-        price: args.price,
-        fee_ppm: args.fee_ppm,
-        vesting_ms: 0,
-        escrow_ms: args.escrow_hours * 3_600_000,
-    };
+    let policy =
+        Policy { price: args.price, fee_ppm: args.fee_ppm, vesting_ms: 0, escrow_ms: args.escrow_hours * 3_600_000 };
     let fresh = genesis::fresh(keys, policy)?;
     let genesis = cluster.ensure_genesis(fresh).await?;
     genesis::check(&genesis, keys)?;

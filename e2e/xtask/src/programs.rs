@@ -1,0 +1,55 @@
+//! Our own programs, as cargo built them: one profile serves tests, images and the demo.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::images::BinaryPaths;
+use crate::process;
+use crate::progress::Steps;
+use crate::settings::Settings;
+use crate::tools::debian;
+
+/// Packages whose programs are shipped.
+const PACKAGES: &[&str] = &["orion-operator", "orion-ledger", "orion-worker", "orion-cli"];
+/// The programs in them.
+const NAMES: &[&str] = &["orion-operator", "orion-ledger", "orion-worker", "orion-executor", "orion"];
+
+/// Where our programs are.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The checkout.
+    pub root: PathBuf,
+    folder: PathBuf,
+}
+
+/// Builds what is not up to date.
+pub fn build(settings: &Settings) -> Result<Programs> {
+    if cfg!(target_arch = "x86_64") && cfg!(target_os = "linux") {
+        debian::ensure(settings, debian::OPENCL)?;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().context("finding the checkout")?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&root).args(["build", "--locked"]);
+    for package in PACKAGES {
+        command.args(["-p", package]);
+    }
+    let mut steps = Steps::new("programs", 1);
+    steps.run("cargo build", |step| process::run_long(&mut command, step))?;
+    steps.finish();
+    Ok(Programs { folder: target.join("debug"), root })
+}
+
+impl Programs {
+    /// Path of a program.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// All of them, for images.
+    pub fn all(&self) -> BinaryPaths {
+        NAMES.iter().map(|name| ((*name).to_owned(), self.path(name))).collect()
+    }
+}

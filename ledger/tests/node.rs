@@ -1,0 +1,195 @@
+//! The node's own promises: it halts on a log that does not replay, never signs twice, bounds its queue, keeps block time
+//! rising under any clock, and says so while it is not ready.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use orion_ledger::clock::{self, Clock};
+use orion_ledger::http::{Shared, router};
+use orion_ledger::metrics::Metrics;
+use orion_ledger::node::{Ended, Node, NodeError, SubmitError};
+use orion_ledger::serve::serve;
+use orion_ledger::store::Store;
+use orion_ledger_core::{Chain, Signer};
+use orion_protocol::ids::TxId;
+use orion_protocol::ledger::SealRef;
+use orion_protocol::ledger::tx::*;
+use orion_protocol::{Digest, JobId, SecretKey, Signed};
+use support::Client;
+use support::world::{self, Keys};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+fn open(runtime: &Runtime, directory: &Path, clock: Clock) -> Result<(Node, Ended), NodeError> {
+    let keys = Keys::new();
+    let (directory, genesis) = (directory.to_owned(), keys.genesis());
+    let open = move || Node::open(&directory, &genesis, keys.checkpoint, clock, Arc::new(Metrics::default()));
+    let task = runtime.spawn_blocking(open);
+    runtime.block_on(task).unwrap()
+}
+
+/// Ends a node and waits for its writer, so that the store is free again.
+fn close(runtime: &Runtime, node: Node, ended: Ended) {
+    drop(node);
+    runtime.block_on(ended).unwrap().unwrap();
+}
+
+fn deposit(number: u64) -> Signed<Envelope> {
+    let keys = Keys::new();
+    let chain = keys.genesis().chain();
+    let consumer = Consumer { account: world::consumer(&chain) };
+    let id = TxId::derive("Deposit", &JobId::NONE, number, 0);
+    Transaction::Deposit(Deposit { consumer, amount: 1 }).sign(&chain, &keys.issuer, 0, id)
+}
+
+/// The checkpoint that `secret` would sign over a seal.
+fn note(seal: &SealRef, secret: SecretKey) -> String {
+    Signer::new(&Keys::new().genesis().chain(), secret, None).sign(seal).unwrap()
+}
+
+/// A store with block 0, and its seal.
+fn started(runtime: &Runtime) -> (TempDir, SealRef) {
+    let directory = TempDir::new().unwrap();
+    let (node, ended) = open(runtime, directory.path(), clock::wall()).unwrap();
+    let seal = runtime.block_on(node.look(Chain::seal_ref));
+    close(runtime, node, ended);
+    (directory, seal)
+}
+
+/// Puts a block of one leaf into the store, behind the rules' back, and starts from it.
+fn tampered(leaf: &[u8], change: impl FnOnce(&mut SealRef), secret: SecretKey) -> NodeError {
+    let runtime = Runtime::new().unwrap();
+    let (directory, mut seal) = started(&runtime);
+    (seal.size, seal.height) = (seal.size + 1, seal.height + 1);
+    change(&mut seal);
+    let store = Store::open(directory.path()).unwrap();
+    store.commit(&[leaf.to_vec()], &seal, &note(&seal, secret)).unwrap();
+    drop(store);
+    match open(&runtime, directory.path(), clock::wall()) {
+        Ok(_) => panic!("it went on from a log that does not replay"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn a_log_that_does_not_replay_halts_the_start() {
+    let error = tampered(b"no leaf", |_| {}, world::key(4));
+    assert!(matches!(error, NodeError::Replay(ref error) if error.leaf == 2), "{error}");
+}
+
+#[test]
+fn a_stored_seal_or_checkpoint_that_the_log_contradicts_halts_the_start() {
+    let runtime = Runtime::new().unwrap();
+    let rewritten = |change: fn(&mut SealRef), secret: SecretKey, changed_note: fn(&mut SealRef)| {
+        let (directory, mut seal) = started(&runtime);
+        let mut signed = seal;
+        change(&mut seal);
+        changed_note(&mut signed);
+        // No new leaves: only what is said about them.
+        Store::open(directory.path()).unwrap().commit(&[], &seal, &note(&signed, secret)).unwrap();
+        open(&runtime, directory.path(), clock::wall()).err()
+    };
+    let same: fn(&mut SealRef) = |_| {};
+    let root: fn(&mut SealRef) = |seal| seal.root = Digest::ZERO;
+    assert!(matches!(rewritten(root, world::key(4), same), Some(NodeError::Head { .. })));
+    assert!(matches!(rewritten(same, world::key(4), root), Some(NodeError::Forked(2))));
+    assert!(matches!(rewritten(same, world::key(4), |seal| seal.size = 9), Some(NodeError::Forked(9))));
+    assert!(matches!(rewritten(same, world::key(5), same), Some(NodeError::Checkpoint(_))));
+    assert!(rewritten(same, world::key(4), same).is_none());
+}
+
+#[test]
+fn a_block_is_only_added_where_the_log_ends() {
+    let runtime = Runtime::new().unwrap();
+    let (directory, seal) = started(&runtime);
+    let store = Store::open(directory.path()).unwrap();
+    let note = note(&seal, world::key(4));
+    assert!(store.commit(&[b"leaf".to_vec()], &seal, &note).is_err(), "a leaf more than the seal says");
+    assert_eq!(store.snapshot().unwrap().size().unwrap(), seal.size);
+}
+
+#[test]
+fn block_time_rises_whatever_the_clock_says() {
+    let runtime = Runtime::new().unwrap();
+    let directory = TempDir::new().unwrap();
+    let now = Arc::new(AtomicU64::new(1000));
+    let clock: Clock = {
+        let now = now.clone();
+        Arc::new(move || now.load(Ordering::SeqCst))
+    };
+    let (node, ended) = open(&runtime, directory.path(), clock).unwrap();
+    let mut times = Vec::new();
+    for (number, time) in [(1, 1000), (2, 500), (3, 0), (4, 2000), (5, u64::MAX / 2)] {
+        now.store(time, Ordering::SeqCst);
+        let tx = node.admission().check(deposit(number)).unwrap();
+        times.push(runtime.block_on(node.submit(tx)).unwrap().seal.time_ms);
+    }
+    assert_eq!(times, [1001, 1002, 1003, 2000, u64::MAX / 2]);
+    close(&runtime, node, ended);
+}
+
+#[test]
+fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
+    let runtime = Runtime::new().unwrap();
+    let directory = TempDir::new().unwrap();
+    // A clock that stops while somebody holds it stops the writer.
+    let hold = Arc::new(Mutex::new(()));
+    let clock: Clock = {
+        let (hold, wall) = (hold.clone(), clock::wall());
+        Arc::new(move || {
+            drop(hold.lock().unwrap());
+            wall()
+        })
+    };
+    let (node, ended) = open(&runtime, directory.path(), clock).unwrap();
+    let node = Arc::new(node);
+    let stalled = hold.lock().unwrap();
+    let submit = |number| {
+        let (node, tx) = (node.clone(), node.admission().check(deposit(number)).unwrap());
+        runtime.spawn(async move { node.submit(tx).await })
+    };
+    // One may be with the writer, 1,024 fit the queue.
+    let tasks: Vec<_> = (0..1030).map(submit).collect();
+    runtime.block_on(async {
+        while tasks.iter().filter(|task| task.is_finished()).count() < 5 {
+            tokio::task::yield_now().await;
+        }
+    });
+    drop(stalled);
+    let results: Vec<_> = tasks.into_iter().map(|task| runtime.block_on(task).unwrap()).collect();
+    let busy = results.iter().filter(|result| matches!(result, Err(SubmitError::Busy))).count();
+    assert!((5..=6).contains(&busy), "{busy} were turned away");
+    assert!(results.iter().flatten().all(|submitted| submitted.receipt.code == orion_protocol::ledger::Code::Ok));
+    let deposited = runtime.block_on(node.look(|chain| chain.totals().deposited));
+    assert_eq!(deposited, 1030 - busy as u64);
+    close(&runtime, Arc::into_inner(node).unwrap(), ended);
+}
+
+#[test]
+fn until_the_log_is_replayed_it_is_alive_but_not_ready() {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let client = Client { address: listener.local_addr().unwrap() };
+    let shared = Shared::new(Arc::new(Metrics::default()));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = runtime.spawn(serve(listener, router(shared.clone()), async move {
+        let _ = stopped.await;
+    }));
+    assert_eq!(client.get("/livez").status, 200);
+    for path in ["/readyz", "/v1/head", "/v1/export", "/v1/checkpoint"] {
+        let answer = client.get(path);
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(answer.head.to_lowercase().contains("retry-after: 1"), "{}", answer.head);
+    }
+    let directory = TempDir::new().unwrap();
+    let (node, _ended) = open(&runtime, directory.path(), clock::wall()).unwrap();
+    shared.ready(node);
+    assert_eq!(client.get("/readyz").status, 200);
+    stop.send(()).unwrap();
+    runtime.block_on(server).unwrap();
+}

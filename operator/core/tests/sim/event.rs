@@ -1,0 +1,112 @@
+//! What happens in the simulated world, and what a core is told: facts that can be said twice.
+
+use orion_core::{DigestList, Input, JobSpec, JobStatus, LeaseOrder, ProviderInfo, WorkerId};
+use orion_protocol::ledger::{JobView, Submitted, Transaction};
+use orion_protocol::messages::{Answer, Beat};
+use orion_protocol::{Digest, JobId, Name, TxId};
+
+use crate::truth::Habit;
+
+/// Which leader, in the order of their epochs' opening; leaders are never reused.
+pub type LeaderId = usize;
+
+/// Something that happens at a time.
+pub enum Event {
+    /// A leader looks at the time.
+    Tick(LeaderId),
+    /// A leader hears a fact.
+    Tell(LeaderId, Fact),
+    /// A leader reads the next answer of a provider's stream.
+    Fold(LeaderId, Name),
+    /// A leader takes a job in.
+    Intake(LeaderId, JobId),
+    /// A status reaches the API server.
+    Status(LeaderId, JobId, Box<JobStatus>),
+    /// A leader's request reaches whom it is for.
+    Request(LeaderId, Request),
+    /// A process says that it lives.
+    Beat(WorkerId, u32),
+    /// A process is done with a lease.
+    Finish(WorkerId, u32, Digest),
+    /// A process comes back under its name.
+    Restart(WorkerId, u32),
+    /// Somebody takes the Lease, if nobody holds it.
+    Lead,
+    /// A leader sees that it was replaced.
+    Depose(LeaderId),
+    /// Something goes wrong, or a person acts.
+    Fault(Fault),
+}
+
+/// What an effect became on its way.
+pub enum Request {
+    Store(JobId, Vec<u8>),
+    Lease(Box<LeaseOrder>),
+    Submit(JobId, TxId, Box<Transaction>),
+    Query(JobId),
+    Read { job: JobId, lease: Digest, object: Digest },
+    Consumer(WorkerId),
+    Release { uid: Name, held: Vec<Digest> },
+}
+
+/// Faults, and acts of people.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A process dies; it may come back under its name after so long.
+    Crash(WorkerId, Option<u64>),
+    /// Its behaviour changes.
+    Habit(WorkerId, Habit),
+    /// The leader's process is killed; another leads after so long.
+    KillLeader(u64),
+    /// Another leads now, and the old one does not know for so long.
+    Usurp(u64),
+    /// The consumer deletes a job.
+    Delete(JobId),
+    /// The consumer changes what may change.
+    Change(JobId, u32, u64),
+    /// Credits arrive.
+    Deposit(u64),
+}
+
+/// An input that can be said twice.
+#[derive(Clone)]
+pub enum Fact {
+    Job(Box<JobSpec>, Option<Box<JobView>>),
+    Changed(JobId, u32, u64),
+    Deleted(JobId),
+    Forget(JobId),
+    Stored(JobId, Digest),
+    Submitted(JobId, TxId, Box<Submitted>),
+    Ledger(JobId, Option<Box<JobView>>),
+    Digests(JobId, Digest, Vec<Digest>),
+    Answer(Name, Name, Box<Answer>),
+    Beat(WorkerId, Beat),
+    ConsumerReady(WorkerId),
+    Providers(Vec<ProviderInfo>),
+    Tick,
+}
+
+impl Fact {
+    pub fn input(&self) -> Input {
+        match self.clone() {
+            Fact::Job(spec, view) => Input::Job(spec, view),
+            Fact::Changed(job, parallelism, budget) => Input::Changed { job, parallelism, budget },
+            Fact::Deleted(job) => Input::Deleted(job),
+            Fact::Forget(job) => Input::Forget(job),
+            Fact::Stored(job, digest) => Input::Stored(job, digest),
+            Fact::Submitted(job, id, outcome) => Input::Submitted(job, id, outcome),
+            Fact::Ledger(job, view) => Input::Ledger(job, view),
+            Fact::Digests(job, lease, digests) => Input::Digests(DigestList { job, lease, digests }),
+            Fact::Answer(provider, uid, answer) => Input::Answer(provider, uid, answer),
+            Fact::Beat(worker, beat) => Input::Beat(worker, beat),
+            Fact::ConsumerReady(worker) => Input::ConsumerReady(worker),
+            Fact::Providers(providers) => Input::Providers(providers),
+            Fact::Tick => Input::Tick,
+        }
+    }
+
+    /// Whether saying it again at once must do nothing at all.
+    pub fn is_idempotent(&self) -> bool {
+        !matches!(self, Fact::Beat(..) | Fact::Tick)
+    }
+}

@@ -1,0 +1,77 @@
+//! The real rules behind a queue of one: whatever the core sends is judged by them, so that a wrong draw, verdict or
+//! sequence shows as a refusal. Refusals that a core may meet are listed; any other fails the test.
+
+use std::collections::BTreeMap;
+
+use orion_ledger_core::{Admission, Chain, Standing};
+use orion_protocol::Signed;
+use orion_protocol::ledger::{Code, Envelope, Genesis, Submitted, Transaction};
+
+/// The ledger.
+pub struct Ledger {
+    /// State and log.
+    pub chain: Chain,
+    admission: Admission,
+    /// How often what came of which kind.
+    pub codes: BTreeMap<(&'static str, Code), u32>,
+    /// Refusals that this history may have, beyond those that any may have.
+    pub tolerated: Vec<(&'static str, Code)>,
+    last_ms: u64,
+}
+
+impl Ledger {
+    pub fn new(genesis: &Genesis, now: u64) -> Ledger {
+        let (chain, _) = Chain::start(&genesis.to_bytes(), now).unwrap();
+        Ledger {
+            chain,
+            admission: Admission::new(genesis),
+            codes: BTreeMap::new(),
+            tolerated: Vec::new(),
+            last_ms: now,
+        }
+    }
+
+    /// Cuts a block when a deadline is due.
+    pub fn advance(&mut self, now: u64) {
+        if self.chain.next_deadline_ms().is_some_and(|deadline| deadline < now) {
+            self.last_ms = now.max(self.last_ms + 1);
+            self.chain.finalize_block(self.last_ms, &[]).unwrap();
+            self.audit();
+        }
+    }
+
+    /// Orders a transaction in a block of its own.
+    pub fn submit(&mut self, signed: Signed<Envelope>, now: u64) -> Submitted {
+        self.advance(now);
+        let admitted = self.admission.check(signed).expect("what is sent can be ordered");
+        let kind = admitted.transaction().kind();
+        let submitted = match self.chain.check_tx(&admitted) {
+            Standing::Known(fate) | Standing::Clash(fate) => fate,
+            Standing::New => {
+                self.last_ms = now.max(self.last_ms + 1);
+                let mut block = self.chain.finalize_block(self.last_ms, std::slice::from_ref(&admitted)).unwrap();
+                self.audit();
+                block.outcomes.remove(0)
+            }
+        };
+        let code = submitted.receipt.code;
+        *self.codes.entry((kind, code)).or_default() += 1;
+        let fine = matches!(code, Code::Ok | Code::StaleEpoch | Code::EscrowExpired | Code::InsufficientCredits);
+        assert!(fine || self.tolerated.contains(&(kind, code)), "{kind} was refused: {code}");
+        submitted
+    }
+
+    /// How often a kind ended in this way.
+    pub fn count(&self, kind: &'static str, code: Code) -> u32 {
+        self.codes.get(&(kind, code)).copied().unwrap_or(0)
+    }
+
+    fn audit(&self) {
+        self.chain.audit().expect("the identities of money hold at every height");
+    }
+}
+
+/// The kind's name of a transaction, for tolerated refusals.
+pub fn kind_of(transaction: &Transaction) -> &'static str {
+    transaction.kind()
+}

@@ -1,0 +1,393 @@
+//! Named histories, each about one thing that goes wrong.
+
+use orion_core::{JobStatus, WorkerId};
+use orion_protocol::ledger::Code;
+use orion_protocol::messages::Role;
+use orion_protocol::statements::LeaseKind;
+use orion_protocol::{JobId, Reason};
+
+use crate::event::Fault;
+use crate::truth::Habit;
+use crate::world::{World, worker};
+
+const MINUTE: u64 = 60_000;
+
+/// Three owners with two workers and a validator each, and credits.
+fn fleet(seed: u64) -> World {
+    let mut world = World::new(seed);
+    for owner in ["ann", "bob", "cyd"] {
+        world.farm(owner, 2, 1);
+    }
+    world.deposit(1 << 50);
+    world.lead();
+    world
+}
+
+/// The fleet, with one job of eight shards.
+fn fleet_with_job(seed: u64) -> (World, JobId) {
+    let mut world = fleet(seed);
+    let spec = world.job_spec(1, 1, 40, 5);
+    let job = world.apply(spec);
+    (world, job)
+}
+
+impl World {
+    fn habit(&mut self, id: &WorkerId, habit: Habit) {
+        self.actors.get_mut(id).unwrap().habit = habit;
+    }
+
+    fn habit_of_all(&mut self, role: Role, habit: Habit) {
+        for actor in self.actors.values_mut().filter(|actor| actor.role == role) {
+            actor.habit = habit;
+        }
+    }
+
+    fn shown(&self, job: &JobId) -> &JobStatus {
+        self.jobs[job].status.as_ref().unwrap()
+    }
+
+    fn ending(&self, job: &JobId) -> Option<Reason> {
+        self.shown(job).ending.as_ref().map(|refusal| refusal.reason)
+    }
+
+    fn kill_when(&mut self, what: &str, done: impl Fn(&World) -> bool) {
+        self.until(what, 5 * MINUTE, done);
+        self.suffer(Fault::KillLeader(3_000));
+    }
+
+    fn verdicts(&self, job: &JobId) -> (usize, usize) {
+        let rounds = &self.ledger.chain.jobs()[job].rounds;
+        let judged: Vec<bool> = rounds
+            .iter()
+            .flat_map(|round| &round.entries)
+            .filter_map(|entry| Some(entry.verdict.as_ref()?.accepted))
+            .collect();
+        let accepted = judged.iter().filter(|accepted| **accepted).count();
+        (accepted, judged.len() - accepted)
+    }
+}
+
+#[test]
+fn a_job_runs_to_its_end() {
+    let (mut world, job) = fleet_with_job(1);
+    world.until_over(MINUTE);
+    assert_eq!(world.ending(&job), None);
+    assert_eq!(world.verdicts(&job), (8, 0));
+    assert_eq!(world.leases[&LeaseKind::Work], 8, "nothing is done twice");
+    assert_eq!(world.leases[&LeaseKind::Aggregate], 1);
+}
+
+#[test]
+fn the_leader_dies_between_the_escrow_and_its_receipt() {
+    let (mut world, job) = fleet_with_job(2);
+    world.kill_when("an escrow is open", |world| world.ledger.count("OpenEscrow", Code::Ok) == 1);
+    world.until_over(MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn the_leader_dies_between_a_round_and_its_receipt() {
+    let (mut world, job) = fleet_with_job(3);
+    world.kill_when("a round is closed", |world| world.ledger.count("CloseRound", Code::Ok) == 1);
+    world.until_over(MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn the_leader_dies_between_a_verdict_and_its_receipt() {
+    let (mut world, job) = fleet_with_job(4);
+    world.kill_when("a verdict is recorded", |world| world.ledger.count("RecordVerdict", Code::Ok) == 1);
+    world.until_over(MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn the_leader_dies_amid_the_pages_of_a_settlement() {
+    let mut world = fleet(5);
+    world.habit_of_all(Role::Worker, Habit::Honest);
+    let mut spec = world.job_spec(1, 1, 240, 1);
+    (spec.parallelism, spec.audits_per_shard) = (16, 1);
+    let job = world.apply(spec);
+    world.kill_when("two pages are paid", |world| world.ledger.count("Settle", Code::Ok) == 2);
+    world.until_over(MINUTE);
+    assert_eq!(world.ending(&job), None);
+    assert_eq!(world.ledger.count("Settle", Code::Ok), 3, "480 contributions, 200 a page");
+}
+
+#[test]
+fn the_leader_dies_while_the_result_is_put_together() {
+    let (mut world, job) = fleet_with_job(6);
+    world.kill_when("the result is put together", |world| world.leases.contains_key(&LeaseKind::Aggregate));
+    world.until_over(MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn the_leader_dies_before_the_result_is_shown() {
+    for (seed, kind) in [(7, "Settle"), (8, "Close")] {
+        let (mut world, job) = fleet_with_job(seed);
+        world.kill_when("the job is paid", |world| world.ledger.count(kind, Code::Ok) == 1);
+        world.until_over(MINUTE);
+        assert_eq!(world.ending(&job), None);
+        assert_eq!(world.shown(&job).results.len(), 1);
+    }
+}
+
+#[test]
+fn the_leader_dies_at_any_event() {
+    let mut at = 1;
+    loop {
+        let mut world = fleet(9);
+        let mut spec = world.job_spec(1, 1, 4, 2);
+        spec.parallelism = 2;
+        let job = world.apply(spec);
+        world.kill_at.insert(at);
+        world.until_over(2 * MINUTE);
+        assert_eq!(world.ending(&job), None, "killed at event {at}");
+        if !world.kill_at.is_empty() {
+            break;
+        }
+        at += 2;
+    }
+    assert!(at > 50, "there were only {at} events");
+}
+
+#[test]
+fn without_validators_the_platform_decides() {
+    let (mut world, job) = fleet_with_job(10);
+    world.until("a round is closed", MINUTE, |world| world.ledger.count("CloseRound", Code::Ok) == 1);
+    for owner in ["ann", "bob", "cyd"] {
+        world.suffer(Fault::Crash(worker(owner, "v0"), None));
+    }
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn silent_validators_are_passed_over() {
+    for habit in [Habit::Silent, Habit::Garbage, Habit::Refuse, Habit::ClaimFault] {
+        let (mut world, job) = fleet_with_job(11);
+        world.habit_of_all(Role::Validator, habit);
+        world.until_over(10 * MINUTE);
+        assert_eq!(world.ending(&job), None, "{habit:?}");
+        let audits = world.leases[&LeaseKind::Audit];
+        assert!(audits < 100, "{habit:?}: {audits} audits were given");
+    }
+}
+
+#[test]
+fn a_worker_that_comes_back_under_its_name_may_try_again() {
+    let mut world = World::new(12);
+    world.farm("ann", 1, 0);
+    world.farm("bob", 0, 1);
+    world.deposit(1 << 50);
+    world.lead();
+    let mut spec = world.job_spec(1, 1, 8, 4);
+    spec.parallelism = 1;
+    let job = world.apply(spec);
+    let ann = worker("ann", "w0");
+    world.until("the worker holds a lease", MINUTE, |world| !world.actors[&ann].holding.is_empty());
+    world.suffer(Fault::Crash(ann, Some(1_000)));
+    world.until_over(2 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn a_worker_that_never_comes_back_is_replaced() {
+    let (mut world, job) = fleet_with_job(13);
+    let ann = worker("ann", "w0");
+    world.until("the worker holds a lease", MINUTE, |world| !world.actors[&ann].holding.is_empty());
+    world.suffer(Fault::Crash(ann, None));
+    world.until_over(2 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn bad_workers_are_passed_over() {
+    let bad = [
+        Habit::Silent,
+        Habit::Slow,
+        Habit::Lie,
+        Habit::LieOnce,
+        Habit::Withhold,
+        Habit::Mismatch,
+        Habit::Garbage,
+        Habit::ClaimFault,
+        Habit::Refuse,
+    ];
+    for habit in bad {
+        let (mut world, job) = fleet_with_job(14);
+        for process in ["w0", "w1"] {
+            world.habit(&worker("ann", process), habit);
+        }
+        world.until_over(10 * MINUTE);
+        assert_eq!(world.ending(&job), None, "{habit:?}");
+        let leases = world.leases[&LeaseKind::Work];
+        assert!(leases < 30, "{habit:?}: {leases} leases were given");
+        let key = world.actors[&worker("ann", "w0")].secret.public();
+        let paid = world.pay().get(&key).map_or(0, |pay| pay.0);
+        assert!(paid == 0 || matches!(habit, Habit::Slow | Habit::LieOnce), "{habit:?} was paid {paid}");
+    }
+}
+
+#[test]
+fn lying_validators_harm_nobody() {
+    for habit in [Habit::Lie, Habit::Collude, Habit::LieOnce] {
+        let (mut world, job) = fleet_with_job(15);
+        world.habit(&worker("bob", "v0"), habit);
+        world.habit(&worker("cyd", "v0"), habit);
+        world.until_over(2 * MINUTE);
+        assert_eq!(world.ending(&job), None);
+        assert_eq!(world.verdicts(&job), (8, 0));
+    }
+}
+
+#[test]
+fn the_platform_worker_may_come_and_go() {
+    let (mut world, job) = fleet_with_job(16);
+    for after in [3_000, 4_000, 6_000, 9_000, 16_000, 30_000] {
+        world.fault(after, Fault::Crash(worker("platform", "p0"), Some(after / 2)));
+    }
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn a_kernel_that_really_faults_fails_the_job() {
+    let (mut world, job) = fleet_with_job(17);
+    world.faulty.insert(world.jobs[&job].spec.workload);
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), Some(Reason::BackoffLimitExceeded));
+}
+
+#[test]
+fn a_shard_that_nobody_can_do_fails_the_job() {
+    for habit in [Habit::Lie, Habit::Mismatch, Habit::ClaimFault, Habit::Garbage] {
+        let (mut world, job) = fleet_with_job(18);
+        world.habit_of_all(Role::Worker, habit);
+        world.until_over(10 * MINUTE);
+        assert_eq!(world.ending(&job), Some(Reason::NoOwnerLeft), "{habit:?}");
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_put_together_fails_the_job() {
+    let (mut world, job) = fleet_with_job(19);
+    world.habit(&worker("platform", "p0"), Habit::Withhold);
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), Some(Reason::AggregationFailed));
+    assert_eq!(world.leases[&LeaseKind::Aggregate], 3);
+}
+
+#[test]
+fn a_deleted_job_is_judged_paid_and_closed() {
+    for after in (0..8_000).step_by(700) {
+        let (mut world, job) = fleet_with_job(20);
+        world.fault(after, Fault::Delete(job));
+        world.until_over(2 * MINUTE);
+        assert!(world.ending(&job) == Some(Reason::Deleted) || after > 5_000);
+    }
+}
+
+#[test]
+fn commitments_of_a_deleted_job_are_paid_by_the_next_leader() {
+    let (mut world, job) = fleet_with_job(21);
+    world.suffer(Fault::Crash(worker("platform", "p0"), None));
+    let committed = |world: &World| world.lies.len() >= 3;
+    world.until("the preflight waits", MINUTE, |world| world.now > crate::world::START_MS + 3_000);
+    world.suffer(Fault::Crash(worker("platform", "p0"), Some(0)));
+    world.until("there is an escrow", MINUTE, |world| world.ledger.count("OpenEscrow", Code::Ok) == 1);
+    world.suffer(Fault::Crash(worker("platform", "p0"), None));
+    world.until("workers have committed", MINUTE, committed);
+    world.suffer(Fault::KillLeader(3_000));
+    world.suffer(Fault::Delete(job));
+    world.suffer(Fault::Crash(worker("platform", "p0"), Some(0)));
+    let commitments = world.lies.len();
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), Some(Reason::Deleted));
+    assert!(world.verdicts(&job).0 >= commitments, "{commitments} commitments, {:?} verdicts", world.verdicts(&job));
+}
+
+#[test]
+fn a_budget_that_is_too_small_may_be_raised() {
+    let mut world = fleet(22);
+    let mut spec = world.job_spec(1, 1, 40, 5);
+    spec.budget = 1;
+    let job = world.apply(spec);
+    world.fault(20_000, Fault::Change(job, 4, 1 << 40));
+    world.until("it says what it waits for", MINUTE, |world| {
+        let waiting = world.jobs[&job].status.as_ref().and_then(|status| status.waiting.as_ref());
+        waiting.is_some_and(|waiting| waiting.reason == Reason::BudgetTooSmall)
+    });
+    world.until_over(MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn credits_may_come_later_and_leaders_may_change_meanwhile() {
+    let mut world = World::new(23);
+    for owner in ["ann", "bob"] {
+        world.farm(owner, 2, 1);
+    }
+    world.lead();
+    let spec = world.job_spec(1, 1, 40, 5);
+    let job = world.apply(spec);
+    world.fault(290_000, Fault::KillLeader(3_000));
+    world.fault(300_000, Fault::Deposit(1 << 50));
+    world.until("credits are there", 6 * MINUTE, |world| world.ledger.chain.totals().deposited > 0);
+    world.until_over(40_000);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn many_jobs_with_the_same_content_end() {
+    let mut world = fleet(24);
+    let jobs: Vec<JobId> = (0..40)
+        .map(|number| {
+            let spec = world.job_spec(number, 1, 6, 2);
+            world.apply(spec)
+        })
+        .collect();
+    world.until_over(10 * MINUTE);
+    assert!(jobs.iter().all(|job| world.ending(job).is_none()));
+}
+
+#[test]
+fn of_two_leaders_the_older_changes_nothing() {
+    for after in [3_000, 3_400, 4_000, 5_000] {
+        let (mut world, job) = fleet_with_job(25);
+        world.fault(after, Fault::Usurp(20_000));
+        world.until_over(2 * MINUTE);
+        assert_eq!(world.ending(&job), None);
+    }
+}
+
+#[test]
+fn a_job_without_workers_ends_before_its_deadline() {
+    let mut world = World::with_escrow_ms(26, 11 * MINUTE);
+    world.farm("ann", 0, 1);
+    world.deposit(1 << 50);
+    world.lead();
+    let spec = world.job_spec(1, 1, 40, 5);
+    let job = world.apply(spec);
+    world.until_over(12 * MINUTE);
+    assert_eq!(world.ending(&job), Some(Reason::DeadlineExceeded));
+    assert_eq!(world.ledger.count("Close", Code::Ok), 1, "it is closed before the ledger ends it");
+}
+
+#[test]
+fn a_job_whose_platform_worker_is_gone_ends_with_its_escrow() {
+    for after in [3_200, 4_500, 6_000] {
+        let mut world = World::with_escrow_ms(27, 11 * MINUTE);
+        world.farm("ann", 1, 1);
+        world.farm("bob", 1, 1);
+        world.deposit(1 << 50);
+        world.lead();
+        let mut spec = world.job_spec(1, 1, 400, 5);
+        spec.parallelism = 2;
+        let job = world.apply(spec);
+        world.fault(after, Fault::Crash(worker("platform", "p0"), None));
+        world.until_over(15 * MINUTE);
+        assert_eq!(world.ending(&job).is_some(), true, "{after}");
+    }
+}

@@ -1,0 +1,93 @@
+//! What went wrong with an executor, in the words of the protocol.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+
+use nix::sys::signal::Signal;
+use orion_protocol::{Reason, Refusal};
+
+use super::process::Process;
+
+/// Why a request has no result. Each carries the refusal to answer the lease with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The engine says no; the executor can be asked again.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The executor died or broke the protocol, and is gone.
+    #[error("{0}")]
+    Crashed(Refusal),
+    /// The deadline came, and the executor was killed.
+    #[error("{0}")]
+    TimedOut(Refusal),
+}
+
+impl Fault {
+    /// The refusal to answer the lease with.
+    pub fn refusal(&self) -> &Refusal {
+        match self {
+            Fault::Refused(refusal) | Fault::Crashed(refusal) | Fault::TimedOut(refusal) => refusal,
+        }
+    }
+
+    /// The refusal to answer the lease with.
+    pub fn into_refusal(self) -> Refusal {
+        match self {
+            Fault::Refused(refusal) | Fault::Crashed(refusal) | Fault::TimedOut(refusal) => refusal,
+        }
+    }
+}
+
+/// Kills an executor that said what it may not say.
+pub(super) async fn violation(process: &mut Process, what: &str) -> Fault {
+    process.kill();
+    process.ended().await;
+    let why = format!("the executor broke its protocol: it sent {what}");
+    Fault::Crashed(Refusal::new(Reason::KernelFault, with_stderr(why, process)))
+}
+
+/// Kills an executor that is late.
+pub(super) fn late(process: &mut Process, reason: Reason) -> Fault {
+    process.kill();
+    let why = "the executor did not answer before the deadline and was killed";
+    Fault::TimedOut(Refusal::new(reason, with_stderr(why.into(), process)))
+}
+
+/// Finds out how an executor ended whose pipe broke.
+pub(super) async fn crash(process: &mut Process, error: &io::Error) -> Fault {
+    let status = process.ended_by_itself().await;
+    process.kill();
+    process.ended().await;
+    let stderr = process.stderr();
+    let (reason, why) = match status {
+        Some(status) => judge(status, &stderr),
+        None => (Reason::KernelFault, format!("the executor closed its pipe without ending: {error}")),
+    };
+    Fault::Crashed(Refusal::new(reason, with_stderr(why, process)))
+}
+
+fn judge(status: ExitStatus, stderr: &str) -> (Reason, String) {
+    let Some(number) = status.signal() else {
+        let code = status.code().unwrap_or(-1);
+        return (Reason::KernelFault, format!("the executor ended with code {code} in the middle of a request"));
+    };
+    let name = Signal::try_from(number).map_or("an unknown signal", Signal::as_str);
+    match Signal::try_from(number) {
+        // We did not send it, so the system did: that is what it does when memory runs out.
+        Ok(Signal::SIGKILL) => {
+            (Reason::OutOfMemory, format!("the executor was killed by {name}, as when memory runs out"))
+        }
+        Ok(Signal::SIGABRT) if stderr.contains("memory allocation of") => {
+            (Reason::OutOfMemory, format!("the executor ran out of memory ({name})"))
+        }
+        _ => (Reason::KernelFault, format!("the kernel crashed its executor with {name}")),
+    }
+}
+
+fn with_stderr(why: String, process: &Process) -> String {
+    match process.stderr().trim() {
+        "" => why,
+        stderr => format!("{why}; it last wrote:\n{stderr}"),
+    }
+}

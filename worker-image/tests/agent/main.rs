@@ -1,0 +1,6 @@
+//! The agent end to end: a real broker, real executors on the real OpenCL runtime, and an operator that a test plays.
+
+mod faults;
+mod life;
+mod rounds;
+mod support;

@@ -1,0 +1,374 @@
+//! The executor as a process, on the real OpenCL runtime: it computes, it is contained, and it is believed no further than needed.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use orion_engine::wire::{self, LoadHead, Reply, Request};
+use orion_engine::{DEFAULT_MEMORY, Load};
+use orion_protocol::dtype::DType;
+use orion_protocol::npy::Header;
+use orion_protocol::task::{Argument, Builtin, KernelWorkload, OutputSpec, UnitTable, Workload};
+use orion_protocol::{Digest, Reason, Refusal};
+use orion_worker::executor::{Executor, ExecutorConfig, ExecutorError, Fault};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_orion-executor");
+
+/// An executor with a scratch directory of its own.
+struct Bench {
+    scratch: tempfile::TempDir,
+    executor: Executor,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::of(Path::new(BINARY))
+    }
+
+    fn of(binary: &Path) -> Bench {
+        let scratch = tempfile::tempdir().unwrap();
+        let executor = Executor::spawn(&config(binary, scratch.path())).unwrap();
+        Bench { scratch, executor }
+    }
+
+    /// An executor that says this and nothing else.
+    fn saying(replies: &[Vec<u8>]) -> Bench {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("says.bin"), replies.concat()).unwrap();
+        let executor = Executor::spawn(&config(&fake("says.sh"), scratch.path())).unwrap();
+        Bench { scratch, executor }
+    }
+
+    async fn loaded(kernel: &Load) -> Bench {
+        let mut bench = Bench::new();
+        bench.executor.load(kernel, soon()).await.unwrap();
+        bench
+    }
+
+    /// Loads and runs everything.
+    async fn all(&mut self, load: &Load) -> Result<Vec<Vec<u8>>, Fault> {
+        self.executor.load(load, soon()).await?;
+        self.executor.run(0, load.units.units(), soon(), |_| {}).await
+    }
+
+    fn processes(&self) -> Vec<PathBuf> {
+        processes_in(self.scratch.path())
+    }
+
+    /// No process is left and no directory.
+    async fn assert_gone(&self) {
+        let private =
+            || std::fs::read_dir(self.scratch.path()).unwrap().flatten().filter(|e| e.path().is_dir()).count();
+        eventually("processes and directory gone", || self.processes().is_empty() && private() == 0).await;
+    }
+}
+
+fn fake(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fakes").join(name)
+}
+
+fn config(binary: &Path, scratch: &Path) -> ExecutorConfig {
+    let binary = binary.to_owned();
+    ExecutorConfig { binary, scratch: scratch.to_owned(), icd_vendors: None, memory: DEFAULT_MEMORY, threads: None }
+}
+
+/// Later than anything here takes.
+fn soon() -> Instant {
+    Instant::now() + Duration::from_mins(1)
+}
+
+/// Waits for a state, with a deadline.
+async fn eventually(what: &str, mut state: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !state() {
+        assert!(Instant::now() < deadline, "timed out: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// `/proc` entries of the processes that work below a directory.
+fn processes_in(scratch: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let here = |path: &PathBuf| std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(scratch));
+    entries.filter(here).collect()
+}
+
+/// A kernel `run` over 32 items, 8 a unit, with one output of uint32.
+fn kernel(body: &str) -> Load {
+    let kernel = KernelWorkload {
+        source: format!("__kernel void run(__global uint *out) {{ const uint i = get_global_id(0);\n{body}\n}}"),
+        entry_point: "run".into(),
+        global_size: vec![32],
+        local_size: None,
+        defines: Vec::new(),
+        arguments: vec![Argument::Output(0)],
+    };
+    let units = UnitTable { items: 32, items_per_unit: 8, units_per_shard: 4, work_per_item: 1 };
+    let outputs = vec![OutputSpec { name: "out".parse().unwrap(), dtype: DType::Uint32, shape: vec![32] }];
+    Load { workload: Workload::Kernel(kernel), units, outputs, inputs: Vec::new() }
+}
+
+fn words(rows: &[u8]) -> Vec<u32> {
+    rows.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
+}
+
+/// The fault has this reason and these words, and the executor is gone.
+async fn check_crashed(bench: &mut Bench, fault: Fault, reason: Reason, text: &str) {
+    let refusal = fault.refusal().clone();
+    assert!(!matches!(fault, Fault::Refused(_)), "{refusal}");
+    assert_eq!(refusal.reason, reason, "{refusal}");
+    assert!(refusal.message.contains(text), "{text:?} is not in: {refusal}");
+    assert!(!bench.executor.is_usable());
+    let again = bench.executor.probe(soon()).await.unwrap_err();
+    assert_eq!(again, Fault::Crashed(refusal));
+    bench.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_job_is_tried_run_and_replaced_by_another() {
+    let mut bench = Bench::new();
+    let info = bench.executor.probe(soon()).await.unwrap();
+    assert!(!info.driver.is_empty(), "{info:?}");
+
+    let first = kernel("out[i] = i * 3;");
+    bench.executor.load(&first, soon()).await.unwrap();
+    assert!(bench.executor.preflight(soon()).await.unwrap() > 0);
+    let rows = bench.executor.run(1, 2, soon(), |_| {}).await.unwrap();
+    assert_eq!(words(&rows[0]), (8..24).map(|i| i * 3).collect::<Vec<_>>());
+
+    // With inputs, and larger than any pipe.
+    let data: Vec<u8> = (0..1_u32 << 20).flat_map(|i| (i * 7).to_le_bytes()).collect();
+    let header = Header { dtype: DType::Uint32, shape: vec![1 << 20] };
+    let mut second = kernel("out[i] = in[count - 1 - i];");
+    second.inputs = vec![[header.to_bytes(), data].concat()];
+    let Workload::Kernel(workload) = &mut second.workload;
+    workload.source = workload.source.replace("run(", "run(__global const uint *in, uint count, ");
+    workload.arguments = vec![Argument::Input(0), Argument::Scalar(DType::Uint32, 1 << 20), Argument::Output(0)];
+    let rows = bench.all(&second).await.unwrap();
+    assert_eq!(words(&rows[0]), (0..32).map(|i| ((1 << 20) - 1 - i) * 7).collect::<Vec<_>>());
+    bench.executor.close().await;
+    assert_eq!(processes_in(bench.scratch.path()), Vec::<PathBuf>::new());
+    assert_eq!(std::fs::read_dir(bench.scratch.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_refused_job_leaves_the_executor_usable() {
+    let mut bench = Bench::new();
+    for (load, reason) in [
+        (kernel("out[i] = nowhere;"), Reason::CompileFailed),
+        (kernel("out[i] = (uint)(i * 1.5f);"), Reason::NotExact),
+        (kernel("printf(0);"), Reason::UnsupportedKernel),
+    ] {
+        let fault = bench.executor.load(&load, soon()).await.unwrap_err();
+        assert!(matches!(&fault, Fault::Refused(refusal) if refusal.reason == reason), "{fault}");
+        let fault = bench.executor.run(0, 1, soon(), |_| {}).await.unwrap_err();
+        assert_eq!(fault.refusal().reason, Reason::LeaseRefused);
+    }
+    let impure = kernel("out[i] = out[31 - i] + 1;");
+    bench.executor.load(&impure, soon()).await.unwrap();
+    let fault = bench.executor.preflight(soon()).await.unwrap_err();
+    assert!(matches!(&fault, Fault::Refused(refusal) if refusal.reason == Reason::KernelNotUnitPure), "{fault}");
+    let fault = bench.executor.run(3, 2, soon(), |_| {}).await.unwrap_err();
+    assert_eq!(fault.refusal().reason, Reason::LeaseRefused);
+    assert_eq!(words(&bench.all(&kernel("out[i] = i;")).await.unwrap()[0]), (0..32).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_memory_bound_holds_before_anything_is_sent() {
+    let scratch = tempfile::tempdir().unwrap();
+    let small = ExecutorConfig { memory: 100, ..config(Path::new(BINARY), scratch.path()) };
+    let mut executor = Executor::spawn(&small).unwrap();
+    let fault = executor.load(&kernel("out[i] = i;"), soon()).await.unwrap_err();
+    assert!(matches!(&fault, Fault::Refused(refusal) if refusal.reason == Reason::TooLarge), "{fault}");
+    assert!(executor.is_usable());
+}
+
+#[tokio::test]
+async fn progress_is_told_and_never_goes_back() {
+    let slow = "uint x = i; for (uint k = 0; k < 30000000u; k++) x = x * (x | 5u) + i; out[i] = x;";
+    let mut load = kernel(slow);
+    load.units.items_per_unit = 1;
+    let mut bench = Bench::loaded(&load).await;
+    let mut told = Vec::new();
+    bench.executor.run(0, 32, soon(), |units| told.push(units)).await.unwrap();
+    assert!(!told.is_empty() && told.is_sorted_by(|a, b| a < b) && told.iter().all(|units| *units <= 32), "{told:?}");
+}
+
+#[tokio::test]
+async fn the_process_is_contained() {
+    let bench = Bench::loaded(&kernel("out[i] = i;")).await;
+    let [process] = bench.processes().try_into().unwrap();
+    let read = |name: &str| String::from_utf8(std::fs::read(process.join(name)).unwrap()).unwrap();
+    let environment = read("environ");
+    let mut names: Vec<&str> =
+        environment.split_terminator('\0').filter_map(|entry| Some(entry.split_once('=')?.0)).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["HOME", "PATH", "POCL_CACHE_DIR", "TMPDIR"]);
+    let limits = read("limits");
+    let limit = |name: &str| {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..].split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(limit("Max core file size"), ["0", "0"]);
+    assert_eq!(limit("Max file size"), ["67108864", "67108864"]);
+    assert!(read("status").contains("NoNewPrivs:\t1"));
+    let group = read("stat").rsplit_once(')').unwrap().1.split_whitespace().nth(2).unwrap().to_owned();
+    assert_eq!(Some(group.as_str()), process.file_name().unwrap().to_str(), "its own process group");
+    // What a kernel writes to stdout goes where stderr goes; the protocol has two pipes of its own, and nothing else is open
+    // to the outside.
+    let target = |number: &str| std::fs::read_link(process.join("fd").join(number)).unwrap().display().to_string();
+    assert_eq!((target("0").as_str(), target("1")), ("/dev/null", target("2")));
+    let descriptors = std::fs::read_dir(process.join("fd")).unwrap().flatten();
+    let targets: Vec<String> = descriptors.map(|entry| target(entry.file_name().to_str().unwrap())).collect();
+    let outward = |target: &&String| target.starts_with("pipe:") || target.starts_with("socket:");
+    assert_eq!(targets.iter().filter(outward).count(), 4, "{targets:?}");
+}
+
+#[tokio::test]
+async fn a_kernel_that_crashes_takes_only_its_executor_with_it() {
+    let mut bench = Bench::loaded(&kernel("*(__global uint *)(size_t)(i & 0) = 1; out[i] = i;")).await;
+    let fault = bench.executor.run(0, 1, soon(), |_| {}).await.unwrap_err();
+    check_crashed(&mut bench, fault, Reason::KernelFault, "SIGSEGV").await;
+}
+
+#[tokio::test]
+async fn an_executor_that_is_killed_or_ends_is_a_fault() {
+    // The system kills so when memory runs out.
+    let mut bench = Bench::loaded(&kernel("out[i] = i;")).await;
+    let [process] = bench.processes().try_into().unwrap();
+    let pid = process.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let fault = bench.executor.run(0, 1, soon(), |_| {}).await.unwrap_err();
+    check_crashed(&mut bench, fault, Reason::OutOfMemory, "SIGKILL").await;
+
+    let mut bench = Bench::of(&fake("ends.sh"));
+    let fault = bench.executor.probe(soon()).await.unwrap_err();
+    assert!(fault.refusal().message.contains("code 7"), "{fault}");
+    check_crashed(&mut bench, fault, Reason::KernelFault, "cannot find my feet").await;
+}
+
+#[tokio::test]
+async fn a_kernel_that_never_ends_is_killed_at_the_deadline() {
+    let forever = kernel("for (volatile uint k = 0; out[i] < 5; k++) out[i] = k & 1;");
+    let mut bench = Bench::loaded(&forever).await;
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let fault = bench.executor.run(0, 4, deadline, |_| {}).await.unwrap_err();
+    assert!(matches!(fault, Fault::TimedOut(_)));
+    assert!(deadline.elapsed() < Duration::from_secs(5));
+    check_crashed(&mut bench, fault, Reason::LeaseExpired, "deadline").await;
+    let mut bench = Bench::loaded(&forever).await;
+    let fault = bench.executor.preflight(Instant::now() + Duration::from_secs(2)).await.unwrap_err();
+    check_crashed(&mut bench, fault, Reason::PreflightTimeout, "deadline").await;
+}
+
+#[tokio::test]
+async fn an_executor_ends_when_its_agent_does() {
+    let load = kernel("for (volatile uint k = 0; out[i] < 5; k++) out[i] = k & 1;");
+    let head = LoadHead {
+        workload: load.workload,
+        units: load.units,
+        outputs: load.outputs,
+        inputs: Vec::new(),
+        memory: DEFAULT_MEMORY,
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(BINARY)
+        .current_dir(scratch.path())
+        .env("POCL_CACHE_DIR", scratch.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    wire::write(&mut stdin, &Request::Load(Box::new(head)), &[]).unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    assert_eq!(wire::read::<Reply>(&mut stdout, wire::MAX_REPLY).unwrap(), Some(Reply::Loaded));
+    wire::write(&mut stdin, &Request::Run { first: 0, count: 1 }, &[]).unwrap();
+    // The agent's end goes while the kernel loops.
+    drop(stdin);
+    eventually("the executor ends", || child.try_wait().unwrap().is_some()).await;
+}
+
+#[tokio::test]
+async fn dropping_it_kills_the_process_and_removes_its_directory() {
+    let mut bench = Bench::loaded(&kernel("for (volatile uint k = 0; out[i] < 5; k++) out[i] = k & 1;")).await;
+    let run = bench.executor.run(0, 1, soon(), |_| {});
+    assert!(tokio::time::timeout(Duration::from_millis(300), run).await.is_err());
+    // An abandoned request cannot be answered any more.
+    assert!(!bench.executor.is_usable());
+    let Bench { scratch, executor } = bench;
+    assert!(!processes_in(scratch.path()).is_empty());
+    drop(executor);
+    eventually("process gone", || processes_in(scratch.path()).is_empty()).await;
+    eventually("directory gone", || std::fs::read_dir(scratch.path()).unwrap().count() == 0).await;
+}
+
+#[tokio::test]
+async fn an_executor_that_cannot_start_is_an_error() {
+    let scratch = tempfile::tempdir().unwrap();
+    let missing = Executor::spawn(&config(&scratch.path().join("missing"), scratch.path())).unwrap_err();
+    assert!(matches!(missing, ExecutorError::Spawn { .. }), "{missing}");
+    let nowhere = Executor::spawn(&config(Path::new(BINARY), &scratch.path().join("missing"))).unwrap_err();
+    assert!(matches!(nowhere, ExecutorError::Scratch { .. }), "{nowhere}");
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
+
+fn says(reply: &Reply) -> Vec<u8> {
+    wire::frame(reply)
+}
+
+/// After saying that the job is loaded, the fake says this when asked to run units 0 to 3 (4 x 8 x 4 bytes).
+async fn check_lie(replies: &[Vec<u8>], reason: Reason, text: &str) {
+    let mut bench = Bench::saying(&[&[says(&Reply::Loaded)], replies].concat());
+    bench.executor.load(&kernel("out[i] = i;"), soon()).await.unwrap();
+    let fault = bench.executor.run(0, 4, soon(), |_| {}).await.unwrap_err();
+    check_crashed(&mut bench, fault, reason, text).await;
+}
+
+#[tokio::test]
+async fn lengths_are_not_believed() {
+    let rows = |lengths: &[u64]| vec![says(&Reply::Rows { lengths: lengths.to_vec() })];
+    check_lie(&[vec![0xff; 4]], Reason::KernelFault, "a frame of 4294967295 bytes").await;
+    check_lie(&rows(&[1 << 62]), Reason::KernelFault, "rows").await;
+    check_lie(&rows(&[127]), Reason::KernelFault, "rows").await;
+    check_lie(&rows(&[128, 1]), Reason::KernelFault, "rows").await;
+    check_lie(&rows(&[]), Reason::KernelFault, "rows").await;
+    check_lie(&[vec![0, 0, 0, 2, 0xff, 0xff]], Reason::KernelFault, "no message").await;
+}
+
+#[tokio::test]
+async fn answers_out_of_turn_or_beyond_the_possible_are_not_believed() {
+    let progress = |units| says(&Reply::Progress { units });
+    check_lie(&[progress(5)], Reason::KernelFault, "progress").await;
+    check_lie(&[progress(2), progress(2)], Reason::KernelFault, "progress").await;
+    check_lie(&[says(&Reply::Loaded)], Reason::KernelFault, "loaded").await;
+    let foreign = says(&Reply::Refused(Refusal::new(Reason::Succeeded, "all is well")));
+    check_lie(&[foreign], Reason::KernelFault, "refusal").await;
+    for driver in ["x".repeat(129), "a\nb".into()] {
+        let mut bench = Bench::saying(&[says(&Reply::Probed { class: Digest::ZERO, driver })]);
+        let fault = bench.executor.probe(soon()).await.unwrap_err();
+        check_crashed(&mut bench, fault, Reason::KernelFault, "name").await;
+    }
+    let mut bench = Bench::saying(&[says(&Reply::Loaded), says(&Reply::Preflighted { unit_nanos: u64::MAX })]);
+    bench.executor.load(&kernel("out[i] = i;"), soon()).await.unwrap();
+    let fault = bench.executor.preflight(soon()).await.unwrap_err();
+    check_crashed(&mut bench, fault, Reason::KernelFault, "time").await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_passed_on_without_control_characters() {
+    let refusal = Refusal::new(Reason::CompileFailed, "line\n\x1b[31mred\x07");
+    let mut bench = Bench::saying(&[says(&Reply::Refused(refusal))]);
+    let fault = bench.executor.load(&kernel("out[i] = i;"), soon()).await.unwrap_err();
+    assert_eq!(fault, Fault::Refused(Refusal::new(Reason::CompileFailed, "line\n[31mred")));
+}
+
+#[tokio::test]
+async fn builtins_reach_the_kernel() {
+    let mut load = kernel("out[i] = first * 1000 + items;");
+    let Workload::Kernel(workload) = &mut load.workload;
+    workload.source = workload.source.replace("__global uint *out", "__global uint *out, uint first, uint items");
+    workload.arguments.extend([Argument::Builtin(Builtin::UnitFirst), Argument::Builtin(Builtin::UnitItems)]);
+    let rows = Bench::new().all(&load).await.unwrap();
+    assert_eq!(words(&rows[0]), (0..32).map(|i| i / 8 * 8000 + 8).collect::<Vec<_>>());
+}
