@@ -96,14 +96,13 @@ impl Broker {
     /// Starts reading an object of at most `max_bytes` in chunks.
     pub async fn read(&self, bucket: &str, digest: &Digest, max_bytes: u64) -> Result<ObjectReader, ObjectError> {
         let (bucket, digest) = (bucket.to_owned(), *digest);
-        let info = match self.describe(&bucket, &digest).await? {
-            Some(info) => info,
-            None => return Err(ObjectError::NotFound { bucket, digest }),
+        let Some(info) = self.describe(&bucket, &digest).await? else {
+            return Err(ObjectError::NotFound { bucket, digest });
         };
         if info.size > max_bytes {
             return Err(ObjectError::TooLarge { bucket, digest, have: info.size, max: max_bytes });
         }
-        let reader = ObjectReader::new(self.clone(), bucket, digest, info);
+        let reader = ObjectReader::new(self.clone(), bucket, digest, &info);
         if reader.chunks > reader.size.div_ceil(CHUNK_BYTES as u64) + 1 {
             return Err(reader.mismatch("it is cut into more chunks than its size takes"));
         }
@@ -263,9 +262,9 @@ pub struct ObjectReader {
 }
 
 impl ObjectReader {
-    fn new(broker: Broker, bucket: String, digest: Digest, info: ObjectInfo) -> ObjectReader {
+    fn new(broker: Broker, bucket: String, digest: Digest, info: &ObjectInfo) -> ObjectReader {
         let chunk_subject = wire::chunk_subject(&bucket, &info.nuid);
-        let ObjectInfo { size, chunks, .. } = info;
+        let ObjectInfo { size, chunks, .. } = *info;
         let (read_bytes, read_chunks, next, hasher, batch) = (0, 0, 1, Hasher::default(), None);
         ObjectReader {
             broker,

@@ -76,8 +76,9 @@ fn a_broker_runs_beside_it_and_ends_with_it() {
     let mut ground = Ground::new();
     let cluster = ground.up("broker", Mode::Processes);
     let config = cluster.state_dir.join("nats.conf");
-    fs::write(&config, "jetstream: enabled\n").unwrap();
     let address = broker::free_address().unwrap();
+    let store = cluster.state_dir.join("nats");
+    fs::write(&config, format!("listen: \"{address}\"\njetstream {{ store_dir: {store:?} }}\n")).unwrap();
     let mut broker = broker::start(&cluster, "nats", &config, address).unwrap();
     assert!(broker.child.try_wait().unwrap().is_none());
     cluster::down(&ground.settings, "broker").unwrap();

@@ -39,6 +39,7 @@ pub(crate) struct Context<'a> {
     pub policy: &'a Policy,
     pub epoch: u64,
     pub min_price_per_second: u64,
+    pub dispatch_from: Millis,
     pub fleet: &'a Fleet,
 }
 
@@ -357,6 +358,7 @@ fn context<'a>(config: &'a Config, fleet: &'a Fleet) -> Context<'a> {
         policy: &config.policy,
         epoch: config.epoch,
         min_price_per_second: config.min_price_per_second,
+        dispatch_from: config.dispatch_from,
         fleet,
     }
 }

@@ -104,10 +104,13 @@ impl Fleet {
 
     /// Whether the provider with this key has a live worker of this role, busy or not.
     pub fn has(&self, key: &PublicKey, role: Role, now: Millis) -> bool {
-        self.workers.iter().any(|(id, worker)| {
-            let of_key = self.providers.get(&id.provider).is_some_and(|provider| provider.key == *key);
-            of_key && worker.alive.role == role && worker.seen + LOST_MS >= now
-        })
+        self.any(role, now, |_, provider| provider.key == *key)
+    }
+
+    /// Whether a live worker of this role, busy or not, suits.
+    pub fn any(&self, role: Role, now: Millis, suits: impl Fn(&WorkerId, &ProviderInfo) -> bool) -> bool {
+        let live = self.workers.iter().filter(|(_, worker)| worker.alive.role == role && worker.seen + LOST_MS >= now);
+        live.filter_map(|(id, _)| Some((id, self.providers.get(&id.provider)?))).any(|(id, provider)| suits(id, provider))
     }
 
     /// The worker that should take the next lease of this role: ready, with a free slot, `suits`; the freest, and among

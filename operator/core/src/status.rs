@@ -179,7 +179,7 @@ impl RoundStatus {
 pub(crate) struct Headline {
     stage: std::mem::Discriminant<Stage>,
     reasons: [Option<Reason>; 3],
-    counts: [u64; 7],
+    counts: [u64; 8],
 }
 
 impl Headline {
@@ -196,6 +196,8 @@ impl Headline {
                 job.rounds_closed,
                 job.verdicts,
                 job.pages.0,
+                // Stored, so that the next leader does not go through ids that are used.
+                job.attempt,
             ],
         }
     }

@@ -174,3 +174,42 @@ pub fn read_blocks(from: &mut impl Read, lengths: &[u64], max: u64) -> Result<Ve
     };
     lengths.iter().map(block).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_as_they_were_written() {
+        let reply = Reply::Rows { lengths: vec![3, 0, 1 << 40] };
+        let mut bytes = Vec::new();
+        write(&mut bytes, &reply, &[vec![1, 2, 3]]).unwrap();
+        let mut from = &bytes[..];
+        assert_eq!(read::<Reply>(&mut from, MAX_REPLY).unwrap(), Some(reply));
+        assert_eq!(read_blocks(&mut from, &[2, 1], 3).unwrap(), [vec![1, 2], vec![3]]);
+        assert_eq!(read::<Reply>(&mut from, MAX_REPLY).unwrap(), None);
+    }
+
+    #[test]
+    fn lengths_are_bounded_before_anything_is_read() {
+        let endless = || std::io::repeat(0xff);
+        assert!(matches!(read::<Reply>(&mut endless(), MAX_REPLY), Err(WireError::TooLong { .. })));
+        let overflowing = [u64::MAX, 2];
+        assert!(matches!(read_blocks(&mut endless(), &overflowing, 1 << 20), Err(WireError::TooLong { .. })));
+        assert!(matches!(read_blocks(&mut &[1_u8][..], &[2], 2), Err(WireError::Io(_))));
+    }
+
+    #[test]
+    fn every_changed_byte_is_refused_or_another_message() {
+        let reply = Reply::Refused(Refusal::new(orion_protocol::Reason::CompileFailed, "line 3"));
+        let bytes = frame(&reply);
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                let read = read::<Reply>(&mut &changed[..], MAX_REPLY);
+                assert!(!read.is_ok_and(|have| have == Some(reply.clone())), "byte {at}, bit {bit}");
+            }
+        }
+    }
+}

@@ -19,7 +19,7 @@ use crate::{broker, files, process, wait};
 /// The demo's providers, each with an owner of its own.
 pub const PROVIDERS: &[&str] = &["alpha", "beta"];
 /// How long each part may take to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
 
 /// Where everything listens; kept in the state folder, so that a second call finds it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

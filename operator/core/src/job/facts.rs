@@ -8,7 +8,7 @@ use orion_protocol::ledger::{Code, JobView, SealRef, Submitted, Transaction};
 use orion_protocol::messages::{Answer, AnswerBody};
 use orion_protocol::sign::Signed;
 use orion_protocol::statements::{Aggregated, Commitment, Failed, Ingested, LeaseCore, LeaseKind, Preflighted, Vote};
-use orion_protocol::{Digest, Reason, Refusal, TxId, Verified};
+use orion_protocol::{Digest, Name, PublicKey, Reason, Refusal, TxId, Verified};
 
 use super::round::Round;
 use super::shard::{Claim, Fault, Shard, ShardState};
@@ -24,7 +24,7 @@ const PAUSE_MS: Millis = 2_000;
 /// Rounds of a job that are shown; more only while they are open.
 const MAX_SHOWN_ROUNDS: usize = 64;
 /// How often aggregation is tried.
-const MAX_AGGREGATIONS: u32 = 3;
+const MAX_AGGREGATIONS: usize = 3;
 /// By then a lease is claimed, or will be delivered again.
 const CLAIM_MS: Millis = 6_000;
 /// Pause before money is asked for again.
@@ -43,27 +43,35 @@ impl Job {
         if lease.provider != provider.key {
             return;
         }
-        match &answer.body {
+        let fits = match &answer.body {
             AnswerBody::Preflighted(signed) => self.preflighted(ctx, lease, signed),
-            AnswerBody::Committed(signed) => self.committed(ctx, lease, &answer.lease, signed, provider),
+            AnswerBody::Committed(signed) => self.committed(ctx, lease, &answer.lease, signed, provider, now),
             AnswerBody::Ingested(signed) => self.ingested(ctx, lease, signed, now),
             AnswerBody::Voted(signed) => self.voted(ctx, lease, signed),
             AnswerBody::Aggregated(signed) => self.aggregated(ctx, lease, signed, now),
             AnswerBody::Failed(signed) => self.failed(ctx, lease, signed, provider, now),
+        };
+        // Whoever answers something else is not asked again at once: it would go on for ever.
+        if let Some(out) = self.end_lease(&lease.digest())
+            && !fits
+        {
+            self.came_to_nothing(ctx, &out, &provider.owner, Reason::OutputMismatch, now);
         }
-        self.end_lease(&lease.digest());
     }
 
-    fn preflighted(&mut self, ctx: &Context<'_>, lease: &Verified<LeaseCore>, signed: &Signed<Preflighted>) {
-        let Ok(said) = signed.verify(ctx.chain, &ctx.platform) else { return };
+    // Each of these says whether the answer is one to its lease, of use or not.
+
+    fn preflighted(&mut self, ctx: &Context<'_>, lease: &Verified<LeaseCore>, signed: &Signed<Preflighted>) -> bool {
+        let Ok(said) = signed.verify(ctx.chain, &ctx.platform) else { return false };
         let fits = lease.kind == LeaseKind::Preflight && lease.task == self.trial && said.lease == lease.digest();
         if !fits || self.unit_nanos.is_some() {
-            return;
+            return fits;
         }
         self.unit_nanos = said.unit_nanos;
         if let (Stage::Preflight, Some(refusal)) = (&self.stage, &said.refused) {
             self.stage = Stage::Refused(refusal.clone());
         }
+        true
     }
 
     fn committed(
@@ -73,20 +81,21 @@ impl Job {
         signed_lease: &Signed<LeaseCore>,
         signed: &Signed<Commitment>,
         provider: &ProviderInfo,
-    ) {
-        let Ok(said) = signed.verify(ctx.chain, &lease.provider) else { return };
-        let Some(task) = &self.task else { return };
+        now: Millis,
+    ) -> bool {
+        let Ok(said) = signed.verify(ctx.chain, &lease.provider) else { return false };
+        let Some(task) = &self.task else { return true };
         let fits = lease.kind == LeaseKind::Work
             && task.spec.units.shard(lease.shard) == Some((lease.first_unit, lease.units))
             && said.lease == lease.digest()
             && said.units == lease.units
             && said.outputs.len() == task.spec.outputs.len();
         if !fits || self.stage != Stage::Running {
-            return;
+            return fits;
         }
-        let Some(shard) = self.shard(lease.shard) else { return };
+        let Some(shard) = self.shard(lease.shard) else { return true };
         if !shard.takes(&lease.token) {
-            return;
+            return true;
         }
         shard.token = Some(lease.token);
         shard.state = ShardState::Committed(Box::new(Claim {
@@ -99,37 +108,38 @@ impl Job {
             commitment_digest: said.digest(),
             commitment: said.into_inner(),
         }));
+        shard.ingest(now);
         self.end_duty(&Duty::Work(lease.shard));
+        true
     }
 
-    fn ingested(&mut self, ctx: &Context<'_>, lease: &LeaseCore, signed: &Signed<Ingested>, now: Millis) {
-        let Ok(said) = signed.verify(ctx.chain, &ctx.platform) else { return };
-        let Some(shard) = self.shards.get_mut(&lease.shard) else { return };
-        let ShardState::Committed(claim) = &shard.state else { return };
-        if lease.kind != LeaseKind::Ingest || claim.commitment_digest != said.commitment {
-            return;
+    fn ingested(&mut self, ctx: &Context<'_>, lease: &LeaseCore, signed: &Signed<Ingested>, now: Millis) -> bool {
+        let Ok(said) = signed.verify(ctx.chain, &ctx.platform) else { return false };
+        if lease.kind != LeaseKind::Ingest {
+            return false;
         }
-        let claim = claim.clone();
-        match &said.refused {
-            None => shard.state = ShardState::Ingested(claim, signed.clone(), now),
-            Some(refusal) => shard.refuse(&claim.worker(), &claim.owner, refusal.reason, now),
+        if let Some(shard) = self.shards.get_mut(&lease.shard) {
+            shard.ingests.insert(said.commitment, (signed.clone(), said.into_inner()));
+            shard.ingest(now);
         }
+        true
     }
 
-    fn voted(&mut self, ctx: &Context<'_>, lease: &Verified<LeaseCore>, signed: &Signed<Vote>) {
-        let Ok(vote) = signed.verify(ctx.chain, &lease.provider) else { return };
-        let Some(audit) = &lease.audit else { return };
-        if vote.round != audit.round || vote.lease != audit.lease {
-            return;
+    fn voted(&mut self, ctx: &Context<'_>, lease: &Verified<LeaseCore>, signed: &Signed<Vote>) -> bool {
+        let Ok(vote) = signed.verify(ctx.chain, &lease.provider) else { return false };
+        let Some(audit) = &lease.audit else { return false };
+        let units = vote.units.iter().map(|unit| unit.unit);
+        if vote.round != audit.round || vote.lease != audit.lease || !units.eq(audit.units.iter().copied()) {
+            return false;
         }
         if audit.round == Digest::ZERO {
             self.fault_denied(&audit.lease);
-            return;
+            return true;
         }
-        let Some(round) = self.rounds.values_mut().find(|round| round.id == audit.round) else { return };
-        let Some(case) = round.case_mut(lease.shard) else { return };
+        let Some(round) = self.rounds.values_mut().find(|round| round.id == audit.round) else { return true };
+        let Some(case) = round.case_mut(lease.shard) else { return true };
         if case.claim.lease_digest != audit.lease {
-            return;
+            return true;
         }
         match lease.kind {
             LeaseKind::Audit => case.vote(ctx.platform, lease.provider, signed.clone(), vote.into_inner()),
@@ -138,6 +148,7 @@ impl Job {
             }
             _ => {}
         }
+        true
     }
 
     /// The platform ran what a provider said fails: the provider's owner is barred from the shard.
@@ -150,24 +161,30 @@ impl Job {
         }
     }
 
-    fn aggregated(&mut self, ctx: &Context<'_>, lease: &Verified<LeaseCore>, signed: &Signed<Aggregated>, now: Millis) {
-        let Ok(said) = signed.verify(ctx.chain, &ctx.platform) else { return };
-        let (Some(task), Some(manifest)) = (&self.task, &self.manifest) else { return };
+    fn aggregated(
+        &mut self,
+        ctx: &Context<'_>,
+        lease: &Verified<LeaseCore>,
+        signed: &Signed<Aggregated>,
+        now: Millis,
+    ) -> bool {
+        let Ok(said) = signed.verify(ctx.chain, &ctx.platform) else { return false };
+        let (Some(task), Some(manifest)) = (&self.task, &self.manifest) else { return true };
         let fits = lease.kind == LeaseKind::Aggregate
             && lease.task == aggregate_digest(&task.digest, manifest)
             && said.lease == lease.digest();
         if !fits || !self.results.is_empty() {
-            return;
+            return fits;
         }
         if let Some(refusal) = &said.refused {
-            self.aggregations += 1;
             self.pauses.insert(Duty::Aggregate, now + PAUSE_MS);
-            if self.aggregations >= MAX_AGGREGATIONS {
+            if self.failed_aggregations.insert(said.lease) && self.failed_aggregations.len() >= MAX_AGGREGATIONS {
                 self.ending.get_or_insert(refusal.clone());
             }
-            return;
+            return true;
         }
         self.results.clone_from(&said.results);
+        true
     }
 
     fn failed(
@@ -177,27 +194,47 @@ impl Job {
         signed: &Signed<Failed>,
         provider: &ProviderInfo,
         now: Millis,
-    ) {
-        let Ok(said) = signed.verify(ctx.chain, &lease.provider) else { return };
-        let Some(out) = self.leases.get(&lease.digest()).cloned() else { return };
+    ) -> bool {
+        let Ok(said) = signed.verify(ctx.chain, &lease.provider) else { return false };
+        let Some(out) = self.leases.get(&lease.digest()).cloned() else { return true };
         if said.lease != lease.digest() {
-            return;
+            return false;
         }
         let refusal = said.into_inner().refusal;
         let fault = matches!(refusal.reason, Reason::KernelFault | Reason::OutOfMemory);
         match &out.duty {
-            Duty::Work(index) => {
-                let Some(shard) = self.shards.get_mut(index) else { return };
-                if fault {
+            Duty::Work(index) if fault => {
+                let waiting = |shard: &&mut Shard| matches!(shard.state, ShardState::Waiting);
+                if let Some(shard) = self.shards.get_mut(index).filter(waiting) {
                     let owner = provider.owner.clone();
                     shard.state = ShardState::Faulted(Fault { lease: lease.digest(), owner, refusal });
-                } else {
-                    shard.refuse(&out.worker, &provider.owner, refusal.reason, now);
                 }
             }
             Duty::Confirm(index) if fault => self.fault_confirmed(*index, &refusal),
-            Duty::Audit { round, shard, validator, .. } if *validator != ctx.platform => {
-                self.mark_absent(*round, *shard, *validator);
+            _ => self.came_to_nothing(ctx, &out, &provider.owner, refusal.reason, now),
+        }
+        true
+    }
+
+    /// A lease ended without what it was for.
+    pub(super) fn came_to_nothing(
+        &mut self,
+        ctx: &Context<'_>,
+        out: &Out,
+        owner: &Name,
+        reason: Reason,
+        now: Millis,
+    ) {
+        match &out.duty {
+            Duty::Work(index) => {
+                if let Some(shard) = self.shards.get_mut(index)
+                    && matches!(shard.state, ShardState::Waiting)
+                {
+                    shard.refuse(&out.worker, owner, reason, now);
+                }
+            }
+            Duty::Audit { round, shard, validator, units } if *validator != ctx.platform => {
+                self.mark_absent(ctx, *round, *shard, *validator, units);
             }
             duty => {
                 self.pauses.insert(duty.clone(), now + PAUSE_MS);
@@ -217,10 +254,20 @@ impl Job {
         }
     }
 
-    pub(super) fn mark_absent(&mut self, round: u64, shard: u32, validator: orion_protocol::PublicKey) {
-        if let Some(case) = self.rounds.get_mut(&round).and_then(|round| round.case_mut(shard)) {
+    /// A validator did not vote on what it is (still) asked; those who are asked instead have all their time before them.
+    pub(super) fn mark_absent(
+        &mut self,
+        ctx: &Context<'_>,
+        round: u64,
+        shard: u32,
+        validator: PublicKey,
+        units: &[u64],
+    ) {
+        let Some(case) = self.rounds.get_mut(&round).and_then(|round| round.case_mut(shard)) else { return };
+        if case.missing(ctx.platform).iter().any(|(key, asked)| *key == validator && asked == units) {
             case.absent.insert(validator);
             case.votes.remove(&validator);
+            case.asked.clear();
         }
     }
 
@@ -253,7 +300,7 @@ impl Job {
         }
         let deadline = now + super::plan::WORK_MS + self.allowance_ms(lease.units);
         let Some(shard) = self.shard(lease.shard) else { return false };
-        if !shard.takes(&lease.token) {
+        if !matches!(shard.state, ShardState::Waiting) || !shard.takes(&lease.token) {
             return false;
         }
         shard.token = Some(lease.token);
@@ -392,9 +439,7 @@ impl Job {
             return;
         }
         let Some(shard) = self.shard(index) else { return };
-        shard.judged += 1;
-        shard.judged_attempt = shard.judged_attempt.max(attempt);
-        shard.refuse(&claim.worker(), &claim.owner, Reason::AuditFailed, now);
+        shard.reject(attempt, &claim.owner, now);
         if shard.judged >= orion_protocol::price::MAX_ATTEMPTS {
             let words = format!("shard {index}: {} attempts were rejected", shard.judged);
             self.fail_shard(index, Refusal::new(Reason::AuditFailed, words));

@@ -62,7 +62,8 @@ pub(crate) struct Job {
     pub last_leaf: Option<u64>,
     /// Rounds as people see them: the open ones, and the last 64.
     pub shown_rounds: BTreeMap<u64, RoundStatus>,
-    pub aggregations: u32,
+    /// Leases of aggregations that failed.
+    pub failed_aggregations: BTreeSet<Digest>,
     /// Whether the ledger is to be asked, and whether its answer replaces everything.
     pub query: bool,
     pub resync: bool,
@@ -72,6 +73,8 @@ pub(crate) struct Job {
     pub issued: u32,
     /// Whom the job waits for.
     pub unmet: Option<Refusal>,
+    /// No work is leased before: workers say first what they hold from an earlier leader.
+    pub work_from: Millis,
 }
 
 /// The task as it was priced, with its digest.
@@ -177,12 +180,13 @@ impl Job {
             tally: Tally::default(),
             last_leaf: None,
             shown_rounds: BTreeMap::new(),
-            aggregations: 0,
+            failed_aggregations: BTreeSet::new(),
             query: false,
             resync: false,
             freed: Vec::new(),
             issued: 0,
             unmet: None,
+            work_from: 0,
         }
     }
 

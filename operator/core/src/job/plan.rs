@@ -2,10 +2,11 @@
 //! duties that need a worker. Nothing here is remembered but what is out, so a lost effect is simply planned again.
 
 use orion_protocol::ids::aggregate_digest;
-use orion_protocol::ledger::Transaction;
+use orion_protocol::ledger::api::JobPhase;
 use orion_protocol::ledger::tx::{
     Close, CloseRound, Consumer, MAX_ROUND, OpenEscrow, RecordVerdict, RoundEntry, SPLIT_BYTES, Settle,
 };
+use orion_protocol::ledger::{JobView, Transaction};
 use orion_protocol::messages::{Committed, Manifest, Message, Role, TaskBody, Trial};
 use orion_protocol::price::{escrow_of, format_credits, price_of};
 use orion_protocol::statements::{AuditOf, LeaseCore, LeaseKind, Token};
@@ -37,6 +38,8 @@ const BEFORE_DEADLINE_MS: Millis = 600_000;
 const MAX_WINDOW: usize = 64;
 /// Heartbeats without a lease after which it counts as lost.
 const MAX_MISSES: u32 = 2;
+/// Pause before the ledger is asked again whether it has ended an escrow.
+const EXPIRY_RETRY_MS: Millis = 15_000;
 /// Pause before a digest list is asked for again.
 const READ_RETRY_MS: Millis = 3_000;
 
@@ -46,6 +49,7 @@ impl Job {
         self.expire(ctx, now);
         self.advance(ctx, now, effects);
         self.open_window();
+        self.plan_expiry(now);
         self.plan_tx(ctx, now, effects);
         self.plan_reads(now, effects);
         if self.query && !self.querying {
@@ -65,21 +69,11 @@ impl Job {
         for digest in over {
             let Some(out) = self.end_lease(&digest) else { continue };
             let lost = out.deadline >= now;
-            match out.duty {
-                Duty::Work(index) => {
-                    let reason = if lost { Reason::WorkerLost } else { Reason::LeaseExpired };
-                    if let Some(shard) = self.shards.get_mut(&index)
-                        && matches!(shard.state, ShardState::Waiting)
-                        && let Some(provider) = ctx.fleet.provider(&out.worker.provider)
-                    {
-                        shard.refuse(&out.worker, &provider.owner, reason, now);
-                    }
-                }
-                // The provider may have another validator; only time makes it absent.
-                Duty::Audit { round, shard, validator, .. } if !lost && validator != ctx.platform => {
-                    self.mark_absent(round, shard, validator);
-                }
-                _ => {}
+            let reason = if lost { Reason::WorkerLost } else { Reason::LeaseExpired };
+            // The provider of a lost validator may have another; only time makes it absent. The platform is asked again at once.
+            let counts = matches!(out.duty, Duty::Work(_)) || (!lost && matches!(out.duty, Duty::Audit { .. }));
+            if counts && let Some(provider) = ctx.fleet.provider(&out.worker.provider) {
+                self.came_to_nothing(ctx, &out, &provider.owner, reason, now);
             }
         }
         self.expire_audits(ctx, now);
@@ -98,13 +92,14 @@ impl Job {
                     let patience = AUDIT_MS + self.allowance_ms(units.len() as u64) + busy;
                     let duty = Duty::Audit { round: *sequence, shard, validator: key, units };
                     let late = asked.is_some_and(|since| since + patience < now) && !self.is_out(&duty);
-                    absent.push((*sequence, shard, key, late && key != ctx.platform));
+                    let Duty::Audit { units, .. } = duty else { continue };
+                    absent.push((*sequence, shard, key, units, late && key != ctx.platform));
                 }
             }
         }
-        for (sequence, shard, key, late) in absent {
+        for (sequence, shard, key, units, late) in absent {
             if late {
-                self.mark_absent(sequence, shard, key);
+                self.mark_absent(ctx, sequence, shard, key, &units);
             } else if let Some(case) = self.rounds.get_mut(&sequence).and_then(|round| round.case_mut(shard)) {
                 case.asked.entry(key).or_insert(now);
             }
@@ -117,8 +112,7 @@ impl Job {
             Stage::Preflight => self.advance_preflight(ctx, effects),
             Stage::Escrow => self.advance_escrow(effects),
             Stage::Running => self.advance_running(ctx, now, effects),
-            Stage::Aggregating if !self.results.is_empty() || self.ending.is_some() => self.stage = Stage::Settling,
-            Stage::Aggregating => self.store_manifest(effects),
+            Stage::Aggregating => self.advance_aggregating(now, effects),
             Stage::Settling if self.pages.1 > 0 && self.pages.0 >= self.pages.1 => self.stage = Stage::Closing,
             Stage::Settling | Stage::Closing | Stage::Refused(_) | Stage::Done => {}
         }
@@ -180,19 +174,48 @@ impl Job {
         }
     }
 
-    fn advance_running(&mut self, ctx: &Context<'_>, now: Millis, effects: &mut Vec<Effect>) {
-        self.bar_hopeless(ctx);
-        let deadline = self.ledger.as_ref().map_or(u64::MAX, |view| view.deadline_ms);
-        if now + BEFORE_DEADLINE_MS > deadline {
+    fn advance_aggregating(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.watch_deadline(now);
+        if self.results.is_empty() && self.ending.is_none() {
+            self.store_manifest(effects);
+            return;
+        }
+        // Under an earlier leader the job may have come further than its result's way to us.
+        let over = |view: &JobView| matches!(view.phase, JobPhase::Closed | JobPhase::Expired);
+        let over = self.ledger.as_ref().is_some_and(|view| over(view));
+        self.stage = if over { Stage::Done } else { Stage::Settling };
+    }
+
+    /// Ends the job in time to be judged and paid before its escrow ends, unless it is being paid already.
+    fn watch_deadline(&mut self, now: Millis) {
+        let Some(view) = self.ledger.as_ref().filter(|view| view.phase == JobPhase::Open) else { return };
+        if now + BEFORE_DEADLINE_MS > view.deadline_ms {
             let words = "the escrow's deadline is near: what is committed is judged and paid, the rest refunded";
             self.ending.get_or_insert(Refusal::new(Reason::DeadlineExceeded, words));
         }
+    }
+
+    /// The ledger ends an escrow by itself; whoever waits for somebody else then has to ask it.
+    fn plan_expiry(&mut self, now: Millis) {
+        let Some(view) = &self.ledger else { return };
+        let open = matches!(view.phase, JobPhase::Open | JobPhase::Settling) && self.stage != Stage::Done;
+        if open && view.deadline_ms < now && self.retry_at <= now && self.tx.is_none() && !self.querying {
+            (self.query, self.resync) = (true, true);
+            self.retry_at = now + EXPIRY_RETRY_MS;
+        }
+    }
+
+    fn advance_running(&mut self, ctx: &Context<'_>, now: Millis, effects: &mut Vec<Effect>) {
+        self.bar_hopeless(ctx, now);
+        self.watch_deadline(now);
         if let (None, Some(refusal)) = (&self.ending, self.failed.values().next()) {
             self.ending = Some(refusal.clone());
         }
         if self.ending.is_some() {
             let quiet = |shard: &Shard| matches!(shard.state, ShardState::Waiting | ShardState::Faulted(_));
-            if self.shards.values().all(quiet) && self.rounds.is_empty() && self.tx.is_none() {
+            // Before that moment some of what is committed may not have been read yet.
+            let read = now >= ctx.dispatch_from;
+            if read && self.shards.values().all(quiet) && self.rounds.is_empty() && self.tx.is_none() {
                 self.stage = Stage::Settling;
             }
         } else if self.accepted.len() as u64 == u64::from(self.spec_shards()) && self.tx.is_none() {
@@ -202,7 +225,18 @@ impl Job {
     }
 
     /// A shard that no owner may try any more fails; workers that were barred get another chance before that.
-    fn bar_hopeless(&mut self, ctx: &Context<'_>) {
+    fn bar_hopeless(&mut self, ctx: &Context<'_>, now: Millis) {
+        for (index, shard) in &mut self.shards {
+            let barred = matches!(shard.state, ShardState::Waiting) && !shard.barred_workers.is_empty();
+            let may = |provider: &ProviderInfo| !shard.barred_owners.contains(&provider.owner);
+            if barred
+                && !self.leases.values().any(|out| out.duty == Duty::Work(*index))
+                && ctx.fleet.any(Role::Worker, now, |_, provider| may(provider))
+                && !ctx.fleet.any(Role::Worker, now, |worker, provider| shard.suits(worker, &provider.owner))
+            {
+                shard.give_another_chance(now);
+            }
+        }
         let owners = ctx.fleet.owners();
         let hopeless: Vec<u32> = self
             .shards
@@ -396,8 +430,9 @@ impl Job {
             }
         }
         for (sequence, round) in &self.rounds {
-            for case in round.cases.iter().filter(|case| !case.judged && case.referee.is_none()) {
-                if let Some(units) = case.disputed(ctx.platform).filter(|units| !units.is_empty()) {
+            for case in round.cases.iter().filter(|case| !case.judged) {
+                let disputed = case.disputed(ctx.platform).filter(|units| !units.is_empty() && !case.is_refereed(units));
+                if let Some(units) = disputed {
                     duties.push(Duty::Referee { round: *sequence, shard: case.claim.lease.shard, units });
                 }
             }
@@ -419,7 +454,7 @@ impl Job {
     }
 
     fn work_duties(&self, now: Millis, duties: &mut Vec<Duty>) {
-        if self.ending.is_some() {
+        if self.ending.is_some() || now < self.work_from {
             return;
         }
         let free = (self.spec.parallelism as usize).saturating_sub(self.working());

@@ -3,6 +3,7 @@
 use orion_protocol::ledger::JobView;
 use orion_protocol::ledger::api::{EntryVerdict, JobPhase};
 use orion_protocol::ledger::tx::RoundEntry;
+use orion_protocol::messages::Alive;
 use orion_protocol::{Name, Reason, Refusal};
 
 use super::round::Round;
@@ -31,10 +32,14 @@ pub(super) fn claim(ctx: &Context<'_>, entry: &RoundEntry) -> Option<Claim> {
     })
 }
 
+/// By then every live worker has said what it holds.
+const HEARD_MS: Millis = Alive::EVERY_S * 1000 + 500;
+
 impl Job {
     /// A job whose escrow was opened under an earlier leader.
     pub fn resumed(ctx: &Context<'_>, spec: JobSpec, view: Box<JobView>, now: Millis) -> Job {
         let mut job = Job::new(spec);
+        job.work_from = now + HEARD_MS;
         job.resume(ctx, view, now);
         job
     }
@@ -52,6 +57,7 @@ impl Job {
         self.verdicts = view.verdicts;
         self.pages = view.pages;
         self.shards.retain(|_, shard| !matches!(shard.state, ShardState::InRound));
+        self.shards.values_mut().for_each(|shard| shard.judged = 0);
         for round in &view.rounds {
             self.resume_round(ctx, round, &view, now);
         }
@@ -62,11 +68,24 @@ impl Job {
             JobPhase::Closed | JobPhase::Expired => Stage::Done,
         };
         let complete = self.accepted.len() as u64 == u64::from(view.task.units.shards());
-        if self.ending.is_none() && self.stage != Stage::Running && !complete {
-            let reason = if view.phase == JobPhase::Expired { Reason::DeadlineExceeded } else { Reason::Deleted };
-            self.ending = Some(Refusal::new(reason, "the job ended under an earlier leader"));
+        if self.ending.is_none() && self.stage != Stage::Running {
+            if !complete {
+                self.ending = Some(self.why_ended(&view));
+            } else if self.results.is_empty() {
+                // It was put together before it was paid for, and the consumer is still to be told what came of it.
+                self.stage = Stage::Aggregating;
+            }
         }
         self.ledger = Some(view);
+    }
+
+    /// Why a job ended under an earlier leader, as far as the ledger shows it; a deleted one is said to be so besides.
+    fn why_ended(&self, view: &JobView) -> Refusal {
+        if let Some(refusal) = self.failed.values().next() {
+            return refusal.clone();
+        }
+        let reason = if view.phase == JobPhase::Expired { Reason::DeadlineExceeded } else { Reason::NoOwnerLeft };
+        Refusal::new(reason, "the job ended under an earlier leader, before every shard was accepted")
     }
 
     fn resume_round(

@@ -157,6 +157,12 @@ impl Case {
         }
     }
 
+    /// Whether the referee has voted on exactly these units.
+    pub fn is_refereed(&self, units: &[u64]) -> bool {
+        let of = |(_, vote): &(Signed<Vote>, Vote)| vote.units.iter().map(|unit| unit.unit).eq(units.iter().copied());
+        self.referee.as_ref().is_some_and(of)
+    }
+
     /// What the worker committed to for a unit.
     fn claimed(&self, unit: u64) -> Option<Digest> {
         let place = usize::try_from(unit.checked_sub(self.claim.lease.first_unit)?).ok()?;
@@ -181,9 +187,7 @@ impl Case {
         let disputed = self.disputed(platform)?;
         let referee = match (&self.referee, disputed.is_empty()) {
             (_, true) => None,
-            (Some((signed, vote)), false) if vote.units.iter().map(|u| u.unit).eq(disputed.iter().copied()) => {
-                Some((signed, vote))
-            }
+            (Some((signed, vote)), false) if self.is_refereed(&disputed) => Some((signed, vote)),
             _ => return None,
         };
         let votes: Vec<_> =

@@ -1,6 +1,6 @@
 //! One shard on its way from waiting to judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orion_protocol::sign::Signed;
 use orion_protocol::statements::{Commitment, Ingested, LeaseCore, Token};
@@ -24,8 +24,12 @@ pub(crate) struct Shard {
     pub barred_workers: BTreeSet<WorkerId>,
     /// Owners that may not try again.
     pub barred_owners: BTreeSet<Name>,
+    /// How often all of them were given another chance.
+    pub chances: u32,
     /// No lease before this time.
     pub not_before: Millis,
+    /// What the platform said of commitments, by their digests; it may be read before the commitment.
+    pub ingests: BTreeMap<Digest, (Signed<Ingested>, Ingested)>,
     pub state: ShardState,
 }
 
@@ -73,11 +77,44 @@ impl Claim {
 }
 
 impl Shard {
-    /// Whether a commitment under `token` may still count: the shard waits, and nothing newer was given or judged.
+    /// Whether a commitment under `token` may still count: the shard waits, or has but an older commitment that is not
+    /// ingested, and nothing newer was given or judged.
     pub fn takes(&self, token: &Token) -> bool {
-        matches!(self.state, ShardState::Waiting)
-            && token.attempt > self.judged_attempt
-            && self.token.is_none_or(|newest| *token >= newest)
+        let open = match &self.state {
+            ShardState::Waiting => true,
+            ShardState::Committed(claim) => claim.lease.token < *token,
+            ShardState::Faulted(_) | ShardState::Ingested(..) | ShardState::InRound => false,
+        };
+        open && token.attempt > self.judged_attempt && self.token.is_none_or(|newest| *token >= newest)
+    }
+
+    /// Goes on if the platform has said how the ingest of the commitment ended.
+    pub fn ingest(&mut self, now: Millis) {
+        let ShardState::Committed(claim) = &self.state else { return };
+        let Some((signed, said)) = self.ingests.get(&claim.commitment_digest) else { return };
+        let claim = claim.clone();
+        match said.refused.as_ref().map(|refusal| refusal.reason) {
+            None => self.state = ShardState::Ingested(claim, signed.clone(), now),
+            Some(reason) => self.refuse(&claim.worker(), &claim.owner, reason, now),
+        }
+    }
+
+    /// A verdict refused an attempt; what came of a later one stays.
+    pub fn reject(&mut self, attempt: u32, owner: &Name, now: Millis) {
+        self.judged += 1;
+        self.judged_attempt = self.judged_attempt.max(attempt);
+        self.barred_owners.insert(owner.clone());
+        if matches!(self.state, ShardState::InRound) {
+            self.state = ShardState::Waiting;
+            self.not_before = now + BACKOFF_MS;
+        }
+    }
+
+    /// Workers that were barred may try again, after a pause that grows.
+    pub fn give_another_chance(&mut self, now: Millis) {
+        self.barred_workers.clear();
+        self.not_before = now + (CHANCE_MS << self.chances.min(MAX_CHANCE_SHIFT));
+        self.chances += 1;
     }
 
     /// The token of the next try.
@@ -89,7 +126,7 @@ impl Shard {
     /// An attempt came to nothing without a verdict: who is barred hangs on the reason.
     pub fn refuse(&mut self, worker: &WorkerId, owner: &Name, reason: Reason, now: Millis) {
         match reason {
-            Reason::OutputMismatch | Reason::AuditFailed | Reason::KernelFault | Reason::OutOfMemory => {
+            Reason::OutputMismatch | Reason::KernelFault | Reason::OutOfMemory => {
                 self.barred_owners.insert(owner.clone());
             }
             _ => {
@@ -108,3 +145,6 @@ impl Shard {
 
 /// Pause after an attempt that came to nothing, so that a broken worker does not spin.
 const BACKOFF_MS: Millis = 200;
+/// First pause before workers that were all barred try again; it doubles so often, to about five minutes.
+const CHANCE_MS: Millis = 5_000;
+const MAX_CHANCE_SHIFT: u32 = 6;

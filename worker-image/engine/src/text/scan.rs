@@ -147,14 +147,14 @@ fn refused(name: &str) -> Option<&'static str> {
     if image || matches!(name, "sampler_t" | "read_only" | "write_only" | "read_write") {
         return Some("images are not supported");
     }
-    let version_2 = starts(&["sub_group_", "get_sub_group", "work_group_", "get_enqueued_", "intel_"]);
+    let version_2 = starts(&["work_group_", "get_enqueued_", "intel_"]) || name.contains("sub_group");
     if version_2 || matches!(name, "get_global_linear_id" | "get_local_linear_id" | "pipe" | "enqueue_kernel") {
         return Some("it is not in OpenCL C 1.2");
     }
     if starts(&["orion_", "ORION_"]) {
         return Some("names that begin so are the platform's");
     }
-    let compilers = starts(&["__", "_cl_", "_pocl", "cl_"]) || is_underscore_capital(name);
+    let compilers = starts(&["__", "_cl_", "_pocl", "pocl_", "cl_"]) || is_underscore_capital(name);
     if compilers && !has(UNDERSCORED, name) && name != "cl_mem_fence_flags" {
         return Some("names that begin so are the compiler's, and differ between compilers");
     }

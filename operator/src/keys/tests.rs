@@ -1,0 +1,192 @@
+//! The key job against an API server in memory: what it makes, what it keeps, what it refuses to repair.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use clap::Parser as _;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+use super::*;
+
+/// Objects by path, with as much of the API's manners as the job relies on.
+#[derive(Clone, Default)]
+struct Store(Arc<Mutex<Objects>>);
+
+#[derive(Default)]
+struct Objects {
+    by_path: BTreeMap<String, Value>,
+    writes: u64,
+}
+
+impl Store {
+    fn cluster(&self) -> Cluster {
+        let store = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let store = store.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.expect("a body in memory").to_bytes();
+                let object = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                let (status, answer) = store.answer(&parts.method, parts.uri.path(), object);
+                let answer = Body::from(answer.to_string().into_bytes());
+                Ok::<_, std::convert::Infallible>(Response::builder().status(status).body(answer).expect("a response"))
+            }
+        });
+        Cluster::new(kube::Client::new(service, "orion-system"), "orion-system")
+    }
+
+    fn answer(&self, method: &Method, path: &str, mut object: Value) -> (StatusCode, Value) {
+        let mut objects = self.0.lock().expect("the store");
+        let refused = |code: u16, reason: &str| {
+            let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason});
+            (StatusCode::from_u16(code).expect("a code"), status)
+        };
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let full = if *method == Method::POST { format!("{path}/{name}") } else { path.to_owned() };
+        let there = objects.by_path.get(&full).cloned();
+        match (method.as_str(), there) {
+            ("GET", None) if path.ends_with("/providers") => {
+                let items: Vec<_> = objects.by_path.iter().filter(|(at, _)| at.starts_with(path)).map(|(_, it)| it).collect();
+                (StatusCode::OK, json!({"kind": "ProviderList", "metadata": {}, "items": items}))
+            }
+            ("GET", Some(object)) => (StatusCode::OK, object),
+            ("GET" | "PUT", None) => refused(404, "NotFound"),
+            ("POST", Some(_)) => refused(409, "AlreadyExists"),
+            ("PUT", Some(old)) if old["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] => {
+                refused(409, "Conflict")
+            }
+            ("POST" | "PUT", _) => {
+                objects.writes += 1;
+                object["metadata"]["resourceVersion"] = json!(objects.writes.to_string());
+                objects.by_path.insert(full, object.clone());
+                (StatusCode::OK, object)
+            }
+            other => panic!("the job sent {other:?}"),
+        }
+    }
+
+    fn writes(&self) -> u64 {
+        self.0.lock().expect("the store").writes
+    }
+
+    fn with<T>(&self, end: &str, with: impl FnOnce(&mut Value) -> T) -> T {
+        let mut objects = self.0.lock().expect("the store");
+        let found = objects.by_path.iter_mut().find(|(path, _)| path.ends_with(end));
+        with(found.expect("the object is there").1)
+    }
+
+    fn remove(&self, end: &str) {
+        self.0.lock().expect("the store").by_path.retain(|path, _| !path.ends_with(end));
+    }
+}
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    keys: KeysArgs,
+}
+
+fn args(providers: &[&str]) -> KeysArgs {
+    let providers = providers.iter().map(|provider| format!("--provider={provider}"));
+    Line::try_parse_from(std::iter::once("keys".to_owned()).chain(providers)).expect("good flags").keys
+}
+
+async fn refusal(store: &Store, args: &KeysArgs) -> String {
+    format!("{:#}", install(&store.cluster(), args).await.expect_err("a contradiction is not repaired"))
+}
+
+#[test]
+fn demo_providers_are_name_and_owner() {
+    let good: DemoProvider = "alpha=ann".parse().unwrap();
+    assert_eq!((good.name.as_str(), good.owner.as_str()), ("alpha", "ann"));
+    for text in ["alpha", "alpha=", "=ann", "platform=ann", "alpha=platform", "Al=ann", "a=b=c"] {
+        assert!(text.parse::<DemoProvider>().is_err(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_run_writes_nothing() {
+    let store = Store::default();
+    install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
+    // Four Secrets of the platform and one of the provider, the genesis, the Provider, the broker's configuration.
+    assert_eq!(store.writes(), 8);
+    install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
+    assert_eq!(store.writes(), 8);
+}
+
+#[tokio::test]
+async fn another_provider_extends_what_is_there() {
+    let store = Store::default();
+    install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
+    let genesis = store.with("/orion-genesis", |map| map.clone());
+    install(&store.cluster(), &args(&["alpha=ann", "beta=bob"])).await.unwrap();
+    assert_eq!(store.with("/orion-genesis", |map| map.clone()), genesis);
+    assert_eq!(store.with("/providers/beta", |it| it["spec"]["owner"].clone()), "bob");
+    // A Provider that is taken out of the values keeps its place.
+    install(&store.cluster(), &args(&["beta=bob"])).await.unwrap();
+    let config = store.with("/orion-nats-config", |secret| secret["data"]["nats.conf"].clone());
+    let config: k8s_openapi::ByteString = serde_json::from_value(config).unwrap();
+    let config = String::from_utf8(config.0).unwrap();
+    for provider in ["alpha", "beta"] {
+        let key = store.with(&format!("/providers/{provider}"), |it| it["spec"]["brokerKey"].clone());
+        assert!(config.contains(key.as_str().unwrap()), "{provider}");
+        assert!(config.contains(&format!("WORK_{provider}")), "{provider}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_key_is_added_and_the_others_stay() {
+    let store = Store::default();
+    install(&store.cluster(), &args(&[])).await.unwrap();
+    let operator = store.with("/orion-operator-keys", |secret| {
+        secret["data"].as_object_mut().unwrap().remove("salt.key");
+        secret["data"]["operator.key"].clone()
+    });
+    install(&store.cluster(), &args(&[])).await.unwrap();
+    let data = store.with("/orion-operator-keys", |secret| secret["data"].clone());
+    assert_eq!(data["operator.key"], operator);
+    assert!(data["salt.key"].is_string());
+}
+
+#[tokio::test]
+async fn contradictions_are_named_and_left() {
+    let store = Store::default();
+    install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
+    let why = refusal(&store, &args(&["alpha=bob"])).await;
+    assert!(why.contains("Provider alpha belongs to ann, not to bob"), "{why}");
+    store.remove("/orion-provider-alpha");
+    let why = refusal(&store, &args(&["alpha=ann"])).await;
+    assert!(why.contains("Provider alpha has other keys than Secret orion-provider-alpha"), "{why}");
+    store.remove("/orion-ledger-keys");
+    let why = refusal(&store, &args(&[])).await;
+    assert!(why.contains("names the checkpoint key") && why.contains("Secret orion-ledger-keys"), "{why}");
+}
+
+#[tokio::test]
+async fn the_folder_holds_what_pods_mount() {
+    let store = Store::default();
+    let dir = tempfile::tempdir().unwrap();
+    let args = KeysArgs { out: Some(dir.path().to_owned()), ..args(&["alpha=ann"]) };
+    install(&store.cluster(), &args).await.unwrap();
+    let read = |path: &str| std::fs::read(dir.path().join(path)).unwrap();
+    let genesis = Genesis::from_bytes(&read("orion-genesis/genesis")).unwrap();
+    assert!(read("orion-genesis/checkpoint.vkey").starts_with(genesis.chain().log_origin().as_bytes()));
+    for path in [
+        "orion-operator-keys/operator.key",
+        "orion-operator-keys/salt.key",
+        "orion-operator-keys/nats.seed",
+        "orion-platform-keys/signing.key",
+        "orion-platform-keys/nats.seed",
+        "orion-ledger-keys/checkpoint.key",
+        "orion-issuer-keys/issuer.key",
+        "orion-provider-alpha/signing.key",
+        "orion-provider-alpha/nats.seed",
+        "orion-nats-config/nats.conf",
+    ] {
+        assert!(!read(path).is_empty(), "{path}");
+    }
+}
