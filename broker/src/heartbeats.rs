@@ -27,6 +27,12 @@ impl Heartbeats {
     pub async fn next(&mut self) -> Option<Heard> {
         loop {
             let message = self.0.next().await?;
+            // Workers send none. The broker does, on whatever it stored, when it is asked to answer to a heartbeat's subject:
+            // so would a provider speak under another's name.
+            if message.headers.is_some() {
+                tracing::debug!(subject = %message.subject, "heartbeat has headers");
+                continue;
+            }
             if message.payload.len() > Beat::MAX_BYTES {
                 tracing::debug!(subject = %message.subject, bytes = message.payload.len(), "heartbeat is too long");
                 continue;

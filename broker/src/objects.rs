@@ -83,26 +83,47 @@ impl ObjectError {
 }
 
 impl Broker {
-    /// The whole object, checked; at most `max_bytes` long.
+    /// The whole object, checked; at most `max_bytes` long. Where the newest description leads to other bytes than the name
+    /// says, older ones are tried: whoever gets a message into a bucket must not be able to hide what is there.
     pub async fn get(&self, bucket: &str, digest: &Digest, max_bytes: u64) -> Result<Vec<u8>, ObjectError> {
-        let mut reader = self.read(bucket, digest, max_bytes).await?;
-        let mut bytes = Vec::with_capacity(usize::try_from(reader.size()).unwrap_or_default());
-        while let Some(chunk) = reader.next().await? {
-            bytes.extend_from_slice(&chunk);
+        let newest = match self.read(bucket, digest, max_bytes).await {
+            Ok(reader) => reader.to_end().await,
+            Err(error) => Err(error),
+        };
+        let Err(error @ (ObjectError::Mismatch { .. } | ObjectError::TooLarge { .. })) = newest else { return newest };
+        tracing::warn!(%error, "older descriptions are tried");
+        let meta = wire::meta_subject(bucket, digest);
+        for message in self.batch(bucket, &meta, 1).await.map_err(ObjectError::broker(bucket))? {
+            let Ok(info) = read_info(bucket, digest, &message.payload) else { continue };
+            let Ok(reader) = self.reader(bucket, digest, &info, max_bytes) else { continue };
+            match reader.to_end().await {
+                Err(ObjectError::Mismatch { .. }) => {}
+                done => return done,
+            }
         }
-        Ok(bytes)
+        Err(error)
     }
 
-    /// Starts reading an object of at most `max_bytes` in chunks.
+    /// Starts reading an object of at most `max_bytes` in chunks, by its newest description.
     pub async fn read(&self, bucket: &str, digest: &Digest, max_bytes: u64) -> Result<ObjectReader, ObjectError> {
+        match self.describe(bucket, digest).await? {
+            Some(info) => self.reader(bucket, digest, &info, max_bytes),
+            None => Err(ObjectError::NotFound { bucket: bucket.to_owned(), digest: *digest }),
+        }
+    }
+
+    fn reader(
+        &self,
+        bucket: &str,
+        digest: &Digest,
+        info: &ObjectInfo,
+        max_bytes: u64,
+    ) -> Result<ObjectReader, ObjectError> {
         let (bucket, digest) = (bucket.to_owned(), *digest);
-        let Some(info) = self.describe(&bucket, &digest).await? else {
-            return Err(ObjectError::NotFound { bucket, digest });
-        };
         if info.size > max_bytes {
             return Err(ObjectError::TooLarge { bucket, digest, have: info.size, max: max_bytes });
         }
-        let reader = ObjectReader::new(self.clone(), bucket, digest, &info);
+        let reader = ObjectReader::new(self.clone(), bucket, digest, info);
         if reader.chunks > reader.size.div_ceil(CHUNK_BYTES as u64) + 1 {
             return Err(reader.mismatch("it is cut into more chunks than its size takes"));
         }
@@ -118,10 +139,14 @@ impl Broker {
         }
     }
 
-    /// Stores bytes under their digest. An object of that name and size is left as it is; readers check it anyway.
+    /// Stores bytes under their digest. An object of that name and size is left as it is; a small one is read before that is
+    /// believed, a large one is not: readers check it anyway.
     pub async fn put(&self, bucket: &str, bytes: &[u8]) -> Result<Digest, ObjectError> {
-        let digest = Digest::of(bytes);
-        if self.exists(bucket, &digest).await? == Some(bytes.len() as u64) {
+        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+        let small = bytes.len() <= CHUNK_BYTES;
+        if self.exists(bucket, &digest).await? == Some(size)
+            && !(small && matches!(self.get(bucket, &digest, size).await, Err(ObjectError::Mismatch { .. })))
+        {
             return Ok(digest);
         }
         let mut upload = self.upload(bucket).await?;
@@ -153,7 +178,6 @@ impl Broker {
     /// The newest description of an object.
     async fn describe(&self, bucket: &str, digest: &Digest) -> Result<Option<ObjectInfo>, ObjectError> {
         let failed = ObjectError::broker(bucket);
-        let mismatch = |why: String| ObjectError::Mismatch { bucket: bucket.to_owned(), digest: *digest, why };
         let subject = direct_get(bucket);
         let body = json!({ "last_by_subj": wire::meta_subject(bucket, digest) }).to_string();
         let answer = self.request(&subject, None, body.into_bytes(), REQUEST_WAIT).await.map_err(&failed)?;
@@ -162,18 +186,7 @@ impl Broker {
             Some(404) => return Ok(None),
             Some(code) => return Err(failed(refused(&subject, code, answer.description))),
         }
-        if answer.payload.len() > MAX_INFO_BYTES {
-            return Err(mismatch("its description is too long".into()));
-        }
-        let info: ObjectInfo =
-            serde_json::from_slice(&answer.payload).map_err(|error| mismatch(format!("its description: {error}")))?;
-        if info.deleted {
-            return Ok(None);
-        }
-        if info.name != subjects::object(digest) || !wire::is_plain(&info.nuid) {
-            return Err(mismatch("its description is of another object".into()));
-        }
-        Ok(Some(info))
+        read_info(bucket, digest, &answer.payload).map(Some)
     }
 
     /// Up to [`BATCH`] messages of one subject from `next` on.
@@ -185,6 +198,23 @@ impl Broker {
         }
         Ok(messages)
     }
+}
+
+/// Reads a description that must be of this object.
+fn read_info(bucket: &str, digest: &Digest, bytes: &[u8]) -> Result<ObjectInfo, ObjectError> {
+    let mismatch = |why: String| ObjectError::Mismatch { bucket: bucket.to_owned(), digest: *digest, why };
+    if bytes.len() > MAX_INFO_BYTES {
+        return Err(mismatch("its description is too long".into()));
+    }
+    let info: ObjectInfo = serde_json::from_slice(bytes).map_err(|error| mismatch(format!("its description: {error}")))?;
+    if info.name != subjects::object(digest) || !wire::is_plain(&info.nuid) {
+        return Err(mismatch("its description is of another object".into()));
+    }
+    // Orion deletes by purging; nobody who may delete leaves this mark.
+    if info.deleted {
+        return Err(mismatch("its description says that it was deleted".into()));
+    }
+    Ok(info)
 }
 
 fn direct_get(bucket: &str) -> String {
@@ -284,6 +314,15 @@ impl ObjectReader {
     /// Its length in bytes as described; never more will come.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// All of it.
+    async fn to_end(mut self) -> Result<Vec<u8>, ObjectError> {
+        let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default());
+        while let Some(chunk) = self.next().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
     }
 
     /// The next chunk; `None` once all bytes came and hash to the name.

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message};
+use async_nats::Message;
+use base64::Engine as _;
 use futures::StreamExt;
 use orion_broker::{Broker, Error, ObjectError};
+use orion_protocol::messages::{Beat, Message as _};
 use orion_protocol::{Digest, Name};
 use serde_json::json;
 
@@ -245,21 +247,41 @@ async fn the_operator_cannot_answer_write_outputs_or_pretend_to_live() {
     assert_eq!(count(&laid, "COMMIT_p1").await, 0);
 }
 
-/// What static users of one account cannot prevent: the broker answers a request wherever its reply subject points, with
-/// its own rights. This pins how far that goes today; accounts a provider close it.
+/// Has the broker send a message of p1's own choice to any subject: it answers requests wherever their reply subject
+/// points, with its own rights. Static users of one account cannot prevent that; accounts a provider do.
+async fn through_the_broker(client: &Broker, payload: &[u8], to: &str) {
+    let context = async_nats::jetstream::new(client.client().clone());
+    let stored = context.publish("$O.out_p1.M.x", payload.to_vec().into()).await.unwrap().await.unwrap();
+    let ask = json!({ "seq": stored.sequence }).to_string();
+    client.client().publish_with_reply("$JS.API.DIRECT.GET.OBJ_out_p1", to.to_owned(), ask.into()).await.unwrap();
+    client.flush().await.unwrap();
+}
+
 #[tokio::test]
-async fn an_answer_of_the_broker_aimed_at_a_bucket_wipes_nothing() {
+async fn a_heartbeat_that_the_broker_was_made_to_send_is_not_heard() {
+    let laid = laid().await;
+    let mut heard = laid.operator.heartbeats().await.unwrap();
+    laid.operator.flush().await.unwrap();
+    let beat = Beat::Progress(Digest::ZERO, 1);
+    through_the_broker(&provider(&laid).await, &beat.to_bytes(), "hb.p2.w1").await;
+    let honest = Beat::Progress(Digest::ZERO, 2);
+    let other = laid.server.provider("p2").await.unwrap();
+    other.publish_beat(&name("p2"), &name("w1"), &honest).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(10), heard.next()).await.unwrap().unwrap();
+    assert_eq!(Beat::from_bytes(&heard.bytes).unwrap(), honest);
+}
+
+#[tokio::test]
+async fn an_object_stays_readable_when_the_broker_was_made_to_store_another_description() {
     let laid = laid().await;
     let kept = laid.operator.put("in", b"kept").await.unwrap();
     let client = provider(&laid).await;
-    let mut headers = HeaderMap::new();
-    headers.insert("Nats-Rollup", "all");
-    // A message of the attacker's own, with a roll-up header, which the broker is asked to send into `in`.
-    let context = async_nats::jetstream::new(client.client().clone());
-    let stored = context.publish_with_headers("$O.out_p1.M.x", headers, "x".into()).await.unwrap().await;
-    let seq = stored.map_or(1, |ack| ack.sequence);
-    let ask = json!({ "seq": seq }).to_string();
-    client.client().publish_with_reply("$JS.API.DIRECT.GET.OBJ_out_p1", "$O.in.M.x", ask.into()).await.unwrap();
-    client.flush().await.unwrap();
+    let meta = format!("$O.in.M.{}", base64::engine::general_purpose::URL_SAFE.encode(kept.to_string()));
+    let before = count(&laid, "OBJ_in").await;
+    let lie = json!({ "name": kept.to_string(), "nuid": "none", "size": 4, "chunks": 1 }).to_string();
+    for lie in [lie.as_bytes(), b"{"] {
+        through_the_broker(&client, lie, &meta).await;
+    }
+    println!("messages in OBJ_in: {before}, then {}", count(&laid, "OBJ_in").await);
     assert_eq!(laid.operator.get("in", &kept, 100).await.unwrap(), b"kept");
 }

@@ -16,5 +16,6 @@ pub mod process;
 pub mod programs;
 pub mod progress;
 pub mod settings;
+pub mod test;
 pub mod tools;
 pub mod wait;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use xtask::cluster::{self, Config, Status};
 use xtask::settings::Settings;
-use xtask::{codegen, demo, images, mode, tools};
+use xtask::{codegen, demo, images, mode, test, tools};
 
 /// Tasks around a local Orion.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ enum Task {
     Cluster(ClusterTask),
     /// Run the demo: a cluster, the platform, one job from `kubectl apply` to paid.
     Demo,
+    /// Run everything that CI runs.
+    Test,
     /// Write what is generated; with --check, only say whether it is up to date.
     Codegen {
         /// Change nothing, fail if something is out of date.
@@ -103,6 +105,7 @@ fn perform(task: Task) -> Result<ExitCode> {
             println!("{}", healthy(&settings, &target.name)?.kubeconfig.display());
         }
         Task::Demo => demo::run(&settings)?,
+        Task::Test => test::run(&settings)?,
         Task::Codegen { check } => codegen::run(check)?,
         Task::Images { target, binaries } => {
             let cluster = healthy(&settings, &target.name)?;

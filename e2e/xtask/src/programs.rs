@@ -11,9 +11,7 @@ use crate::progress::Steps;
 use crate::settings::Settings;
 use crate::tools::debian;
 
-/// Packages whose programs are shipped.
-const PACKAGES: &[&str] = &["orion-operator", "orion-ledger", "orion-worker", "orion-cli"];
-/// The programs in them.
+/// The programs that are shipped.
 const NAMES: &[&str] = &["orion-operator", "orion-ledger", "orion-worker", "orion-executor", "orion"];
 
 /// Where our programs are.
@@ -26,16 +24,17 @@ pub struct Programs {
 
 /// Builds what is not up to date.
 pub fn build(settings: &Settings) -> Result<Programs> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().context("finding the checkout")?;
+    if let Some(folder) = &settings.programs {
+        return Ok(Programs { root, folder: folder.clone() });
+    }
     if cfg!(target_arch = "x86_64") && cfg!(target_os = "linux") {
         debian::ensure(settings, debian::OPENCL)?;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().context("finding the checkout")?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    // The whole workspace: with fewer packages, dependencies would be compiled again with other features.
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(&root).args(["build", "--locked"]);
-    for package in PACKAGES {
-        command.args(["-p", package]);
-    }
+    command.current_dir(&root).args(["build", "--workspace", "--locked"]);
     let mut steps = Steps::new("programs", 1);
     steps.run("cargo build", |step| process::run_long(&mut command, step))?;
     steps.finish();

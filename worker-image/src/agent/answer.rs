@@ -112,13 +112,14 @@ pub async fn publish(agent: &Agent, lease: &Lease, body: AnswerBody, deadline: D
             agent.broker.publish_answer(&identity.provider, &identity.worker, &lease.job, &digest, &answer).await;
         match stored {
             Ok(stored) => return Some(stored),
-            Err(error) if Instant::now() >= deadline.0 => {
-                tracing::warn!(lease = %digest, error = chain(&error), "answer could not be stored before the deadline");
-                return None;
+            Err(error) => {
+                tracing::debug!(lease = %digest, error = chain(&error), "answer is not stored");
+                if !deadline.pause(pause).await {
+                    tracing::warn!(lease = %digest, error = chain(&error), "no answer was stored before the deadline");
+                    return None;
+                }
             }
-            Err(error) => tracing::debug!(lease = %digest, error = chain(&error), "answer is stored again"),
         }
-        tokio::time::sleep_until((Instant::now() + pause).min(deadline.0).into()).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }

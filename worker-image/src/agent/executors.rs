@@ -13,9 +13,9 @@ use crate::executor::{DeviceInfo, Executor, ExecutorConfig, Fault};
 /// Idle executors kept: each may hold a job's buffers.
 const IDLE_MAX: usize = 3;
 /// An executor idle for longer is killed.
-const IDLE_FOR: Duration = Duration::from_secs(60);
+const IDLE_FOR: Duration = Duration::from_mins(1);
 /// The self-test may take so long, a driver's first start included.
-const PROBE_WAIT: Duration = Duration::from_secs(60);
+const PROBE_WAIT: Duration = Duration::from_mins(1);
 
 /// Executors by task digest.
 pub struct Executors {

@@ -13,7 +13,7 @@ const OBJECT_TRIES: u32 = 5;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// No lease is believed to last longer.
-const DEADLINE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+const DEADLINE_MAX: Duration = Duration::from_hours(7 * 24);
 
 /// When a lease ends, on our own clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,13 @@ impl Deadline {
     /// The deadline that is `deadline_ms` in Unix time, when it is `now_ms` and `now`.
     pub fn of(deadline_ms: u64, now_ms: u64, now: Instant) -> Deadline {
         Deadline(now + Duration::from_millis(deadline_ms.saturating_sub(now_ms)).min(DEADLINE_MAX))
+    }
+
+    /// Waits for so long, but not beyond the deadline; says whether it is still ahead.
+    pub async fn pause(self, pause: Duration) -> bool {
+        let end = tokio::time::Instant::from_std(self.0);
+        tokio::time::sleep_until((tokio::time::Instant::now() + pause).min(end)).await;
+        tokio::time::Instant::now() < end
     }
 
     /// So much earlier, to leave time for what comes after.
@@ -95,7 +102,9 @@ where
             }
             Err(_) => return Err(RetryError::Deadline(last)),
         }
-        tokio::time::sleep_until((Instant::now() + pause).min(deadline.0).into()).await;
+        if !deadline.pause(pause).await {
+            return Err(RetryError::Deadline(last));
+        }
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
@@ -121,14 +130,13 @@ mod tests {
     }
 
     fn in_a_minute() -> Deadline {
-        Deadline(Instant::now() + Duration::from_secs(60))
+        Deadline(tokio::time::Instant::now().into_std() + Duration::from_mins(1))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_broker_is_never_taken_for_a_missing_object() {
         let mut tries = 0;
-        let deadline = Deadline(tokio::time::Instant::now().into_std() + Duration::from_secs(60));
-        let result = objects(deadline, || {
+        let result = objects(in_a_minute(), || {
             tries += 1;
             std::future::ready(Err::<(), _>(away()))
         });

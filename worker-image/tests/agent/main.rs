@@ -1,4 +1,5 @@
 //! The agent end to end: a real broker, real executors on the real OpenCL runtime, and an operator that a test plays.
+#![cfg(test)]
 
 mod faults;
 mod life;

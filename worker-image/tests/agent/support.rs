@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How long anything may take; a first start of the OpenCL runtime on a busy machine included.
-pub const WAIT: Duration = Duration::from_secs(120);
+pub const WAIT: Duration = Duration::from_mins(2);
 pub const JOB: JobId = JobId([7; 32]);
 
 pub fn name(text: &str) -> Name {

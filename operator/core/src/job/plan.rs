@@ -6,7 +6,7 @@ use orion_protocol::ledger::api::JobPhase;
 use orion_protocol::ledger::tx::{
     Close, CloseRound, Consumer, MAX_ROUND, OpenEscrow, RecordVerdict, RoundEntry, SPLIT_BYTES, Settle,
 };
-use orion_protocol::ledger::{JobView, Transaction};
+use orion_protocol::ledger::Transaction;
 use orion_protocol::messages::{Committed, Manifest, Message, Role, TaskBody, Trial};
 use orion_protocol::price::{escrow_of, format_credits, price_of};
 use orion_protocol::statements::{AuditOf, LeaseCore, LeaseKind, Token};
@@ -113,7 +113,7 @@ impl Job {
             Stage::Escrow => self.advance_escrow(effects),
             Stage::Running => self.advance_running(ctx, now, effects),
             Stage::Aggregating => self.advance_aggregating(now, effects),
-            Stage::Settling if self.pages.1 > 0 && self.pages.0 >= self.pages.1 => self.stage = Stage::Closing,
+            Stage::Settling if self.is_paid() => self.stage = Stage::Closing,
             Stage::Settling | Stage::Closing | Stage::Refused(_) | Stage::Done => {}
         }
     }
@@ -180,10 +180,18 @@ impl Job {
             self.store_manifest(effects);
             return;
         }
-        // Under an earlier leader the job may have come further than its result's way to us.
-        let over = |view: &JobView| matches!(view.phase, JobPhase::Closed | JobPhase::Expired);
-        let over = self.ledger.as_ref().is_some_and(|view| over(view));
-        self.stage = if over { Stage::Done } else { Stage::Settling };
+        // Under an earlier leader the job may have been paid already.
+        let phase = self.ledger.as_ref().map(|view| view.phase);
+        self.stage = match phase {
+            Some(JobPhase::Closed | JobPhase::Expired) => Stage::Done,
+            _ if self.is_paid() => Stage::Closing,
+            _ => Stage::Settling,
+        };
+    }
+
+    /// Whether every page of the settlement is done.
+    fn is_paid(&self) -> bool {
+        self.pages.1 > 0 && self.pages.0 >= self.pages.1
     }
 
     /// Ends the job in time to be judged and paid before its escrow ends, unless it is being paid already.

@@ -7,6 +7,7 @@ mod actors;
 mod event;
 mod invariants;
 mod ledger;
+mod random;
 mod rng;
 mod scenarios;
 mod truth;

@@ -1,0 +1,136 @@
+//! `cargo xtask test`: everything that CI runs, in the order in which things break. What a machine cannot do is said, not
+//! passed over in silence.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::cluster;
+use crate::mode::{self, Mode};
+use crate::process;
+use crate::programs::{self, Programs};
+use crate::progress::seconds;
+use crate::settings::Settings;
+use crate::tools::{self, Set};
+use crate::{codegen, files};
+
+/// An unprivileged user; no account is needed.
+const NOBODY: &str = "65534";
+
+/// Runs all of it; the first failure ends it.
+pub fn run(settings: &Settings) -> Result<()> {
+    let started = Instant::now();
+    let pods = matches!(mode::choose(settings)?.mode, Mode::Cluster);
+    tools::ensure(settings, if pods { Set::Cluster } else { Set::Processes })?;
+    part("format", || cargo(&["fmt", "--all", "--check"]))?;
+    let programs = programs::build(settings)?;
+    part("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    part("generated files", || codegen::run(true))?;
+    part("chart", || chart(settings, &programs))?;
+    part("unit and integration tests", || {
+        cargo(&["test", "--workspace", "--exclude", "orion-e2e", "--locked", "--no-fail-fast"])
+    })?;
+    part("the demo without root", || demo_without_root(settings, &programs))?;
+    if pods {
+        part("the demo with pods", || demo_with_pods(settings))?;
+    } else {
+        println!("no pods on this machine: the demo with pods was not run");
+    }
+    println!("test: everything passed in {}", seconds(started.elapsed()));
+    Ok(())
+}
+
+fn part(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("==> {name}");
+    let started = Instant::now();
+    work().with_context(|| format!("{name} failed"))?;
+    println!("==> {name}: passed in {}", seconds(started.elapsed()));
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    show(Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(arguments))
+}
+
+/// Runs a command whose output is for the reader.
+fn show(command: &mut Command) -> Result<()> {
+    let line = process::line(command);
+    let status = command.status().with_context(|| format!("start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// What can be said of the chart without a cluster.
+fn chart(settings: &Settings, programs: &Programs) -> Result<()> {
+    let tools = tools::ensure(settings, Set::Client)?;
+    let chart = programs.root.join("charts/orion");
+    process::run(tools.command("helm")?.arg("lint").arg("--strict").arg(&chart))?;
+    let rendered = process::output(tools.command("helm")?.args(["template", "orion"]).arg(&chart))?;
+    let again = process::output(tools.command("helm")?.args(["template", "orion"]).arg(&chart))?;
+    if rendered != again {
+        bail!("charts/orion renders differently each time");
+    }
+    Ok(())
+}
+
+/// The demo as plain processes, by a user who owns nothing but a home folder.
+fn demo_without_root(settings: &Settings, programs: &Programs) -> Result<()> {
+    let home = tempfile::tempdir().context("making a home folder")?;
+    let copy = |from: &Path, to: &str| {
+        let to = home.path().join(to);
+        files::make_folder(&to)?;
+        process::run(Command::new("cp").arg("-rL").arg(from).arg(&to))
+    };
+    copy(&std::env::current_exe().context("finding this program")?, "bin")?;
+    for path in programs.all().values() {
+        copy(path, "bin")?;
+    }
+    // What `ensure` looks for, without what only pods need.
+    for folder in tool_folders(settings)? {
+        copy(&folder, "cache/tools")?;
+    }
+    process::run(Command::new("chmod").args(["-R", "a+rX"]).arg(home.path()))?;
+    let mut command = if process::is_root() {
+        process::run(Command::new("chown").args(["-R", NOBODY]).arg(home.path()))?;
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]);
+        command.arg(home.path().join("bin/xtask"));
+        command
+    } else {
+        Command::new(home.path().join("bin/xtask"))
+    };
+    command.env("HOME", home.path()).env("ORION_CACHE", home.path().join("cache"));
+    command.env("ORION_STATE", home.path().join("state")).env("ORION_PROGRAMS", home.path().join("bin"));
+    command.env("ORION_MODE", "processes").env("ORION_YES", "1").env_remove("ORION_CONTEXT");
+    let outcome = show(command.arg("demo"));
+    let mut own = settings.clone();
+    own.state_root = home.path().join("state");
+    cluster::down(&own, crate::demo::CLUSTER)?;
+    outcome
+}
+
+/// Folders of the cache's tools that process mode needs.
+fn tool_folders(settings: &Settings) -> Result<std::collections::BTreeSet<std::path::PathBuf>> {
+    let tools = tools::ensure(settings, Set::Processes)?;
+    Ok(tools.iter().filter_map(|(_, path)| path.parent().map(Path::to_owned)).collect())
+}
+
+/// The demo as a newcomer with root sees it, in a state folder of its own; the cluster goes afterwards.
+fn demo_with_pods(settings: &Settings) -> Result<()> {
+    let state = tempfile::tempdir().context("making a state folder")?;
+    let mut own = settings.clone();
+    own.state_root = state.path().to_owned();
+    let outcome = show(
+        Command::new(std::env::current_exe().context("finding this program")?)
+            .arg("demo")
+            .env("ORION_STATE", state.path())
+            .env("ORION_MODE", "cluster")
+            .env_remove("ORION_CONTEXT"),
+    );
+    cluster::down(&own, crate::demo::CLUSTER)?;
+    outcome
+}
