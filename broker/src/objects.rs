@@ -87,7 +87,7 @@ impl Broker {
     /// says, older ones are tried: whoever gets a message into a bucket must not be able to hide what is there.
     pub async fn get(&self, bucket: &str, digest: &Digest, max_bytes: u64) -> Result<Vec<u8>, ObjectError> {
         let newest = match self.read(bucket, digest, max_bytes).await {
-            Ok(reader) => reader.to_end().await,
+            Ok(reader) => reader.whole().await,
             Err(error) => Err(error),
         };
         let Err(error @ (ObjectError::Mismatch { .. } | ObjectError::TooLarge { .. })) = newest else { return newest };
@@ -96,7 +96,7 @@ impl Broker {
         for message in self.batch(bucket, &meta, 1).await.map_err(ObjectError::broker(bucket))? {
             let Ok(info) = read_info(bucket, digest, &message.payload) else { continue };
             let Ok(reader) = self.reader(bucket, digest, &info, max_bytes) else { continue };
-            match reader.to_end().await {
+            match reader.whole().await {
                 Err(ObjectError::Mismatch { .. }) => {}
                 done => return done,
             }
@@ -206,7 +206,8 @@ fn read_info(bucket: &str, digest: &Digest, bytes: &[u8]) -> Result<ObjectInfo, 
     if bytes.len() > MAX_INFO_BYTES {
         return Err(mismatch("its description is too long".into()));
     }
-    let info: ObjectInfo = serde_json::from_slice(bytes).map_err(|error| mismatch(format!("its description: {error}")))?;
+    let info: ObjectInfo =
+        serde_json::from_slice(bytes).map_err(|error| mismatch(format!("its description: {error}")))?;
     if info.name != subjects::object(digest) || !wire::is_plain(&info.nuid) {
         return Err(mismatch("its description is of another object".into()));
     }
@@ -317,7 +318,7 @@ impl ObjectReader {
     }
 
     /// All of it.
-    async fn to_end(mut self) -> Result<Vec<u8>, ObjectError> {
+    async fn whole(mut self) -> Result<Vec<u8>, ObjectError> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default());
         while let Some(chunk) = self.next().await? {
             bytes.extend_from_slice(&chunk);

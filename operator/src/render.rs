@@ -1,7 +1,7 @@
 //! From a job as the core sees it to the status that people read. Pure: what was shown before, what is so now, and the time.
 
 use jiff::Timestamp;
-use orion_core::{JobStatus as Core, Stage};
+use orion_core::{JobStatus as Core, LedgerPlace, Stage};
 use orion_crds::conditions::{condition, is_true, to_time};
 use orion_crds::job::{
     Cost, Detection, InputStatus, LedgerStatus, OutputStatus, Progress, ShardCounts, UnitCounts, ValidationStatus,
@@ -184,10 +184,12 @@ impl Pen<'_> {
                 refunded: format_credits(paid.refunded),
             });
         }
-        let (size, attempt) = core.ledger;
+        let LedgerPlace { seal, settlement, attempt } = core.ledger;
+        // A later leader has not seen the earlier transactions: what was shown stays.
+        let before = self.status.ledger.take().unwrap_or_default();
         self.status.ledger = Some(LedgerStatus {
-            checkpoint: size.map(|size| size.to_string()),
-            settlement: (core.stage == Stage::Done).then_some(size).flatten().map(|size| size.to_string()),
+            checkpoint: seal.map(|seal| format!("{} {}", seal.size, seal.root)).or(before.checkpoint),
+            settlement: settlement.map(|leaf| leaf.to_string()).or(before.settlement),
             r#try: attempt.min(1_000_000),
         });
     }

@@ -123,7 +123,7 @@ fn tool_folders(settings: &Settings) -> Result<std::collections::BTreeSet<std::p
 fn demo_with_pods(settings: &Settings) -> Result<()> {
     let state = tempfile::tempdir().context("making a state folder")?;
     let mut own = settings.clone();
-    own.state_root = state.path().to_owned();
+    state.path().clone_into(&mut own.state_root);
     let outcome = show(
         Command::new(std::env::current_exe().context("finding this program")?)
             .arg("demo")

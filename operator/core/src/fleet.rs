@@ -110,7 +110,8 @@ impl Fleet {
     /// Whether a live worker of this role, busy or not, suits.
     pub fn any(&self, role: Role, now: Millis, suits: impl Fn(&WorkerId, &ProviderInfo) -> bool) -> bool {
         let live = self.workers.iter().filter(|(_, worker)| worker.alive.role == role && worker.seen + LOST_MS >= now);
-        live.filter_map(|(id, _)| Some((id, self.providers.get(&id.provider)?))).any(|(id, provider)| suits(id, provider))
+        live.filter_map(|(id, _)| Some((id, self.providers.get(&id.provider)?)))
+            .any(|(id, provider)| suits(id, provider))
     }
 
     /// The worker that should take the next lease of this role: ready, with a free slot, `suits`; the freest, and among

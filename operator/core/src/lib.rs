@@ -15,7 +15,8 @@ pub use crate::core::{Config, Core};
 pub use crate::effect::{DigestList, Effect, Input, JobKey, JobSpec, LeaseOrder, ProviderInfo, TxOutcome};
 pub use crate::fleet::{Fleet, WorkerId, WorkerView};
 pub use crate::status::{
-    Cost, EntryStatus, JobStatus, RoundEntryStatus, RoundStatus, ShardOutcome, ShardStatus, Stage, UnitCounts,
+    Cost, EntryStatus, JobStatus, LedgerPlace, RoundEntryStatus, RoundStatus, ShardOutcome, ShardStatus, Stage,
+    UnitCounts,
 };
 
 /// Milliseconds since the Unix epoch, always an argument, never fetched here.

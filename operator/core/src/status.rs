@@ -66,8 +66,19 @@ pub struct JobStatus {
     pub results: Vec<ResultObject>,
     /// Money.
     pub cost: Option<Cost>,
-    /// Size of the log after the last transaction of the job; tries.
-    pub ledger: (Option<u64>, u64),
+    /// Where the evidence is.
+    pub ledger: LedgerPlace,
+}
+
+/// Where a job's evidence is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerPlace {
+    /// The log after the job's last transaction.
+    pub seal: Option<SealRef>,
+    /// The leaf of the settlement's first page.
+    pub settlement: Option<u64>,
+    /// Part of the ids of transactions.
+    pub attempt: u64,
 }
 
 /// Units by state.
@@ -239,7 +250,7 @@ pub(crate) fn of(job: &Job) -> JobStatus {
         draw: (table.units_per_shard, job.spec.audits_per_shard),
         results: job.results.clone(),
         cost: cost(job),
-        ledger: (job.last_leaf, job.attempt),
+        ledger: LedgerPlace { seal: job.last_seal, settlement: job.settlement, attempt: job.attempt },
     }
 }
 

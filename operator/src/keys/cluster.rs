@@ -20,7 +20,7 @@ use super::{GENESIS, NATS_CONFIG};
 /// How often a write that met another is tried again.
 const ATTEMPTS: usize = 5;
 /// How long a kind that was installed a moment ago may be unknown.
-const KIND_WAIT: Duration = Duration::from_secs(60);
+const KIND_WAIT: Duration = Duration::from_mins(1);
 
 /// The platform's namespace.
 pub struct Cluster {

@@ -42,7 +42,8 @@ impl Store {
     fn answer(&self, method: &Method, path: &str, mut object: Value) -> (StatusCode, Value) {
         let mut objects = self.0.lock().expect("the store");
         let refused = |code: u16, reason: &str| {
-            let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason});
+            let status =
+                json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason});
             (StatusCode::from_u16(code).expect("a code"), status)
         };
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -50,7 +51,8 @@ impl Store {
         let there = objects.by_path.get(&full).cloned();
         match (method.as_str(), there) {
             ("GET", None) if path.ends_with("/providers") => {
-                let items: Vec<_> = objects.by_path.iter().filter(|(at, _)| at.starts_with(path)).map(|(_, it)| it).collect();
+                let items: Vec<_> =
+                    objects.by_path.iter().filter(|(at, _)| at.starts_with(path)).map(|(_, it)| it).collect();
                 (StatusCode::OK, json!({"kind": "ProviderList", "metadata": {}, "items": items}))
             }
             ("GET", Some(object)) => (StatusCode::OK, object),

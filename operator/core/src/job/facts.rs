@@ -217,14 +217,7 @@ impl Job {
     }
 
     /// A lease ended without what it was for.
-    pub(super) fn came_to_nothing(
-        &mut self,
-        ctx: &Context<'_>,
-        out: &Out,
-        owner: &Name,
-        reason: Reason,
-        now: Millis,
-    ) {
+    pub(super) fn came_to_nothing(&mut self, ctx: &Context<'_>, out: &Out, owner: &Name, reason: Reason, now: Millis) {
         match &out.duty {
             Duty::Work(index) => {
                 if let Some(shard) = self.shards.get_mut(index)
@@ -339,7 +332,7 @@ impl Job {
             return;
         }
         let Some(tx) = self.tx.take() else { return };
-        self.last_leaf = Some(outcome.seal.size);
+        self.last_seal = Some(outcome.seal);
         let code = outcome.receipt.code;
         if code != Code::Ok {
             self.refused(&tx.transaction, code, now);
@@ -360,7 +353,11 @@ impl Job {
                 }
                 self.rounds.retain(|_, round| !round.is_judged());
             }
-            Transaction::Settle(_) | Transaction::Close(_) => self.query = true,
+            Transaction::Settle(_) => {
+                self.settlement.get_or_insert(outcome.leaf);
+                self.query = true;
+            }
+            Transaction::Close(_) => self.query = true,
             Transaction::RegisterProvider(_) | Transaction::OpenEpoch(_) | Transaction::Deposit(_) => {}
         }
     }
@@ -451,7 +448,9 @@ impl Job {
         self.querying = false;
         self.query = false;
         let Some(view) = view else { return };
-        if std::mem::take(&mut self.resync) {
+        // Who finds a job further than it brought it was replaced, and does not know yet.
+        let ours = view.phase == JobPhase::Open || matches!(self.stage, Stage::Settling | Stage::Closing | Stage::Done);
+        if std::mem::take(&mut self.resync) || !ours {
             self.resume(ctx, view, now);
             return;
         }

@@ -9,7 +9,7 @@ pub(crate) mod shard;
 use std::collections::{BTreeMap, BTreeSet};
 
 use orion_protocol::ids::{aggregate_digest, preflight_digest};
-use orion_protocol::ledger::{JobView, Transaction};
+use orion_protocol::ledger::{JobView, SealRef, Transaction};
 use orion_protocol::statements::ResultObject;
 use orion_protocol::task::TaskSpec;
 use orion_protocol::{Digest, PublicKey, Refusal, TxId};
@@ -59,7 +59,9 @@ pub(crate) struct Job {
     pub ledger: Option<Box<JobView>>,
     pub querying: bool,
     pub tally: Tally,
-    pub last_leaf: Option<u64>,
+    /// The log after the job's last transaction, and the leaf of its first Settle.
+    pub last_seal: Option<SealRef>,
+    pub settlement: Option<u64>,
     /// Rounds as people see them: the open ones, and the last 64.
     pub shown_rounds: BTreeMap<u64, RoundStatus>,
     /// Leases of aggregations that failed.
@@ -178,7 +180,8 @@ impl Job {
             ledger: None,
             querying: false,
             tally: Tally::default(),
-            last_leaf: None,
+            last_seal: None,
+            settlement: None,
             shown_rounds: BTreeMap::new(),
             failed_aggregations: BTreeSet::new(),
             query: false,

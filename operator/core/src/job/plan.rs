@@ -2,11 +2,11 @@
 //! duties that need a worker. Nothing here is remembered but what is out, so a lost effect is simply planned again.
 
 use orion_protocol::ids::aggregate_digest;
+use orion_protocol::ledger::Transaction;
 use orion_protocol::ledger::api::JobPhase;
 use orion_protocol::ledger::tx::{
     Close, CloseRound, Consumer, MAX_ROUND, OpenEscrow, RecordVerdict, RoundEntry, SPLIT_BYTES, Settle,
 };
-use orion_protocol::ledger::Transaction;
 use orion_protocol::messages::{Committed, Manifest, Message, Role, TaskBody, Trial};
 use orion_protocol::price::{escrow_of, format_credits, price_of};
 use orion_protocol::statements::{AuditOf, LeaseCore, LeaseKind, Token};
@@ -439,7 +439,8 @@ impl Job {
         }
         for (sequence, round) in &self.rounds {
             for case in round.cases.iter().filter(|case| !case.judged) {
-                let disputed = case.disputed(ctx.platform).filter(|units| !units.is_empty() && !case.is_refereed(units));
+                let disputed =
+                    case.disputed(ctx.platform).filter(|units| !units.is_empty() && !case.is_refereed(units));
                 if let Some(units) = disputed {
                     duties.push(Duty::Referee { round: *sequence, shard: case.claim.lease.shard, units });
                 }

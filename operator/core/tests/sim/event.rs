@@ -69,7 +69,7 @@ pub enum Fault {
 }
 
 /// An input that can be said twice.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Fact {
     Job(Box<JobSpec>, Option<Box<JobView>>),
     Changed(JobId, u32, u64),

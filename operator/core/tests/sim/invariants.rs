@@ -48,7 +48,7 @@ impl World {
                 assert!(accepted.contains_key(index), "shard {index} is not accepted on the ledger");
             }
             if status.stage == Stage::Done && status.ending.is_none() {
-                assert!(!status.results.is_empty(), "a job succeeded without results");
+                assert!(!status.results.is_empty(), "a job succeeded without results: {status:?}, after {fact:?}");
             }
         }
     }

@@ -158,7 +158,7 @@ impl World {
         let tx = Transaction::Deposit(Deposit { consumer: Consumer { account: self.account() }, amount });
         let id = TxId::derive("Deposit", &JobId::NONE, self.deposits, 0);
         let signed = tx.sign(&self.chain, &self.issuer, 0, id);
-        assert_eq!(self.ledger.submit(signed, self.now).receipt.code, Code::Ok);
+        assert_eq!(self.ledger.submit(signed, u64::MAX, self.now).receipt.code, Code::Ok);
     }
 
     /// Approves a provider and registers it.
@@ -171,7 +171,7 @@ impl World {
             let id = TxId::derive("RegisterProvider", &JobId::NONE, number.into(), 0);
             let tx = Transaction::RegisterProvider(tx);
             let signed = tx.sign(&self.chain, &self.operator, self.ledger.chain.epoch(), id);
-            assert_eq!(self.ledger.submit(signed, self.now).receipt.code, Code::Ok);
+            assert_eq!(self.ledger.submit(signed, u64::MAX, self.now).receipt.code, Code::Ok);
         }
         self.streams.insert(info.name.clone(), BTreeMap::new());
         self.providers.push(info);
@@ -285,7 +285,7 @@ impl World {
         let tx = Transaction::OpenEpoch(OpenEpoch { epoch, nonce: nonce.into() });
         let id = TxId::derive("OpenEpoch", &JobId::NONE, epoch, 0);
         let signed = tx.sign(&self.chain, &self.operator, epoch, id);
-        assert_eq!(self.ledger.submit(signed, self.now).receipt.code, Code::Ok);
+        assert_eq!(self.ledger.submit(signed, u64::MAX, self.now).receipt.code, Code::Ok);
         let core = Core::new(Config {
             chain: self.chain.clone(),
             operator: self.genesis.operator,
@@ -415,7 +415,7 @@ impl World {
             }
             Request::Submit(job, id, transaction) => {
                 let signed = transaction.sign(&self.chain, &self.operator, self.leaders[leader].epoch, id);
-                let outcome = self.ledger.submit(signed, self.now);
+                let outcome = self.ledger.submit(signed, self.leaders[leader].epoch, self.now);
                 self.check_ledger(kind_of(&transaction));
                 if outcome.receipt.code == Code::StaleEpoch {
                     self.leaders[leader].alive = false;
@@ -530,7 +530,7 @@ impl World {
             return;
         }
         let mut spec = job.spec.clone();
-        spec.first_try = job.status.as_ref().map_or(0, |status| status.ledger.1);
+        spec.first_try = job.status.as_ref().map_or(0, |status| status.ledger.attempt);
         let deleted = job.deleted;
         let view = self.ledger.chain.job(&id).map(Box::new);
         self.tell(leader, &Fact::Job(Box::new(spec), view));
