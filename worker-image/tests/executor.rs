@@ -245,6 +245,8 @@ async fn an_executor_that_is_killed_or_ends_is_a_fault() {
     let fault = bench.executor.probe(soon()).await.unwrap_err();
     assert!(fault.refusal().message.contains("code 7"), "{fault}");
     check_crashed(&mut bench, fault, Reason::KernelFault, "cannot find my feet").await;
+    // Closing what is already gone is harmless.
+    bench.executor.close().await;
 }
 
 #[tokio::test]

@@ -99,3 +99,10 @@ resources:
   requests:
     storage: {{ .size }}
 {{- end }}
+
+{{/* The demo's credits as text, whether they were given as text or as a number; empty when there is nothing to deposit. */}}
+{{- define "orion.credits" -}}
+{{- $credits := .Values.demo.credits }}
+{{- if not (kindIs "string" $credits) }}{{ $credits = $credits | int64 | toString }}{{ end }}
+{{- if not (regexMatch "^0+(\\.0+)?$" $credits) }}{{ $credits }}{{ end }}
+{{- end }}

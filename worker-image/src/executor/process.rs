@@ -77,7 +77,10 @@ impl Process {
         // The sender goes when the directory is gone.
         let gone = async { while self.ended.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(KILLING, gone).await;
-        let _ = tokio::time::timeout(ENDING, &mut self.listener).await;
+        // Whoever closes an executor after a fault comes here twice; a finished handle may not be asked again.
+        if !self.listener.is_finished() {
+            let _ = tokio::time::timeout(ENDING, &mut self.listener).await;
+        }
     }
 
     /// Its status, if it ends by itself soon.
