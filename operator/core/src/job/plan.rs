@@ -24,8 +24,8 @@ use crate::status::Stage;
 
 /// Fixed part of a work lease's deadline.
 pub(super) const WORK_MS: Millis = 30_000;
-/// Fixed part of an audit's deadline.
-const AUDIT_MS: Millis = 10_000;
+/// Fixed part of an audit's deadline: a validator that sees the kernel for the first time compiles it first.
+const AUDIT_MS: Millis = 30_000;
 /// Deadline of a preflight, and fixed part of the platform's other leases.
 const PLATFORM_MS: Millis = 60_000;
 /// How long an audit waits for a validator that is alive but busy.
