@@ -48,7 +48,10 @@ impl Performer {
             Effect::Query(job) => self.query(job).await,
             Effect::ReadDigests { job, lease, object, units } => self.digests(job, lease, object, units).await,
             Effect::EnsureConsumer(worker) => self.consumer(worker).await,
-            Effect::Release { job: _, uid, held } => return self.release(&uid, &held).await,
+            Effect::Release { job, uid, held } => {
+                self.release(&uid, &held).await;
+                Some(Input::Released(job))
+            }
             Effect::StatusChanged(_) => None,
         };
         if let Some(input) = input {

@@ -8,6 +8,7 @@ pub mod broker;
 pub mod cluster;
 pub mod codegen;
 pub mod demo;
+pub mod e2e;
 mod files;
 pub mod images;
 pub mod mode;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use xtask::cluster::{self, Config, Status};
 use xtask::settings::Settings;
-use xtask::{codegen, demo, images, mode, test, tools};
+use xtask::{codegen, demo, e2e, images, mode, test, tools};
 
 /// Tasks around a local Orion.
 #[derive(Parser)]
@@ -30,8 +30,22 @@ enum Task {
     Cluster(ClusterTask),
     /// Run the demo: a cluster, the platform, one job from `kubectl apply` to paid.
     Demo,
-    /// Run everything that CI runs.
-    Test,
+    /// Run everything that CI runs, or some of: format, lints, generated, chart, tests, demo-without-root, demo-with-pods.
+    Test {
+        /// The parts to run; all when none is given.
+        parts: Vec<String>,
+    },
+    /// Run the scenarios: kills, liars, deletions, on a cluster of plain processes.
+    E2e {
+        /// How often.
+        #[arg(long, default_value_t = 1)]
+        repeat: u32,
+        /// Use the cluster of an earlier run, and leave it.
+        #[arg(long)]
+        keep: bool,
+        /// Only scenarios with this in their names.
+        filter: Option<String>,
+    },
     /// Write what is generated; with --check, only say whether it is up to date.
     Codegen {
         /// Change nothing, fail if something is out of date.
@@ -105,7 +119,8 @@ fn perform(task: Task) -> Result<ExitCode> {
             println!("{}", healthy(&settings, &target.name)?.kubeconfig.display());
         }
         Task::Demo => demo::run(&settings)?,
-        Task::Test => test::run(&settings)?,
+        Task::Test { parts } => test::run(&settings, &parts)?,
+        Task::E2e { repeat, keep, filter } => e2e::run(&settings, &e2e::Options { repeat, keep, filter })?,
         Task::Codegen { check } => codegen::run(check)?,
         Task::Images { target, binaries } => {
             let cluster = healthy(&settings, &target.name)?;

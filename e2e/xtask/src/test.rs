@@ -19,34 +19,29 @@ use crate::{codegen, files};
 /// An unprivileged user; no account is needed.
 const NOBODY: &str = "65534";
 
-/// Runs all of it; the first failure ends it.
-pub fn run(settings: &Settings) -> Result<()> {
+/// Runs all of it, or the named parts; the first failure ends it.
+pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
     let started = Instant::now();
     let pods = matches!(mode::choose(settings)?.mode, Mode::Cluster);
     tools::ensure(settings, if pods { Set::Cluster } else { Set::Processes })?;
-    part("format", || cargo(&["fmt", "--all", "--check"]))?;
     let programs = programs::build(settings)?;
-    part("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
-    part("generated files", || codegen::run(true))?;
-    part("chart", || chart(settings, &programs))?;
-    part("unit and integration tests", || {
-        cargo(&["test", "--workspace", "--exclude", "orion-e2e", "--locked", "--no-fail-fast"])
-    })?;
-    part("the demo without root", || demo_without_root(settings, &programs))?;
-    if pods {
-        part("the demo with pods", || demo_with_pods(settings))?;
-    } else {
-        println!("no pods on this machine: the demo with pods was not run");
+    let tests = ["test", "--workspace", "--exclude", "orion-e2e", "--locked", "--no-fail-fast"];
+    let parts: [(&str, &dyn Fn() -> Result<()>); 7] = [
+        ("format", &|| cargo(&["fmt", "--all", "--check"])),
+        ("lints", &|| cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
+        ("generated", &|| codegen::run(true)),
+        ("chart", &|| chart(settings, &programs)),
+        ("tests", &|| cargo(&tests)),
+        ("demo-without-root", &|| demo_without_root(settings, &programs)),
+        ("demo-with-pods", &|| demo_with_pods(settings, pods)),
+    ];
+    for (name, work) in parts.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|part| part == name)) {
+        println!("==> {name}");
+        let begun = Instant::now();
+        work().with_context(|| format!("{name} failed"))?;
+        println!("==> {name}: passed in {}", seconds(begun.elapsed()));
     }
     println!("test: everything passed in {}", seconds(started.elapsed()));
-    Ok(())
-}
-
-fn part(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    println!("==> {name}");
-    let started = Instant::now();
-    work().with_context(|| format!("{name} failed"))?;
-    println!("==> {name}: passed in {}", seconds(started.elapsed()));
     Ok(())
 }
 
@@ -120,7 +115,11 @@ fn tool_folders(settings: &Settings) -> Result<std::collections::BTreeSet<std::p
 }
 
 /// The demo as a newcomer with root sees it, in a state folder of its own; the cluster goes afterwards.
-fn demo_with_pods(settings: &Settings) -> Result<()> {
+fn demo_with_pods(settings: &Settings, pods: bool) -> Result<()> {
+    if !pods {
+        println!("this machine cannot make pods: not run");
+        return Ok(());
+    }
     let state = tempfile::tempdir().context("making a state folder")?;
     let mut own = settings.clone();
     state.path().clone_into(&mut own.state_root);

@@ -56,6 +56,8 @@ pub struct Core {
     shown: BTreeMap<JobKey, Headline>,
     /// Held objects of jobs that are over.
     garbage: BTreeSet<Digest>,
+    /// Jobs whose held objects are being deleted, and until when that is waited for.
+    releasing: BTreeMap<JobKey, Millis>,
     /// Answers whose task no job owns (yet): a new leader reads them before it knows all jobs.
     early: BTreeMap<Digest, Vec<(Name, Box<Answer>)>>,
     early_count: usize,
@@ -63,6 +65,8 @@ pub struct Core {
 
 /// At most so many early answers are kept; what is beyond is read again by the next leader, or done again.
 const MAX_EARLY: usize = 4096;
+/// Deleting what is held takes less.
+const RELEASE_MS: Millis = 60_000;
 
 impl Core {
     /// A core that knows nothing yet.
@@ -75,6 +79,7 @@ impl Core {
             turn: None,
             shown: BTreeMap::new(),
             garbage: BTreeSet::new(),
+            releasing: BTreeMap::new(),
             early: BTreeMap::new(),
             early_count: 0,
         }
@@ -133,7 +138,11 @@ impl Core {
                 let words = "deleted: what is committed is judged and paid, the rest refunded";
                 job.ending = Some(Refusal::new(Reason::Deleted, words));
             }),
-            Input::Forget(job) => self.forget(&job, effects),
+            Input::Forget(job) => self.forget(&job, now, effects),
+            Input::Released(job) => {
+                self.releasing.remove(&job);
+                Touched::None
+            }
             Input::Stored(job, digest) => self.with(job, |_, job| {
                 job.storing.remove(&digest);
                 job.stored.insert(digest);
@@ -215,19 +224,17 @@ impl Core {
         Touched::None
     }
 
-    fn forget(&mut self, key: &JobKey, effects: &mut Vec<Effect>) -> Touched {
+    fn forget(&mut self, key: &JobKey, now: Millis, effects: &mut Vec<Effect>) -> Touched {
         let over = |job: &Job| matches!(job.stage, Stage::Done | Stage::Refused(_));
         if !self.jobs.get(key).is_some_and(over) {
             return Touched::None;
         }
         if let Some(job) = self.jobs.remove(key) {
-            let outputs =
-                job.accepted.values().flat_map(|shard| shard.outputs.iter().chain([&shard.digest_list]).copied());
-            self.garbage.extend(outputs);
-            // Jobs may share objects, which are named by content: nothing goes while any job may hold some.
-            let idle =
-                self.jobs.values().all(|job| matches!(job.stage, Stage::Preflight | Stage::Refused(_) | Stage::Done));
-            let held = if idle { std::mem::take(&mut self.garbage).into_iter().collect() } else { Vec::new() };
+            self.garbage.extend(job.held());
+            let held = self.unneeded(now);
+            if !held.is_empty() {
+                self.releasing.insert(*key, now + RELEASE_MS);
+            }
             effects.push(Effect::Release { job: *key, uid: job.spec.uid.clone(), held });
             for out in job.leases.values() {
                 self.fleet.release(&out.worker);
@@ -236,6 +243,19 @@ impl Core {
         self.tasks.retain(|_, job| job != key);
         self.shown.remove(key);
         Touched::None
+    }
+
+    /// Takes from the garbage what no other job has: jobs may share objects, which are named by content.
+    fn unneeded(&mut self, now: Millis) -> Vec<Digest> {
+        // Before that moment not every job is known with all that it holds.
+        if now < self.config.dispatch_from {
+            return Vec::new();
+        }
+        let over = |job: &&Job| matches!(job.stage, Stage::Done | Stage::Refused(_));
+        let needed: BTreeSet<Digest> = self.jobs.values().filter(|job| !over(job)).flat_map(Job::held).collect();
+        let gone = self.garbage.difference(&needed).copied().collect();
+        self.garbage.retain(|digest| needed.contains(digest));
+        gone
     }
 
     fn plan(&mut self, key: &JobKey, now: Millis, effects: &mut Vec<Effect>) {
@@ -267,10 +287,12 @@ impl Core {
         if now < self.config.dispatch_from {
             return;
         }
+        self.releasing.retain(|_, until| *until > now);
         let mut waiting: BTreeMap<JobKey, Vec<Duty>> = BTreeMap::new();
         for (key, job) in &mut self.jobs {
             let context = context(&self.config, &self.fleet);
             let mut duties = job.duties(&context, now);
+            duties.retain(|duty| self.releasing.is_empty() || !matches!(duty, Duty::Ingest(_)));
             duties.reverse();
             job.unmet = None;
             if !duties.is_empty() {

@@ -36,6 +36,8 @@ pub enum Input {
     Submitted(JobKey, TxId, Box<TxOutcome>),
     /// What the ledger knows of a job, asked for by [`Effect::Query`].
     Ledger(JobKey, Option<Box<JobView>>),
+    /// What [`Effect::Release`] named for this job is gone, or is left to age.
+    Released(JobKey),
     /// A digest list asked for by [`Effect::ReadDigests`].
     Digests(DigestList),
     /// An answer from a provider's commit stream, and the job uid of its subject.
@@ -132,7 +134,8 @@ pub enum Effect {
     },
     /// Make sure that the worker's pull consumer exists; answered by [`Input::ConsumerReady`].
     EnsureConsumer(WorkerId),
-    /// The job is over: purge its answers, delete what is held for it.
+    /// The job is over: purge its answers, delete what nobody needs of what is held; answered by [`Input::Released`]. Until
+    /// then nothing is ingested, for what is named by content might be put again and then deleted.
     Release {
         /// The job.
         job: JobKey,

@@ -15,6 +15,9 @@ use crate::agent::{Agent, aggregate, execute, ingest, now_ms, preflight};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Who finds the lease answered looks once more after this time: what stood there may have been no answer at all, which the
+/// leader removes as soon as it reads it.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How leases are answered.
 pub trait Answering: Send + Sync + 'static {
@@ -105,12 +108,19 @@ pub fn failed(agent: &Agent, lease: &Lease, refusal: Refusal) -> AnswerBody {
 pub async fn publish(agent: &Agent, lease: &Lease, body: AnswerBody, deadline: Deadline) -> Option<Stored> {
     let identity = &agent.identity;
     let answer = Answer { lease: lease.signed.clone(), body };
-    let mut pause = PAUSE_FIRST;
+    let (mut pause, mut looked_again) = (PAUSE_FIRST, false);
     loop {
         let digest = lease.digest();
         let stored =
             agent.broker.publish_answer(&identity.provider, &identity.worker, &lease.job, &digest, &answer).await;
         match stored {
+            Ok(Stored::Before) if !looked_again => {
+                looked_again = true;
+                if !deadline.pause(LOOK_AGAIN).await {
+                    return Some(Stored::Before);
+                }
+                continue;
+            }
             Ok(stored) => return Some(stored),
             Err(error) => {
                 tracing::debug!(lease = %digest, error = chain(&error), "answer is not stored");

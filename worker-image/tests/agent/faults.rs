@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orion_protocol::messages::{AnswerBody, Message as _, Role, Task, TaskBody};
+use orion_protocol::messages::{AnswerBody, Beat, Message as _, Role, Task, TaskBody};
 use orion_protocol::statements::{LeaseCore, LeaseKind, LeaseTail};
 use orion_protocol::{Digest, Reason, Signed, subjects};
 
@@ -134,6 +134,31 @@ async fn a_lease_that_has_an_answer_counts_as_done() {
     operator.work(&worker, &job, 1).await;
     let kept = operator.answer(&worker, &digest).await;
     assert_eq!(kept, answer.body);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_answer_but_stands_in_its_place_does_not_cost_the_lease() {
+    let mut operator = Operator::start().await;
+    let job = Job::honest();
+    job.store(&operator.broker).await;
+    let worker = operator.worker("p1", "w1", Role::Worker).await;
+    let (_, task) = operator.work_task(&worker, &job, 0);
+    let digest = task.lease.digest(&operator.chain);
+    let place = subjects::commit(&worker.provider, &worker.worker, &task.job_uid, &digest);
+    let admin = operator.server.admin().await.unwrap();
+    admin.client().request(place.clone(), "no answer".into()).await.unwrap();
+    let mut heard = operator.broker.heartbeats().await.unwrap();
+    operator.send(&worker, &task).await;
+    // The leader removes it while the worker is at it.
+    loop {
+        let heard = tokio::time::timeout(WAIT, heard.next()).await.expect("it starts").unwrap();
+        if matches!(Beat::from_bytes(&heard.bytes).unwrap(), Beat::Progress(..)) {
+            break;
+        }
+    }
+    operator.broker.purge_answer_subject(&worker.provider, &place).await.unwrap();
+    assert!(matches!(operator.answer(&worker, &digest).await, AnswerBody::Committed(_)));
     worker.stop().await;
 }
 

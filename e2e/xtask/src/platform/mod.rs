@@ -30,7 +30,7 @@ pub struct Platform {
 /// Installs the platform, or finds it, and waits until it is ready. `images` are used where there are pods.
 pub fn install(cluster: &Cluster, programs: &Programs, images: &ImageRefs) -> Result<Platform> {
     match cluster.mode {
-        Mode::Processes => processes::install(cluster, programs),
+        Mode::Processes => processes::install(cluster, programs, &processes::demo_providers(programs)),
         _ => chart::install(cluster, programs, images),
     }
 }

@@ -18,6 +18,21 @@ use crate::{broker, files, process, wait};
 
 /// The demo's providers, each with an owner of its own.
 pub const PROVIDERS: &[&str] = &["alpha", "beta"];
+
+/// A provider, whose owner has the same name: one worker and one validator.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// Its name.
+    pub name: &'static str,
+    /// The program of both: the agent, or a test's own.
+    pub program: PathBuf,
+}
+
+/// The demo's providers, all of whom run the agent.
+pub fn demo_providers(programs: &Programs) -> Vec<Provider> {
+    PROVIDERS.iter().map(|name| Provider { name, program: programs.path("orion-worker") }).collect()
+}
+
 /// How long each part may take to be ready.
 const READY_LIMIT: Duration = Duration::from_mins(1);
 
@@ -50,7 +65,7 @@ pub struct Worker<'a> {
 }
 
 /// Starts what is missing and waits until all of it is ready.
-pub fn install(cluster: &Cluster, programs: &Programs) -> Result<Platform> {
+pub fn install(cluster: &Cluster, programs: &Programs, providers: &[Provider]) -> Result<Platform> {
     let folder = cluster.state_dir.join("platform");
     let layout_file = folder.join("layout.json");
     if let Ok(text) = std::fs::read(&layout_file)
@@ -61,12 +76,12 @@ pub fn install(cluster: &Cluster, programs: &Programs) -> Result<Platform> {
     }
     let layout = Layout::free()?;
     let mut steps = Steps::new("platform", 5);
-    steps.run("CRDs and keys", |_| make_keys(cluster, programs, &folder, &layout))?;
+    steps.run("CRDs and keys", |_| make_keys(cluster, programs, &folder, &layout, providers))?;
     steps.run("broker and ledger", |_| start_stores(cluster, programs, &folder, &layout))?;
     steps.run("two operators", |_| {
         (0..2).try_for_each(|replica| start_operator(cluster, programs, &folder, &layout, replica))
     })?;
-    steps.run("workers and validators", |_| start_workers(cluster, programs, &folder, &layout))?;
+    steps.run("workers and validators", |_| start_workers(cluster, programs, &folder, &layout, providers))?;
     steps.run("the demo's deposit", |_| deposit(cluster, programs, &folder, &layout, "default", "1000"))?;
     steps.finish();
     files::write(&layout_file, serde_json::to_vec_pretty(&layout)?)?;
@@ -106,7 +121,13 @@ fn program(cluster: &Cluster, path: &Path) -> Command {
     command
 }
 
-fn make_keys(cluster: &Cluster, programs: &Programs, folder: &Path, layout: &Layout) -> Result<()> {
+fn make_keys(
+    cluster: &Cluster,
+    programs: &Programs,
+    folder: &Path,
+    layout: &Layout,
+    providers: &[Provider],
+) -> Result<()> {
     for file in std::fs::read_dir(programs.root.join("crds/yaml")).context("listing the CRDs")? {
         let text = std::fs::read_to_string(file?.path()).context("reading a CRD")?;
         cluster.apply(&text)?;
@@ -118,8 +139,8 @@ fn make_keys(cluster: &Cluster, programs: &Programs, folder: &Path, layout: &Lay
     keys.args(["keys", "--namespace", NAMESPACE]).arg("--out").arg(folder.join("keys"));
     keys.args(["--nats-listen", &layout.nats.to_string(), "--nats-http", "127.0.0.1:0"]);
     keys.arg("--nats-store").arg(folder.join("nats"));
-    for provider in PROVIDERS {
-        keys.args(["--provider", &format!("{provider}={provider}")]);
+    for Provider { name, .. } in providers {
+        keys.args(["--provider", &format!("{name}={name}")]);
     }
     process::run(&mut keys)
 }
@@ -159,7 +180,13 @@ pub fn start_operator(
     wait_ready("an operator", layout.health[replica])
 }
 
-fn start_workers(cluster: &Cluster, programs: &Programs, folder: &Path, layout: &Layout) -> Result<()> {
+fn start_workers(
+    cluster: &Cluster,
+    programs: &Programs,
+    folder: &Path,
+    layout: &Layout,
+    providers: &[Provider],
+) -> Result<()> {
     let agent = programs.path("orion-worker");
     let agent = agent.as_path();
     start_worker(
@@ -169,7 +196,7 @@ fn start_workers(cluster: &Cluster, programs: &Programs, folder: &Path, layout: 
         layout,
         &Worker { provider: "platform", role: "platform", name: "platform-0", slots: 2, program: agent },
     )?;
-    for provider in PROVIDERS {
+    for Provider { name: provider, program } in providers {
         for role in ["worker", "validator"] {
             let name = format!("{provider}-{role}-0");
             start_worker(
@@ -177,7 +204,7 @@ fn start_workers(cluster: &Cluster, programs: &Programs, folder: &Path, layout: 
                 programs,
                 folder,
                 layout,
-                &Worker { provider, role, name: &name, slots: 1, program: agent },
+                &Worker { provider, role, name: &name, slots: 1, program },
             )?;
         }
     }
@@ -215,6 +242,10 @@ pub fn start_worker(
 /// The command, started again whenever it ends.
 fn supervise(command: &Command) -> Command {
     let mut shell = Command::new("sh");
+    // What is meant for this program is not meant for the platform's, which read variables of the same family.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"ORION_")) {
+        shell.env_remove(name);
+    }
     shell.args(["-c", "while true; do \"$@\"; sleep 1; done", "supervise"]);
     shell.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {

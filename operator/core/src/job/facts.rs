@@ -339,6 +339,7 @@ impl Job {
             return;
         }
         self.resyncs = 0;
+        self.waiting.take_if(|waiting| waiting.reason == Reason::InternalError);
         match tx.transaction {
             Transaction::OpenEscrow(_) => {
                 self.stage = Stage::Running;
@@ -435,6 +436,7 @@ impl Job {
             self.accepted.insert(index, AcceptedShard { outputs, digest_list, worker: claim.worker(), attempt, round });
             return;
         }
+        self.spoiled.extend(claim.commitment.outputs.iter().chain([&claim.commitment.digest_list]).copied());
         let Some(shard) = self.shard(index) else { return };
         shard.reject(attempt, &claim.owner, now);
         if shard.judged >= orion_protocol::price::MAX_ATTEMPTS {

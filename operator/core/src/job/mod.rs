@@ -42,6 +42,8 @@ pub(crate) struct Job {
     /// Digests of the output objects of accepted shards.
     pub accepted: BTreeMap<u32, AcceptedShard>,
     pub failed: BTreeMap<u32, Refusal>,
+    /// Objects of attempts that a verdict refused.
+    pub spoiled: BTreeSet<Digest>,
     pub rounds: BTreeMap<u64, Round>,
     pub rounds_closed: u64,
     pub verdicts: u64,
@@ -166,6 +168,7 @@ impl Job {
             next_shard: 0,
             accepted: BTreeMap::new(),
             failed: BTreeMap::new(),
+            spoiled: BTreeSet::new(),
             rounds: BTreeMap::new(),
             rounds_closed: 0,
             verdicts: 0,
@@ -204,6 +207,16 @@ impl Job {
         let task = self.task.as_ref().map(|task| task.digest);
         let aggregate = self.manifest.zip(task).map(|(manifest, task)| aggregate_digest(&task, &manifest));
         [Some(self.trial), task, aggregate].into_iter().flatten()
+    }
+
+    /// What bucket `held` may have of this job, once or more often.
+    pub fn held(&self) -> Vec<Digest> {
+        let accepted = self.accepted.values().map(|shard| (&shard.outputs, &shard.digest_list));
+        let open = self.shards.values().filter_map(|shard| shard.state.claim());
+        let closed = self.rounds.values().flat_map(|round| &round.cases).map(|case| &case.claim);
+        let claimed = open.chain(closed).map(|claim| (&claim.commitment.outputs, &claim.commitment.digest_list));
+        let objects = accepted.chain(claimed).flat_map(|(outputs, list)| outputs.iter().chain([list]));
+        objects.copied().chain(self.spoiled.iter().copied()).collect()
     }
 
     /// Whether a lease for this duty is out.

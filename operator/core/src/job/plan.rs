@@ -47,7 +47,14 @@ impl Job {
     /// Derives everything that is to be done but leases, which need a worker: see [`Job::duties`].
     pub fn plan(&mut self, ctx: &Context<'_>, now: Millis, effects: &mut Vec<Effect>) {
         self.expire(ctx, now);
-        self.advance(ctx, now, effects);
+        loop {
+            let before = self.stage.clone();
+            self.advance(ctx, now, effects);
+            // A stage may be over as soon as it begins.
+            if self.stage == before {
+                break;
+            }
+        }
         self.open_window();
         self.plan_expiry(now);
         self.plan_tx(ctx, now, effects);

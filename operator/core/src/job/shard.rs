@@ -49,6 +49,16 @@ pub(crate) enum ShardState {
     InRound,
 }
 
+impl ShardState {
+    /// The commitment, before it is in a round.
+    pub fn claim(&self) -> Option<&Claim> {
+        match self {
+            ShardState::Committed(claim) | ShardState::Ingested(claim, ..) => Some(claim),
+            ShardState::Waiting | ShardState::Faulted(_) | ShardState::InRound => None,
+        }
+    }
+}
+
 /// A fault that one provider reported.
 #[derive(Debug)]
 pub(crate) struct Fault {

@@ -190,12 +190,11 @@ impl Actor {
             return self.failed(task, facts, Reason::LeaseRefused);
         };
         let digest = commitment.digest(facts.chain);
-        let refused = self.fetch(task, provider, commitment, facts).err().map(|why| Refusal::new(why, "simulated"));
+        let refused = Actor::fetch(task, provider, commitment, facts).err().map(|why| Refusal::new(why, "simulated"));
         AnswerBody::Ingested(self.sign(facts, &Ingested { commitment: digest, refused }))
     }
 
     fn fetch(
-        &self,
         task: &Task,
         provider: &Name,
         commitment: &Signed<Commitment>,

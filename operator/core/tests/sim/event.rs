@@ -46,7 +46,8 @@ pub enum Request {
     Query(JobId),
     Read { job: JobId, lease: Digest, object: Digest },
     Consumer(WorkerId),
-    Release { uid: Name, held: Vec<Digest> },
+    Release { job: JobId, uid: Name, held: Vec<Digest> },
+    Drop(JobId, Vec<Digest>),
 }
 
 /// Faults, and acts of people.
@@ -75,6 +76,7 @@ pub enum Fact {
     Changed(JobId, u32, u64),
     Deleted(JobId),
     Forget(JobId),
+    Released(JobId),
     Stored(JobId, Digest),
     Submitted(JobId, TxId, Box<Submitted>),
     Ledger(JobId, Option<Box<JobView>>),
@@ -93,6 +95,7 @@ impl Fact {
             Fact::Changed(job, parallelism, budget) => Input::Changed { job, parallelism, budget },
             Fact::Deleted(job) => Input::Deleted(job),
             Fact::Forget(job) => Input::Forget(job),
+            Fact::Released(job) => Input::Released(job),
             Fact::Stored(job, digest) => Input::Stored(job, digest),
             Fact::Submitted(job, id, outcome) => Input::Submitted(job, id, outcome),
             Fact::Ledger(job, view) => Input::Ledger(job, view),

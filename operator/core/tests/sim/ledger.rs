@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use orion_ledger_core::{Admission, Chain, Standing};
 use orion_protocol::Signed;
-use orion_protocol::ledger::{Code, Envelope, Genesis, Submitted, Transaction};
+use orion_protocol::ledger::leaf::Receipt;
+use orion_protocol::ledger::{Code, Envelope, Genesis, Submitted};
 
 /// The ledger.
 pub struct Ledger {
@@ -63,6 +64,12 @@ impl Ledger {
         submitted
     }
 
+    /// What a transaction gets that is ordered and refused.
+    pub fn refusal(&self, code: Code) -> Submitted {
+        let seal = self.chain.seal_ref();
+        Submitted { leaf: seal.size, receipt: Receipt { code, transfers: Vec::new() }, seal }
+    }
+
     /// How often a kind ended in this way.
     pub fn count(&self, kind: &'static str, code: Code) -> u32 {
         self.codes.get(&(kind, code)).copied().unwrap_or(0)
@@ -71,9 +78,4 @@ impl Ledger {
     fn audit(&self) {
         self.chain.audit().expect("the identities of money hold at every height");
     }
-}
-
-/// The kind's name of a transaction, for tolerated refusals.
-pub fn kind_of(transaction: &Transaction) -> &'static str {
-    transaction.kind()
 }

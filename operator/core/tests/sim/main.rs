@@ -5,8 +5,11 @@
 
 mod actors;
 mod event;
+mod faults;
 mod invariants;
+mod leaders;
 mod ledger;
+mod processes;
 mod random;
 mod rng;
 mod scenarios;

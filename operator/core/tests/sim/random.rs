@@ -94,6 +94,10 @@ impl History {
             let at = self.rng.within(1, 600);
             self.world.kill_at.insert(at);
         }
+        for _ in 0..self.rng.below(4) {
+            let at = self.rng.within(1, 40);
+            self.world.refuse_at.insert(at, Code::BadValidator);
+        }
         let calm = self.world.now + TROUBLE_MS;
         self.world.until("the faults are over", 2 * TROUBLE_MS, |world| world.now >= calm);
         self.calm();
@@ -164,6 +168,7 @@ impl History {
     /// Everybody is there and honest, and there is money for everything.
     fn calm(&mut self) {
         self.world.kill_at.clear();
+        self.world.refuse_at.clear();
         let ids: Vec<WorkerId> = self.world.actors.keys().cloned().collect();
         for id in ids {
             self.world.suffer(Fault::Habit(id.clone(), Habit::Honest));

@@ -5,39 +5,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orion_core::{Config, Core, Effect, JobSpec, JobStatus, LeaseOrder, ProviderInfo, Stage, WorkerId};
+use orion_core::{Core, JobSpec, JobStatus, ProviderInfo, WorkerId};
 use orion_protocol::dtype::DType;
 use orion_protocol::ids::Account;
-use orion_protocol::ledger::tx::{Consumer, Deposit, Genesis, OpenEpoch, Policy, RegisterProvider};
+use orion_protocol::ledger::tx::{Consumer, Deposit, Genesis, Policy, RegisterProvider};
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Alive, Answer, Role};
-use orion_protocol::sign::Signed;
 use orion_protocol::statements::LeaseKind;
 use orion_protocol::subjects::PLATFORM;
 use orion_protocol::task::{OutputSpec, TaskSpec, UnitTable, job_salt};
 use orion_protocol::{AccountId, ChainId, Digest, JobId, Name, PublicKey, SecretKey, TxId};
 
-use crate::actors::{Actor, Buckets, Facts, Task};
-use crate::event::{Event, Fact, Fault, LeaderId, Request};
-use crate::ledger::{Ledger, kind_of};
+use crate::actors::{Actor, Buckets};
+use crate::event::{Event, Fact, Fault, LeaderId};
+use crate::leaders::Leader;
+use crate::ledger::Ledger;
 use crate::rng::Rng;
 use crate::truth::Habit;
 
 /// When the world begins.
 pub const START_MS: u64 = 1_700_000_000_000;
-/// Nanoseconds of a unit, as the preflight says.
-const UNIT_NANOS: u64 = 1_000_000;
-/// A leader has read every stream by then.
-const FOLD_MS: u64 = 2_000;
-
-/// A core with what its process knows besides.
-pub struct Leader {
-    pub core: Core,
-    pub epoch: u64,
-    pub alive: bool,
-    /// The next answer of each stream, and whether reading it is under way.
-    cursors: BTreeMap<Name, (u64, bool)>,
-}
 
 /// An OrionJob.
 pub struct JobObject {
@@ -54,18 +41,18 @@ pub struct World {
     pub seed: u64,
     pub now: u64,
     pub rng: Rng,
-    queue: BTreeMap<(u64, u64), Event>,
-    sequence: u64,
+    pub queue: BTreeMap<(u64, u64), Event>,
+    pub sequence: u64,
     pub ledger: Ledger,
     pub chain: ChainId,
-    genesis: Genesis,
-    operator: SecretKey,
+    pub genesis: Genesis,
+    pub operator: SecretKey,
     issuer: SecretKey,
     pub providers: Vec<ProviderInfo>,
     pub actors: BTreeMap<WorkerId, Actor>,
     pub buckets: Buckets,
-    streams: BTreeMap<Name, BTreeMap<u64, (Name, Answer)>>,
-    answered: BTreeSet<Digest>,
+    pub streams: BTreeMap<Name, BTreeMap<u64, (Name, Answer)>>,
+    pub answered: BTreeSet<Digest>,
     pub leaders: Vec<Leader>,
     pub jobs: BTreeMap<JobId, JobObject>,
     pub tasks: BTreeMap<Digest, TaskSpec>,
@@ -77,6 +64,10 @@ pub struct World {
     pub events: u64,
     /// The leader is killed at these counts of events.
     pub kill_at: BTreeSet<u64>,
+    /// Transactions of cores so far, and which of them are refused whatever they say: as when something that is not
+    /// simulated differs between operator and ledger.
+    pub submits: u64,
+    pub refuse_at: BTreeMap<u64, Code>,
     /// How long what is sent takes at most, in milliseconds.
     pub delay_ms: u64,
     pub leases: BTreeMap<LeaseKind, u32>,
@@ -137,6 +128,8 @@ impl World {
             liars: BTreeSet::new(),
             events: 0,
             kill_at: BTreeSet::new(),
+            submits: 0,
+            refuse_at: BTreeMap::new(),
             delay_ms: 20,
             leases: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -210,10 +203,6 @@ impl World {
         }
     }
 
-    pub fn actor(&mut self, provider: &str, process: &str) -> &mut Actor {
-        self.actors.get_mut(&worker(provider, process)).unwrap()
-    }
-
     /// A job as it would be applied; `content` says what it computes.
     pub fn job_spec(&self, number: u32, content: u8, units: u64, per_shard: u64) -> JobSpec {
         let uid = format!("job-{number}");
@@ -267,7 +256,7 @@ impl World {
         self.at(after, Event::Fault(fault));
     }
 
-    fn soon(&mut self, event: Event) {
+    pub fn soon(&mut self, event: Event) {
         let delay = self.delay();
         self.at(delay, event);
     }
@@ -276,39 +265,6 @@ impl World {
     fn delay(&mut self) -> u64 {
         let most = if self.rng.one_in(20) { 20 * self.delay_ms } else { self.delay_ms };
         self.rng.within(1, most)
-    }
-
-    /// A new leader: its epoch, its providers, its jobs in any order, all answers from the start.
-    pub fn lead(&mut self) -> LeaderId {
-        let (at, epoch) = (self.leaders.len(), self.ledger.chain.epoch() + 1);
-        let nonce = self.rng.next().to_le_bytes().repeat(2);
-        let tx = Transaction::OpenEpoch(OpenEpoch { epoch, nonce: nonce.into() });
-        let id = TxId::derive("OpenEpoch", &JobId::NONE, epoch, 0);
-        let signed = tx.sign(&self.chain, &self.operator, epoch, id);
-        assert_eq!(self.ledger.submit(signed, u64::MAX, self.now).receipt.code, Code::Ok);
-        let core = Core::new(Config {
-            chain: self.chain.clone(),
-            operator: self.genesis.operator,
-            platform: self.genesis.platform,
-            policy: self.genesis.policy.clone(),
-            epoch,
-            min_price_per_second: 1,
-            dispatch_from: self.now + Alive::EVERY_S * 1000 + 500,
-        });
-        let cursors = self.streams.keys().map(|name| (name.clone(), (0, true))).collect();
-        self.leaders.push(Leader { core, epoch, alive: true, cursors });
-        self.tell(at, &Fact::Providers(self.providers.clone()));
-        let jobs: Vec<JobId> = self.jobs.iter().filter(|(_, job)| !job.over).map(|(id, _)| *id).collect();
-        for job in jobs {
-            let after = self.rng.below(FOLD_MS);
-            self.at(after, Event::Intake(at, job));
-        }
-        for stream in self.streams.keys().cloned().collect::<Vec<_>>() {
-            let after = self.rng.below(100);
-            self.at(after, Event::Fold(at, stream));
-        }
-        self.at(100, Event::Tick(at));
-        at
     }
 
     /// Takes the next event; false when nothing will ever happen again.
@@ -350,292 +306,6 @@ impl World {
                 }
             }
         }
-    }
-
-    /// Tells a leader a fact, twice where that must do nothing, and sends what it wants done on its way.
-    pub fn tell(&mut self, leader: LeaderId, fact: &Fact) {
-        if !self.leaders[leader].alive {
-            return;
-        }
-        let effects = self.leaders[leader].core.step(fact.input(), self.now);
-        self.perform(leader, effects, fact);
-        if fact.is_idempotent() {
-            let again = self.leaders[leader].core.step(fact.input(), self.now);
-            assert!(again.is_empty(), "a fact that was repeated had effects: {again:?}");
-        }
-    }
-
-    fn perform(&mut self, leader: LeaderId, effects: Vec<Effect>, fact: &Fact) {
-        if !effects.is_empty() {
-            self.check_core(leader, &effects, fact);
-        }
-        for effect in effects {
-            let request = match effect {
-                Effect::StatusChanged(job) => {
-                    let status = self.leaders[leader].core.status(&job).unwrap();
-                    self.soon(Event::Status(leader, job, Box::new(status)));
-                    continue;
-                }
-                Effect::Store(job, object) => Request::Store(job, object),
-                Effect::Lease(order) => {
-                    *self.leases.entry(order.core.kind).or_default() += 1;
-                    Request::Lease(order)
-                }
-                Effect::Submit(job, id, transaction) => Request::Submit(job, id, transaction),
-                Effect::Query(job) => Request::Query(job),
-                Effect::ReadDigests { job, lease, object, units: _ } => Request::Read { job, lease, object },
-                Effect::EnsureConsumer(worker) => Request::Consumer(worker),
-                Effect::Release { job: _, uid, held } => Request::Release { uid, held },
-            };
-            self.soon(Event::Request(leader, request));
-        }
-    }
-
-    /// A request arrives, whether or not its leader still lives.
-    fn serve(&mut self, leader: LeaderId, request: Request) {
-        let fact = match request {
-            Request::Lease(order) => return self.enqueue(*order),
-            Request::Release { uid, held } => {
-                for stream in self.streams.values_mut() {
-                    stream.retain(|_, (owner, _)| *owner != uid);
-                }
-                for digest in held {
-                    self.buckets.held.remove(&digest);
-                }
-                return;
-            }
-            Request::Store(job, object) => {
-                self.check_object(&object);
-                let digest = Digest::of(&object);
-                if let Ok(spec) = TaskSpec::from_object(&object) {
-                    self.tasks.insert(digest, spec);
-                }
-                self.buckets.given.insert(digest, object);
-                Fact::Stored(job, digest)
-            }
-            Request::Submit(job, id, transaction) => {
-                let signed = transaction.sign(&self.chain, &self.operator, self.leaders[leader].epoch, id);
-                let outcome = self.ledger.submit(signed, self.leaders[leader].epoch, self.now);
-                self.check_ledger(kind_of(&transaction));
-                if outcome.receipt.code == Code::StaleEpoch {
-                    self.leaders[leader].alive = false;
-                    return;
-                }
-                Fact::Submitted(job, id, Box::new(outcome))
-            }
-            Request::Query(job) => Fact::Ledger(job, self.ledger.chain.job(&job).map(Box::new)),
-            Request::Read { job, lease, object } => {
-                let Some(bytes) = self.buckets.held.get(&object) else { return };
-                let digests = bytes.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect();
-                Fact::Digests(job, lease, digests)
-            }
-            Request::Consumer(worker) => Fact::ConsumerReady(worker),
-        };
-        self.soon(Event::Tell(leader, fact));
-    }
-
-    fn enqueue(&mut self, order: LeaseOrder) {
-        let LeaseOrder { job: _, uid, provider, core, deadline_ms, salt, body } = order;
-        let id = WorkerId { provider, worker: core.worker.clone() };
-        let lease = Signed::new(&self.chain, &self.operator, &core);
-        let digest = lease.digest(&self.chain);
-        let task = Task { lease, core, digest, deadline_ms, salt, uid, body };
-        self.actors.get_mut(&id).expect("leases go to workers that exist").queue.push_back(task);
-        self.claim(&id);
-    }
-
-    /// Takes from the queue what there are slots for.
-    fn claim(&mut self, id: &WorkerId) {
-        let now = self.now;
-        loop {
-            let nap = self.rng.within(10, 120);
-            let Some(actor) = self.actors.get_mut(id) else { return };
-            if !actor.up || actor.holding.len() >= actor.slots as usize {
-                return;
-            }
-            let Some(task) = actor.queue.pop_front() else { return };
-            if task.deadline_ms < now {
-                continue;
-            }
-            let takes = match actor.habit {
-                Habit::Slow => nap * 2_000,
-                Habit::Silent => task.deadline_ms + 1 - now,
-                _ => nap,
-            };
-            let event = Event::Finish(id.clone(), actor.incarnation, task.digest);
-            actor.holding.insert(task.digest, task);
-            self.at(takes, event);
-        }
-    }
-
-    fn finish(&mut self, id: &WorkerId, incarnation: u32, lease: &Digest) {
-        let Some(actor) = self.actors.get_mut(id) else { return };
-        if !actor.up || actor.incarnation != incarnation {
-            return;
-        }
-        let Some(task) = actor.holding.remove(lease) else { return };
-        if actor.role == Role::Validator && actor.habit.lies() {
-            self.liars.insert(actor.secret.public());
-        }
-        let mut facts = Facts {
-            chain: &self.chain,
-            buckets: &mut self.buckets,
-            tasks: &self.tasks,
-            faulty: &self.faulty,
-            lies: &mut self.lies,
-            unit_nanos: UNIT_NANOS,
-        };
-        let answer = self.actors[id].answer(&task, &mut facts);
-        // One message a subject: the first answer stands.
-        if let Some(answer) = answer
-            && self.answered.insert(*lease)
-        {
-            self.sequence += 1;
-            let stream = self.streams.get_mut(&id.provider).unwrap();
-            stream.insert(self.sequence, (task.uid, answer));
-            for leader in 0..self.leaders.len() {
-                self.wake(leader, &id.provider);
-            }
-        }
-        self.claim(id);
-    }
-
-    fn wake(&mut self, leader: LeaderId, stream: &Name) {
-        let alive = self.leaders[leader].alive;
-        let Some((_, reading)) = self.leaders[leader].cursors.get_mut(stream) else { return };
-        if alive && !*reading {
-            *reading = true;
-            self.soon(Event::Fold(leader, stream.clone()));
-        }
-    }
-
-    fn fold(&mut self, leader: LeaderId, stream: &Name) {
-        let Some((cursor, reading)) = self.leaders[leader].cursors.get_mut(stream) else { return };
-        let next = self.streams[stream].range(*cursor + 1..).next();
-        let Some((sequence, (uid, answer))) = next else {
-            *reading = false;
-            return;
-        };
-        *cursor = *sequence;
-        let fact = Fact::Answer(stream.clone(), uid.clone(), Box::new(answer.clone()));
-        let backlog = self.streams[stream].len() as u64;
-        let pause = self.rng.below((FOLD_MS / (backlog + 1)).clamp(1, 20));
-        self.at(pause, Event::Fold(leader, stream.clone()));
-        self.tell(leader, &fact);
-    }
-
-    fn intake(&mut self, leader: LeaderId, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        if !self.leaders[leader].alive || job.over {
-            return;
-        }
-        let mut spec = job.spec.clone();
-        spec.first_try = job.status.as_ref().map_or(0, |status| status.ledger.attempt);
-        let deleted = job.deleted;
-        let view = self.ledger.chain.job(&id).map(Box::new);
-        self.tell(leader, &Fact::Job(Box::new(spec), view));
-        if deleted {
-            self.tell(leader, &Fact::Deleted(id));
-        }
-    }
-
-    fn store_status(&mut self, leader: LeaderId, id: JobId, status: JobStatus) {
-        // The status carries a resourceVersion: a leader that was replaced writes nothing.
-        if Some(leader) != self.leader() {
-            return;
-        }
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let over = matches!(status.stage, Stage::Done | Stage::Refused(_));
-        let newest = self.leaders[leader].core.status(&id);
-        job.status = newest.or(Some(status));
-        if over && !job.over {
-            job.over = true;
-            self.check_over(id);
-            self.soon(Event::Tell(leader, Fact::Forget(id)));
-        }
-    }
-
-    fn beat(&mut self, id: &WorkerId, incarnation: u32) {
-        let Some(actor) = self.actors.get(id) else { return };
-        if !actor.up || actor.incarnation != incarnation {
-            return;
-        }
-        let fact = Fact::Beat(id.clone(), actor.beat());
-        for leader in 0..self.leaders.len() {
-            self.tell(leader, &fact);
-        }
-        self.at(Alive::EVERY_S * 1000, Event::Beat(id.clone(), incarnation));
-    }
-
-    pub fn suffer(&mut self, fault: Fault) {
-        match fault {
-            Fault::Crash(id, back) => self.crash(&id, back),
-            Fault::Habit(id, habit) => {
-                if let Some(actor) = self.actors.get_mut(&id) {
-                    actor.habit = habit;
-                }
-            }
-            Fault::KillLeader(gap) => self.kill_leader(gap),
-            Fault::Usurp(overlap) => {
-                let old = self.leader();
-                self.lead();
-                if let Some(old) = old {
-                    self.at(overlap, Event::Depose(old));
-                }
-            }
-            Fault::Delete(id) => {
-                let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.over) else { return };
-                job.deleted = true;
-                self.tell_leader(Fact::Deleted(id));
-            }
-            Fault::Change(id, parallelism, budget) => {
-                let Some(job) = self.jobs.get_mut(&id) else { return };
-                if job.spec.parallelism != parallelism {
-                    self.changed.insert(id);
-                }
-                (job.spec.parallelism, job.spec.budget) = (parallelism, budget);
-                self.tell_leader(Fact::Changed(id, parallelism, budget));
-            }
-            Fault::Deposit(amount) => self.deposit(amount),
-        }
-    }
-
-    /// What the watch brings to the leader; before its intake of the job it reads the object itself.
-    fn tell_leader(&mut self, fact: Fact) {
-        if let Some(leader) = self.leader() {
-            self.soon(Event::Tell(leader, fact));
-        }
-    }
-
-    fn crash(&mut self, id: &WorkerId, back: Option<u64>) {
-        let Some(actor) = self.actors.get_mut(id) else { return };
-        actor.holding.clear();
-        actor.incarnation += 1;
-        actor.up = false;
-        let restart = Event::Restart(id.clone(), actor.incarnation);
-        if let Some(after) = back {
-            self.at(after, restart);
-        }
-    }
-
-    fn restart(&mut self, id: &WorkerId, incarnation: u32) {
-        let Some(actor) = self.actors.get_mut(id).filter(|actor| actor.incarnation == incarnation) else { return };
-        actor.up = true;
-        self.beat(id, incarnation);
-        self.claim(id);
-    }
-
-    /// Kills the leader: requests under way arrive or not, answers to them find nobody.
-    pub fn kill_leader(&mut self, gap: u64) {
-        let Some(leader) = self.leader() else { return };
-        self.leaders[leader].alive = false;
-        let rng = &mut self.rng;
-        self.queue.retain(|_, event| match event {
-            Event::Request(from, _) if *from == leader => rng.one_in(2),
-            Event::Status(from, ..) => *from != leader,
-            _ => true,
-        });
-        self.at(gap, Event::Lead);
     }
 
     /// Lets things happen until `done`; fails when it is not so within so much time.
