@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use orion_broker::{Bounds, FoldEvent};
+use orion_broker::{Bounds, FoldEvent, Recorded};
 use orion_core::{Input, ProviderInfo, WorkerView};
 use orion_crds::provider::WorkerStatus;
 use orion_crds::{ConditionType, Provider, ProviderStatus, Truth, set_condition};
 use orion_protocol::ledger::tx::RegisterProvider;
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Answer, Message, Role};
-use orion_protocol::subjects::{PLATFORM, parse_commit};
+use orion_protocol::subjects::{PLATFORM, commit, parse_commit};
 use orion_protocol::{JobId, Name, PublicKey, Reason, Refusal, TxId};
 use tokio::sync::mpsc;
 
@@ -104,28 +104,39 @@ impl RegisterId {
     }
 }
 
-/// Reads a provider's answers for ever, from the first.
+/// Reads a provider's answers for ever, from the first. What cannot be the answer to a lease of ours is purged: whoever put it
+/// there only holds the place of an honest answer.
 pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>) {
     let mut fold = edges.broker.fold(&provider);
     while let Some(event) = fold.next().await {
         let FoldEvent::Answer(recorded) = event else { continue };
-        let uid = parse_commit(&recorded.subject);
-        let answer = Answer::from_bytes(&recorded.bytes);
-        match (uid, answer) {
-            (Some(uid), Ok(answer)) => {
+        match read_answer(&edges, &provider, &recorded) {
+            Ok((uid, answer)) => {
                 if inputs.send(Input::Answer(provider.clone(), uid, Box::new(answer))).await.is_err() {
                     return;
                 }
             }
-            (_, answer) => {
-                let why = answer.err().map(|error| Chain(&error).to_string()).unwrap_or_default();
-                tracing::warn!(%provider, subject = recorded.subject, why, "a malformed answer is dropped");
+            Err(why) => {
+                tracing::warn!(%provider, subject = recorded.subject, why, "an answer is dropped");
                 if let Err(error) = edges.broker.purge_answer_subject(&provider, &recorded.subject).await {
-                    tracing::warn!(%provider, error = %Chain(&error), "a malformed answer was not purged");
+                    tracing::warn!(%provider, error = %Chain(&error), "an answer was not purged");
                 }
             }
         }
     }
+}
+
+/// An answer that carries a lease of ours and stands where the answer to that lease belongs.
+fn read_answer(edges: &Edges, provider: &Name, recorded: &Recorded) -> Result<(Name, Answer), String> {
+    let uid = parse_commit(&recorded.subject).ok_or("its subject is of no job")?;
+    let answer = Answer::from_bytes(&recorded.bytes).map_err(|error| Chain(&error).to_string())?;
+    let identity = &edges.identity;
+    let lease =
+        answer.lease.verify(&identity.chain, &identity.genesis.operator).map_err(|error| Chain(&error).to_string())?;
+    if recorded.subject != commit(provider, &lease.worker, &uid, &lease.digest()) {
+        return Err("it answers another lease than its subject says".to_owned());
+    }
+    Ok((uid, answer))
 }
 
 /// Writes Provider statuses that differ from what is there.
