@@ -187,6 +187,10 @@ impl Core {
 
     fn answer(&mut self, provider: &Name, answer: Box<Answer>, now: Millis) -> Touched {
         let Ok(lease) = answer.lease.verify(&self.config.chain, &self.config.operator) else { return Touched::None };
+        // Whoever hears of a later leader's leases was replaced, and leaves them alone.
+        if lease.token.epoch > self.config.epoch {
+            return Touched::None;
+        }
         let Some(key) = self.tasks.get(&lease.task).copied() else {
             if self.early_count < MAX_EARLY {
                 self.early_count += 1;

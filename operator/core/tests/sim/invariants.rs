@@ -42,7 +42,10 @@ impl World {
                 assert!(status.shards.1 as usize <= parallelism, "{} leases are out", status.shards.1);
             }
             let open = status.window.iter().filter(|shard| shard.outcome == ShardOutcome::Open).count();
-            assert!(changing || open <= (2 * parallelism).clamp(1, 64), "{open} shards are open");
+            assert!(
+                changing || open <= (2 * parallelism).clamp(1, 64),
+                "{open} shards are open, after {fact:?}: {status:?}"
+            );
             let accepted = self.ledger.chain.jobs().get(&id).map(accepted_shards).unwrap_or_default();
             for index in &status.accepted_shards {
                 assert!(accepted.contains_key(index), "shard {index} is not accepted on the ledger");

@@ -36,18 +36,13 @@ const WORKER_HABITS: [Habit; 10] = [
 fn whatever_happens_every_job_ends_and_nobody_honest_is_harmed() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let given = number("ORION_SIM_SEED");
-    let first = given.unwrap_or_else(fresh);
+    // The same histories each time, so that a failure is news; `ORION_SIM_SEED` and `ORION_SIM_SEEDS` explore others.
+    let first = given.unwrap_or(1);
     let histories = number("ORION_SIM_SEEDS").unwrap_or(if given.is_some() { 1 } else { HISTORIES });
     for seed in first..first.saturating_add(histories) {
         println!("ORION_SIM_SEED={seed}");
         History::new(seed).run();
     }
-}
-
-fn fresh() -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    // Short enough to be typed.
-    std::hash::RandomState::new().build_hasher().finish() >> 16
 }
 
 struct History {
