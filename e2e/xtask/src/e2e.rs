@@ -66,7 +66,7 @@ fn on_cluster(settings: &Settings, options: &Options, programs: &Programs) -> Re
 }
 
 fn scenarios(cluster: &Cluster, programs: &Programs, options: &Options) -> Result<()> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = process::cargo();
     // The whole workspace, of which only one test is run: with one package, dependencies would be compiled again with
     // other features.
     command.current_dir(&programs.root).args(["test", "--workspace", "--locked", "--test", "scenarios", "--"]);

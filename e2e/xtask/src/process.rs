@@ -68,6 +68,18 @@ pub fn run_long(command: &mut Command, step: &Step) -> Result<()> {
     })
 }
 
+/// cargo, as it would run by itself. What an outer `cargo run` has told this program about its package would count as a change
+/// for every build script that looks at it, and half of the dependencies would be compiled again each time.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// The command as one line, for messages.
 pub fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

@@ -1,7 +1,6 @@
 //! Our own programs, as cargo built them: one profile serves tests, images and the demo.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -33,7 +32,7 @@ pub fn build(settings: &Settings) -> Result<Programs> {
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     // The whole workspace: with fewer packages, dependencies would be compiled again with other features.
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = process::cargo();
     command.current_dir(&root).args(["build", "--workspace", "--locked"]);
     let mut steps = Steps::new("programs", 1);
     steps.run("cargo build", |step| process::run_long(&mut command, step))?;

@@ -46,7 +46,7 @@ pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
-    show(Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(arguments))
+    show(process::cargo().args(arguments))
 }
 
 /// Runs a command whose output is for the reader.

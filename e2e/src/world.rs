@@ -1,0 +1,205 @@
+//! The platform that `cargo xtask e2e` has started: its API server, its ledger, its command line.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, ResourceExt};
+use orion_broker::permissions::{Role, inbox_prefix};
+use orion_broker::{Broker, Settings};
+use orion_crds::OrionJob;
+use orion_ledger_core::chain::Chain;
+use orion_ledger_core::report::{JobReport, Report};
+use orion_ledger_core::{VerifierKey, verify};
+use orion_protocol::JobId;
+use orion_protocol::ledger::Genesis;
+use orion_protocol::ledger::api::JobPhase;
+use orion_protocol::price::price_of;
+use xtask::platform::NAMESPACE;
+use xtask::platform::processes::Layout;
+
+/// The running platform.
+pub struct World {
+    /// The API server.
+    pub kube: Client,
+    /// Where everything listens.
+    pub layout: Layout,
+    /// The cluster's folder.
+    pub state: PathBuf,
+    /// Uid that stands for this cluster in ids.
+    pub cluster: String,
+    programs: PathBuf,
+}
+
+/// A verified export: what the log says, and the chain as it was.
+pub struct Ledger {
+    /// What it says.
+    pub report: Report,
+    /// The chain.
+    pub chain: Chain,
+    cluster: String,
+}
+
+impl World {
+    /// Finds it by the environment.
+    pub async fn find() -> Result<World> {
+        // More than one scenario may be first.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let folder = |name: &str| {
+            let value = std::env::var_os(name).with_context(|| {
+                format!("{name} is not set: scenarios need a cluster; run them by `cargo xtask e2e`")
+            })?;
+            Ok::<_, anyhow::Error>(PathBuf::from(value))
+        };
+        let (state, programs) = (folder("ORION_E2E_STATE")?, folder("ORION_E2E_PROGRAMS")?);
+        let layout = std::fs::read(state.join("platform/layout.json")).context("reading where the platform listens")?;
+        let layout = serde_json::from_slice(&layout).context("reading where the platform listens")?;
+        let kubeconfig = Kubeconfig::read_from(state.join("kubeconfig")).context("reading the kubeconfig")?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let kube = Client::try_from(config).context("connecting to the API server")?;
+        let namespaces: Api<Namespace> = Api::all(kube.clone());
+        let system = namespaces.get("kube-system").await.context("reading the namespace kube-system")?;
+        Ok(World { kube, layout, state, cluster: system.uid().context("kube-system has no uid")?, programs })
+    }
+
+    /// A file that the key job wrote.
+    pub fn key(&self, object: &str, name: &str) -> PathBuf {
+        self.state.join("platform/keys").join(object).join(name)
+    }
+
+    /// The key of the ledger's log.
+    pub fn log_key(&self) -> PathBuf {
+        self.key("orion-genesis", "checkpoint.vkey")
+    }
+
+    /// The genesis.
+    pub fn genesis(&self) -> Result<Genesis> {
+        let bytes = std::fs::read(self.key("orion-genesis", "genesis")).context("reading the genesis")?;
+        Genesis::from_bytes(&bytes).context("reading the genesis")
+    }
+
+    /// `orion` with these arguments, run to its end.
+    pub fn orion(&self, arguments: &[&str]) -> Result<Output> {
+        let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
+        let gateway = self.layout.gateway.iter().find(answers).context("no operator's gateway answers")?;
+        let mut command = Command::new(self.programs.join("orion"));
+        command.args(arguments).env("KUBECONFIG", self.state.join("kubeconfig"));
+        command.env("ORION_GATEWAY_URL", format!("http://{gateway}"));
+        command.env("ORION_LEDGER_URL", format!("http://{}", self.layout.ledger));
+        command.output().context("running orion")
+    }
+
+    /// `orion` with these arguments must exit with `code`; its standard output and error.
+    pub fn orion_exits(&self, code: i32, arguments: &[&str]) -> Result<String> {
+        let output = self.orion(arguments)?;
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        ensure!(output.status.code() == Some(code), "orion {arguments:?}: {} instead of {code}: {text}", output.status);
+        Ok(text)
+    }
+
+    /// Credits for a namespace, by the issuer's key.
+    pub fn deposit(&self, namespace: &str, credits: &str) -> Result<()> {
+        let mut command = Command::new(self.programs.join("orion-operator"));
+        command.env("KUBECONFIG", self.state.join("kubeconfig"));
+        command.args(["deposit", "--namespace", namespace, "--amount", credits]);
+        command.args(["--ledger-url", &format!("http://{}", self.layout.ledger)]);
+        command.arg("--genesis-file").arg(self.key("orion-genesis", "genesis"));
+        command.arg("--issuer-key-file").arg(self.key("orion-issuer-keys", "issuer.key"));
+        xtask::process::run(&mut command)
+    }
+
+    /// Exports the ledger to a file.
+    pub fn export(&self, file: &Path) -> Result<()> {
+        let file = file.to_str().context("the path of the export")?;
+        self.orion_exits(0, &["ledger", "export", file]).map(drop)
+    }
+
+    /// The ledger, exported and verified anew.
+    pub fn ledger(&self) -> Result<Ledger> {
+        let folder = tempfile::tempdir().context("making a folder")?;
+        let file = folder.path().join("ledger.export");
+        self.export(&file)?;
+        let key = std::fs::read_to_string(self.log_key()).context("reading the log's key")?;
+        let key = VerifierKey::parse(key.trim()).context("reading the log's key")?;
+        let log = BufReader::new(File::open(&file).context("opening the export")?);
+        let (checkpoint, chain) = verify::chain(log, &key).context("verifying the export")?;
+        Ok(Ledger { report: Report::new(checkpoint, &chain), chain, cluster: self.cluster.clone() })
+    }
+
+    /// Who leads: the replica's name.
+    pub async fn leader(&self) -> Result<Option<String>> {
+        let leases: Api<Lease> = Api::namespaced(self.kube.clone(), NAMESPACE);
+        let lease = leases.get_opt("orion-operator").await.context("reading the election's Lease")?;
+        Ok(lease.and_then(|lease| lease.spec?.holder_identity).filter(|holder| !holder.is_empty()))
+    }
+
+    /// A connection to the broker with the operator's rights, to listen to what workers say.
+    pub async fn broker(&self) -> Result<Broker> {
+        let seed = std::fs::read_to_string(self.key("orion-operator-keys", "nats.seed")).context("reading a seed")?;
+        let settings = Settings {
+            url: format!("nats://{}", self.layout.nats),
+            seed: seed.trim().to_owned(),
+            inbox_prefix: inbox_prefix(Role::Operator),
+            name: "e2e".into(),
+        };
+        orion_broker::connect(&settings).await.context("connecting to the broker")
+    }
+
+    /// How many requests of these verbs on a resource the API server has answered.
+    pub async fn requests(&self, resource: &str, verbs: &[&str]) -> Result<u64> {
+        let request = http::Request::get("/metrics").body(Vec::new()).context("asking for metrics")?;
+        let page = self.kube.request_text(request).await.context("reading the API server's metrics")?;
+        let label = |name: &str, value: &str| format!("{name}=\"{value}\"");
+        let counted = page.lines().filter(|line| {
+            line.starts_with("apiserver_request_total{")
+                && line.contains(&label("resource", resource))
+                && verbs.iter().any(|verb| line.contains(&label("verb", verb)))
+        });
+        Ok(counted.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    }
+}
+
+impl Ledger {
+    /// A job's id.
+    pub fn id(&self, job: &OrionJob) -> JobId {
+        JobId::derive(&self.report.chain, &self.cluster, &job.uid().unwrap_or_default())
+    }
+
+    /// What the log says of a job.
+    pub fn job(&self, job: &OrionJob) -> Result<&JobReport> {
+        let found = self.report.job(&self.id(job));
+        found.with_context(|| format!("the ledger does not know {}", job.name_any()))
+    }
+
+    /// The job, closed with its sums balanced.
+    pub fn closed(&self, job: &OrionJob) -> Result<&JobReport> {
+        let found = self.job(job)?;
+        ensure!(found.phase == JobPhase::Closed, "{} is {:?}", job.name_any(), found.phase);
+        ensure!(found.sums.add_up() && found.sums.locked == 0, "{} does not balance: {:?}", job.name_any(), found.sums);
+        let paid = found.payouts.iter().fold((0, 0), |sum, one| (sum.0 + one.worker, sum.1 + one.validator));
+        ensure!(paid == (found.sums.workers, found.sums.validators), "payouts {paid:?}, sums {:?}", found.sums);
+        let accepted = found.shards.iter().filter_map(|shard| shard.accepted.as_ref());
+        let work = accepted.map(|attempt| found.spec.units.work_of(attempt.lease.first_unit, attempt.lease.units));
+        let price = price_of(work.map(u128::from).sum(), found.spec.price)?;
+        ensure!(price == found.sums.workers, "accepted work is worth {price}, {:?} was paid", found.sums);
+        Ok(found)
+    }
+
+    /// The job, closed with every slot accepted and so paid exactly once.
+    pub fn complete(&self, job: &OrionJob) -> Result<&JobReport> {
+        let found = self.closed(job)?;
+        if found.accepted().is_none() {
+            bail!("not every shard of {} has an accepted attempt", job.name_any());
+        }
+        let price = price_of(found.spec.units.work().into(), found.spec.price)?;
+        ensure!(price == found.sums.workers, "the work is worth {price}, {} was paid", found.sums.workers);
+        Ok(found)
+    }
+}

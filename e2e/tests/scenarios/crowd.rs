@@ -1,0 +1,26 @@
+//! Many jobs at once.
+
+use anyhow::Result;
+use orion_e2e::{Busy, Namespace};
+
+use crate::{LONG, alone};
+
+#[tokio::test]
+async fn forty_jobs_at_once_all_succeed() -> Result<()> {
+    let (_ground, world) = alone().await?;
+    let namespace = Namespace::with_credits(&world, "crowd", "100").await?;
+    let names: Vec<String> = (0..40).map(|number| format!("one-of-forty-{number}")).collect();
+    let mut jobs = Vec::new();
+    for name in &names {
+        jobs.push(namespace.submit(&Busy { budget: "2".into(), ..Busy::named(name) }.job()?).await?);
+    }
+    for name in &names {
+        namespace.succeeded(name, LONG).await?;
+    }
+    let ledger = world.ledger()?;
+    for job in &jobs {
+        ledger.complete(job)?;
+    }
+    namespace.passed();
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The platform under SIGKILL and SIGSTOP, each at a moment that was seen: some units accepted, not all.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use orion_broker::Heartbeats;
+use orion_crds::{OrionJob, Provider, Shard, ValidationRound};
+use orion_e2e::processes::Process;
+use orion_e2e::{Namespace, World, jobs, until};
+use orion_protocol::messages::{Beat, Message as _};
+use orion_protocol::statements::LeaseKind;
+use orion_protocol::{Digest, Name};
+
+use crate::{LONG, SHORT, alone};
+
+#[tokio::test]
+async fn a_killed_leader_loses_no_work_and_pays_nothing_twice() -> Result<()> {
+    let (_ground, world) = alone().await?;
+    let namespace = Namespace::with_credits(&world, "kill-leader", "30").await?;
+    namespace.submit(&jobs::slow()?).await?;
+    namespace.in_the_middle("slow", LONG).await?;
+    let (name, process) = leader(&world).await?;
+    process.kill()?;
+    println!("{name} was killed");
+    let job = namespace.succeeded("slow", LONG).await?;
+    world.ledger()?.complete(&job)?;
+    namespace.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_that_wakes_up_after_the_job_changes_nothing_and_ends() -> Result<()> {
+    let (_ground, world) = alone().await?;
+    let namespace = Namespace::with_credits(&world, "stop-leader", "30").await?;
+    namespace.submit(&jobs::slow()?).await?;
+    namespace.in_the_middle("slow", LONG).await?;
+    let (name, process) = leader(&world).await?;
+    process.stop()?;
+    let woken = async {
+        other_leads(&world, &name).await?;
+        let job = namespace.succeeded("slow", LONG).await?;
+        let before = snapshot(&world).await?;
+        process.go_on()?;
+        ended(process).await?;
+        ensure!(snapshot(&world).await? == before, "something was written by the leader of before");
+        world.ledger()?.complete(&job)?;
+        anyhow::Ok(())
+    };
+    let outcome = woken.await;
+    // Nobody may find a stopped operator later.
+    process.go_on().ok();
+    outcome?;
+    namespace.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_that_wakes_up_in_the_middle_of_the_job_does_no_harm() -> Result<()> {
+    let (_ground, world) = alone().await?;
+    let namespace = Namespace::with_credits(&world, "wake-leader", "30").await?;
+    namespace.submit(&jobs::slow()?).await?;
+    namespace.in_the_middle("slow", LONG).await?;
+    let (name, process) = leader(&world).await?;
+    process.stop()?;
+    let taken = other_leads(&world, &name).await;
+    process.go_on()?;
+    taken?;
+    ended(process).await?;
+    let job = namespace.succeeded("slow", LONG).await?;
+    let ledger = world.ledger()?;
+    ledger.complete(&job)?;
+    namespace.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_work_of_a_worker_killed_while_it_holds_a_lease_is_done_by_others() -> Result<()> {
+    let (_ground, world) = alone().await?;
+    let namespace = Namespace::with_credits(&world, "kill-worker", "30").await?;
+    let mut heartbeats = world.broker().await?.heartbeats().await?;
+    namespace.submit(&jobs::slow()?).await?;
+    let job = namespace.in_the_middle("slow", LONG).await?;
+    let task = world.ledger()?.job(&job)?.task;
+    let (worker, lease) = starts_work(&world, &mut heartbeats, task).await?;
+    world.process("orion-worker", "--worker", worker.as_str())?.kill()?;
+    println!("{worker} was killed");
+    let job = namespace.succeeded("slow", LONG).await?;
+    let ledger = world.ledger()?;
+    let record = ledger.complete(&job)?;
+    let committed = record.shards.iter().filter_map(|shard| shard.accepted.as_ref());
+    ensure!(
+        committed.map(|attempt| attempt.commitment.lease).all(|done| done != lease),
+        "the killed worker was not at it"
+    );
+    namespace.passed();
+    Ok(())
+}
+
+/// The next worker, but the liar's, that says it has begun work on this task; and the lease.
+async fn starts_work(world: &World, heartbeats: &mut Heartbeats, task: Digest) -> Result<(Name, Digest)> {
+    let genesis = world.genesis()?;
+    let listening = async {
+        while let Some(heard) = heartbeats.next().await {
+            let Ok(Beat::Started(signed)) = Beat::from_bytes(&heard.bytes) else { continue };
+            let lease = signed.verify(&genesis.chain(), &genesis.operator).context("a lease in a heartbeat")?;
+            if lease.kind == LeaseKind::Work && lease.task == task && heard.provider.as_str() != "mallory" {
+                return Ok((heard.worker, lease.digest()));
+            }
+        }
+        bail!("the heartbeats ended")
+    };
+    // Heard before now, while nobody listened here, are those of leases that may have ended.
+    tokio::time::timeout(SHORT, listening).await.context("nobody started work any more: the moment was missed")?
+}
+
+async fn leader(world: &World) -> Result<(String, Process)> {
+    let name = world.leader().await?.context("nobody leads")?;
+    let process = world.process("orion-operator", "--replica", &name)?;
+    Ok((name, process))
+}
+
+async fn other_leads(world: &World, old: &str) -> Result<()> {
+    until("another leader", SHORT, async || Ok(world.leader().await?.filter(|name| name != old).map(drop))).await
+}
+
+async fn ended(process: Process) -> Result<()> {
+    until("the end of the old leader", Duration::from_secs(30), async || Ok((!process.is_there()).then_some(()))).await
+}
+
+/// Every object that Orion writes, with its version, and the length of the log.
+async fn snapshot(world: &World) -> Result<(BTreeMap<String, Option<String>>, u64)> {
+    let mut versions = BTreeMap::new();
+    let all = ListParams::default();
+    let kube = &world.kube;
+    for job in Api::<OrionJob>::all(kube.clone()).list(&all).await? {
+        versions.insert(format!("job {}", job.name_any()), job.resource_version());
+    }
+    for shard in Api::<Shard>::all(kube.clone()).list(&all).await? {
+        versions.insert(format!("shard {}", shard.name_any()), shard.resource_version());
+    }
+    for round in Api::<ValidationRound>::all(kube.clone()).list(&all).await? {
+        versions.insert(format!("round {}", round.name_any()), round.resource_version());
+    }
+    for provider in Api::<Provider>::all(kube.clone()).list(&all).await? {
+        versions.insert(format!("provider {}", provider.name_any()), provider.resource_version());
+    }
+    Ok((versions, world.ledger()?.report.entries))
+}

@@ -1,0 +1,36 @@
+//! What Orion must do, against the real API server, broker, ledger and workers. Run by `cargo xtask e2e`.
+//!
+//! Each scenario has a namespace of its own. Those that break something of the platform, or count what it does, have it to
+//! themselves.
+
+mod crowd;
+mod deletions;
+mod digits;
+mod inputs;
+mod kills;
+mod liars;
+mod money;
+mod refusals;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use orion_e2e::World;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Enough for a job of seconds on a busy machine, with a leader that is lost on the way.
+const LONG: Duration = Duration::from_mins(3);
+/// Enough for one step of a job.
+const SHORT: Duration = Duration::from_mins(1);
+
+static GROUND: RwLock<()> = RwLock::const_new(());
+
+/// The platform, among others.
+async fn shared() -> Result<(RwLockReadGuard<'static, ()>, World)> {
+    Ok((GROUND.read().await, World::find().await?))
+}
+
+/// The platform, with nobody else on it.
+async fn alone() -> Result<(RwLockWriteGuard<'static, ()>, World)> {
+    Ok((GROUND.write().await, World::find().await?))
+}
