@@ -22,6 +22,10 @@ const NOBODY: &str = "65534";
 /// Runs all of it, or the named parts; the first failure ends it.
 pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
     let started = Instant::now();
+    // Cargo builds this program anew while it runs, and its path would then name nothing.
+    let own = tempfile::tempdir().context("making a folder")?;
+    let this = own.path().join("xtask");
+    std::fs::copy(std::env::current_exe().context("finding this program")?, &this).context("copying this program")?;
     let pods = matches!(mode::choose(settings)?.mode, Mode::Cluster);
     tools::ensure(settings, if pods { Set::Cluster } else { Set::Processes })?;
     let programs = programs::build(settings)?;
@@ -32,8 +36,8 @@ pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
         ("generated", &|| codegen::run(true)),
         ("chart", &|| chart(settings, &programs)),
         ("tests", &|| cargo(&tests)),
-        ("demo-without-root", &|| demo_without_root(settings, &programs)),
-        ("demo-with-pods", &|| demo_with_pods(settings, pods)),
+        ("demo-without-root", &|| demo_without_root(settings, &programs, &this)),
+        ("demo-with-pods", &|| demo_with_pods(settings, pods, &this)),
     ];
     for (name, work) in parts.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|part| part == name)) {
         println!("==> {name}");
@@ -73,14 +77,14 @@ fn chart(settings: &Settings, programs: &Programs) -> Result<()> {
 }
 
 /// The demo as plain processes, by a user who owns nothing but a home folder.
-fn demo_without_root(settings: &Settings, programs: &Programs) -> Result<()> {
+fn demo_without_root(settings: &Settings, programs: &Programs, this: &Path) -> Result<()> {
     let home = tempfile::tempdir().context("making a home folder")?;
     let copy = |from: &Path, to: &str| {
         let to = home.path().join(to);
         files::make_folder(&to)?;
         process::run(Command::new("cp").arg("-rL").arg(from).arg(&to))
     };
-    copy(&std::env::current_exe().context("finding this program")?, "bin")?;
+    copy(this, "bin")?;
     for path in programs.all().values() {
         copy(path, "bin")?;
     }
@@ -115,7 +119,7 @@ fn tool_folders(settings: &Settings) -> Result<std::collections::BTreeSet<std::p
 }
 
 /// The demo as a newcomer with root sees it, in a state folder of its own; the cluster goes afterwards.
-fn demo_with_pods(settings: &Settings, pods: bool) -> Result<()> {
+fn demo_with_pods(settings: &Settings, pods: bool, this: &Path) -> Result<()> {
     if !pods {
         println!("this machine cannot make pods: not run");
         return Ok(());
@@ -124,7 +128,7 @@ fn demo_with_pods(settings: &Settings, pods: bool) -> Result<()> {
     let mut own = settings.clone();
     state.path().clone_into(&mut own.state_root);
     let outcome = show(
-        Command::new(std::env::current_exe().context("finding this program")?)
+        Command::new(this)
             .arg("demo")
             .env("ORION_STATE", state.path())
             .env("ORION_MODE", "cluster")
