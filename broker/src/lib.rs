@@ -27,6 +27,6 @@ pub use fold::{Fold, FoldEvent, Recorded};
 pub use heartbeats::{Heard, Heartbeats};
 pub use layout::{Bounds, StreamFacts};
 pub use objects::{ObjectError, ObjectReader};
-pub use sweep::Sweep;
+pub use sweep::{Listed, Sweep};
 pub use tasks::Delivery;
 pub use upload::Upload;

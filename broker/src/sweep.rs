@@ -1,18 +1,30 @@
-//! Clearing a bucket of chunks that no description names: what broken uploads leave behind. The operator's right.
+//! What lies in a bucket: its objects, and clearing it of chunks that no description names, which broken uploads leave
+//! behind. The operator's right. Which objects somebody still needs is not known here.
 //!
 //! A running upload looks just like a broken one, so chunks go only when two sweeps in a row found them unnamed: the time
 //! between two sweeps must be longer than any upload.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_nats::Message;
+use jiff::Timestamp;
 use serde_json::json;
 
-use orion_protocol::subjects;
+use orion_protocol::{Digest, subjects};
 
 use crate::connection::Broker;
 use crate::error::Error;
 use crate::objects::{ObjectError, sequence};
 use crate::wire::{self, ObjectInfo};
+
+/// An object of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub digest: Digest,
+    /// When the broker stored it.
+    pub stored: Timestamp,
+}
 
 /// At most so many suspects are remembered; the rest is found next time.
 const SUSPECTS_MAX: usize = 100_000;
@@ -76,13 +88,36 @@ impl Sweep {
 
     /// Takes out of `unnamed` what a description names.
     async fn keep_named(&self, broker: &Broker, unnamed: &mut BTreeSet<String>) -> Result<(), Error> {
-        let descriptions = format!("$O.{}.M.>", self.bucket);
+        broker
+            .descriptions(&self.bucket, |info, _| {
+                unnamed.remove(&wire::chunk_subject(&self.bucket, &info.nuid));
+            })
+            .await
+    }
+}
+
+impl Broker {
+    /// All objects of a bucket, as their descriptions say; what is named by no digest is left out.
+    pub async fn list(&self, bucket: &str) -> Result<Vec<Listed>, ObjectError> {
+        let mut found = Vec::new();
+        let add = |info: ObjectInfo, message: &Message| {
+            if let (Ok(digest), Some(stored)) = (info.name.parse(), stored(message)) {
+                found.push(Listed { digest, stored });
+            }
+        };
+        self.descriptions(bucket, add).await.map_err(ObjectError::broker(bucket))?;
+        Ok(found)
+    }
+
+    /// Shows every description of a bucket that can be read.
+    async fn descriptions(&self, bucket: &str, mut show: impl FnMut(ObjectInfo, &Message)) -> Result<(), Error> {
+        let descriptions = format!("$O.{bucket}.M.>");
         let mut next = 1;
         loop {
-            let batch = broker.batch(&self.bucket, &descriptions, next).await?;
+            let batch = self.batch(bucket, &descriptions, next).await?;
             for message in &batch {
-                if let Ok(info) = serde_json::from_slice::<ObjectInfo>(&message.payload) {
-                    unnamed.remove(&wire::chunk_subject(&self.bucket, &info.nuid));
+                if let Ok(info) = serde_json::from_slice(&message.payload) {
+                    show(info, message);
                 }
             }
             match batch.last().and_then(sequence) {
@@ -91,4 +126,9 @@ impl Sweep {
             }
         }
     }
+}
+
+/// When the broker stored a message that came by direct get.
+fn stored(message: &Message) -> Option<Timestamp> {
+    message.headers.as_ref()?.get("Nats-Time-Stamp")?.as_str().parse().ok()
 }

@@ -50,6 +50,7 @@ pub async fn serve(edges: Arc<Edges>, id: JobId, channels: Channels) {
         object: (*object).clone(),
         known: Known::default(),
         written: None,
+        terminating: false,
         edges,
         id,
         channels,
@@ -70,6 +71,8 @@ struct JobTask {
     shown: JobStatus,
     known: Known,
     written: Option<Instant>,
+    /// The namespace goes, and the object soon after.
+    terminating: bool,
 }
 
 impl JobTask {
@@ -122,10 +125,14 @@ impl JobTask {
     /// Shows what the core says until it is over.
     async fn follow(&mut self, mut taken: Taken) -> Result<(), WriteError> {
         let mut deleted: Option<Instant> = None;
+        let mut ending = false;
         let mut asked = self.asked();
         loop {
             if self.object.metadata.deletion_timestamp.is_some() && deleted.is_none() {
                 deleted = Some(Instant::now());
+            }
+            if !ending && (deleted.is_some() || self.terminating) {
+                ending = true;
                 self.send(Input::Deleted(self.id)).await;
             }
             let now = self.asked();
@@ -137,7 +144,10 @@ impl JobTask {
             }
             taken.core.clone_from(&self.channels.core.borrow_and_update());
             let over = taken.core.as_ref().is_some_and(|core| matches!(core.stage, Stage::Done | Stage::Refused(_)));
-            self.show_all(&taken, deleted.is_some()).await?;
+            self.show_all(&taken, ending).await?;
+            if self.terminating && !ending {
+                continue;
+            }
             if over {
                 self.release_object().await?;
                 self.send(Input::Forget(self.id)).await;
@@ -218,6 +228,10 @@ impl JobTask {
             match writes::write_child(&self.edges, &self.parent, write).await {
                 // Somebody deleted or replaced it: it is not made again, for it is only there to be looked at.
                 Ok(()) | Err(WriteError::Gone | WriteError::Conflict) => self.known.done(write),
+                Err(WriteError::Terminating) => {
+                    self.terminating = true;
+                    return Ok(());
+                }
                 Err(WriteError::Deposed) => return Err(WriteError::Deposed),
                 Err(error) => {
                     tracing::warn!(job = %self.parent.name, error = %Chain(&error), "a child was not written");

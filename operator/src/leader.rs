@@ -20,11 +20,12 @@ use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Alive, Beat, Message};
 use orion_protocol::subjects::BUCKET_RESULTS;
 use orion_protocol::{Digest, JobId, Name, Refusal, TxId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::edges::Edges;
+use crate::housekeeping::{self, Housekeeping};
 use crate::job::{self, Chain, Channels};
 use crate::perform::Performer;
 use crate::providers;
@@ -74,6 +75,7 @@ pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Resul
         refused: BTreeMap::new(),
         ready: BTreeSet::new(),
         setting_up: BTreeSet::new(),
+        housekeeping: Arc::default(),
     };
     leader.begin(first_jobs, first_providers).await?;
     leader.run(facts, jobs, providers).await
@@ -136,6 +138,12 @@ async fn open_epoch(edges: &Edges) -> anyhow::Result<u64> {
     Ok(epoch)
 }
 
+/// Digests of a job's results.
+fn results(object: &OrionJob) -> BTreeSet<Digest> {
+    let outputs = object.status.iter().flat_map(|status| &status.outputs);
+    outputs.filter_map(|output| output.digest.parse().ok()).collect()
+}
+
 struct Leader {
     edges: Arc<Edges>,
     core: Core,
@@ -150,6 +158,7 @@ struct Leader {
     refused: BTreeMap<Name, Refusal>,
     ready: BTreeSet<Name>,
     setting_up: BTreeSet<Name>,
+    housekeeping: Arc<Mutex<Housekeeping>>,
 }
 
 /// What a task was about.
@@ -169,6 +178,9 @@ struct Handle {
 
 impl Leader {
     async fn begin(&mut self, jobs: Vec<OrionJob>, objects: Vec<Provider>) -> anyhow::Result<()> {
+        let head = self.edges.ledger.head().await.context("reading the ledger's providers")?;
+        let registered = head.providers.into_iter().map(|(key, owner, _)| (key, owner)).collect();
+        self.step(Input::Registered(registered));
         let platform = providers::platform(&self.edges).context("the platform's name")?;
         providers::ensure_streams(&self.edges, &platform.name).await;
         self.add_provider(platform);
@@ -203,6 +215,7 @@ impl Leader {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut show = tokio::time::interval(SHOW_PROVIDERS);
+        let mut housekeeping = tokio::time::interval(housekeeping::EVERY);
         while self.edges.guard.holds() {
             tokio::select! {
                 Some(input) = facts.recv() => self.step(input),
@@ -211,6 +224,7 @@ impl Leader {
                 Some(done) = self.tasks.join_next() => self.task_done(done.unwrap_or(Done::Background)),
                 _ = tick.tick() => self.step(Input::Tick),
                 _ = show.tick() => self.show_providers(),
+                _ = housekeeping.tick() => self.keep_house(),
                 heard = heartbeats.next() => {
                     let heard = heard.context("the broker's connection was closed")?;
                     match Beat::from_bytes(&heard.bytes) {
@@ -232,7 +246,11 @@ impl Leader {
             if let Effect::StatusChanged(id) = effect {
                 self.show_job(&id);
             } else {
-                self.performer.start(effect);
+                let performer = self.performer.clone();
+                self.tasks.spawn(async move {
+                    performer.perform(effect).await;
+                    Done::Background
+                });
             }
         }
     }
@@ -282,13 +300,7 @@ impl Leader {
         let Some(handle) = object.uid().and_then(|uid| self.jobs.remove(&uid)) else { return };
         handle.object.send_replace(None);
         self.step(Input::Deleted(handle.id));
-        let digests = |object: &OrionJob| -> BTreeSet<Digest> {
-            let outputs = object.status.iter().flat_map(|status| &status.outputs);
-            outputs.filter_map(|output| output.digest.parse().ok()).collect()
-        };
-        let others = self.jobs.values().filter_map(|handle| handle.object.borrow().clone());
-        let kept: BTreeSet<Digest> = others.flat_map(|object| digests(&object)).collect();
-        let gone: Vec<Digest> = digests(object).difference(&kept).copied().collect();
+        let gone: Vec<Digest> = results(object).difference(&self.results()).copied().collect();
         let edges = self.edges.clone();
         self.tasks.spawn(async move {
             for digest in gone {
@@ -296,6 +308,21 @@ impl Leader {
                     tracing::warn!(%digest, error = %Chain(&error), "a result was not deleted");
                 }
             }
+            Done::Background
+        });
+    }
+
+    /// The results of all jobs.
+    fn results(&self) -> BTreeSet<Digest> {
+        let objects = self.jobs.values().filter_map(|handle| handle.object.borrow().clone());
+        objects.flat_map(|object| results(&object)).collect()
+    }
+
+    /// Removes what earlier leaders and broken uploads left on the broker.
+    fn keep_house(&mut self) {
+        let (edges, named, house) = (self.edges.clone(), self.results(), self.housekeeping.clone());
+        self.tasks.spawn(async move {
+            house.lock().await.run(&edges, &named).await;
             Done::Background
         });
     }

@@ -7,6 +7,7 @@ mod clock;
 mod edges;
 mod gateway;
 mod health;
+mod housekeeping;
 mod intake;
 mod job;
 mod keys;
@@ -19,6 +20,7 @@ mod render;
 mod settings;
 mod writes;
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -54,7 +56,8 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     anyhow::ensure!(rustls::crypto::ring::default_provider().install_default().is_ok(), "TLS was set up twice");
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
     match Args::parse().command {
         Command::Run(args) => run(args).await,
         Command::Keys(args) => keys::run(args).await,

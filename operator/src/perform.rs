@@ -34,13 +34,8 @@ pub struct Performer {
 }
 
 impl Performer {
-    /// Starts an effect; it goes on by itself. `StatusChanged` is not for here.
-    pub fn start(&self, effect: Effect) {
-        let this = self.clone();
-        tokio::spawn(async move { this.perform(effect).await });
-    }
-
-    async fn perform(self, effect: Effect) {
+    /// Does what an effect says; `StatusChanged` is not for here. Dropping the future gives it up.
+    pub async fn perform(self, effect: Effect) {
         let input = match effect {
             Effect::Store(job, object) => self.store(job, &object).await,
             Effect::Lease(order) => return self.lease(*order).await,
@@ -149,11 +144,17 @@ impl Performer {
     async fn release(&self, uid: &Name, held: &[Digest]) {
         let providers = self.providers.borrow().clone();
         for provider in providers.iter().map(|provider| &provider.name) {
+            if !self.edges.guard.holds() {
+                return;
+            }
             if let Err(error) = self.edges.broker.purge_job(provider, uid).await {
                 tracing::warn!(%provider, job = %uid, error = %Chain(&error), "answers were not purged");
             }
         }
         for digest in held {
+            if !self.edges.guard.holds() {
+                return;
+            }
             if let Err(error) = self.edges.broker.delete(BUCKET_HELD, digest).await {
                 tracing::debug!(%digest, error = %Chain(&error), "a held object was not deleted");
             }

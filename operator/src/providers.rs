@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use crate::clock;
 use crate::edges::Edges;
 use crate::job::Chain;
+use crate::ledger::LedgerError;
 use crate::writes::{self, WriteError};
 
 /// Pause before a provider that could not be set up is tried again.
@@ -57,25 +58,33 @@ pub fn parse(provider: &Provider) -> Result<ProviderInfo, Refusal> {
 
 /// Registers a provider and makes its streams; tried until it is done or refused for good.
 pub async fn set_up(edges: &Arc<Edges>, epoch: u64, provider: &ProviderInfo) -> Result<(), Refusal> {
-    let RegisterId(sequence) = RegisterId::of(&provider.key);
-    let register = RegisterProvider { key: provider.key, owner: provider.owner.clone(), validates: provider.validates };
-    let transaction = Transaction::RegisterProvider(register);
-    // Whether it validates may change; each state has an id of its own.
-    let attempt = u64::from(provider.validates);
-    let id = TxId::derive(transaction.kind(), &JobId::NONE, sequence, attempt);
-    let envelope = transaction.sign(&edges.identity.chain, &edges.identity.key, epoch, id);
-    let outcome = edges
-        .ledger
-        .submit(&envelope)
-        .await
-        .map_err(|error| Refusal::new(Reason::InternalError, Chain(&error).to_string()))?;
-    match outcome.receipt.code {
-        Code::Ok => {}
-        Code::StaleEpoch => edges.guard.depose(),
-        code => return Err(Refusal::new(Reason::InvalidSpec, format!("spec.owner: the ledger says {code}"))),
-    }
+    register(edges, epoch, provider).await?;
     ensure_streams(edges, &provider.name).await;
     Ok(())
+}
+
+/// Registers a provider unless the ledger knows it as it is.
+async fn register(edges: &Arc<Edges>, epoch: u64, provider: &ProviderInfo) -> Result<(), Refusal> {
+    let trouble = |error: LedgerError| Refusal::new(Reason::InternalError, Chain(&error).to_string());
+    let head = edges.ledger.head().await.map_err(trouble)?;
+    let wanted = (provider.key, provider.owner.clone(), provider.validates);
+    if head.providers.contains(&wanted) {
+        return Ok(());
+    }
+    let register = RegisterProvider { key: provider.key, owner: provider.owner.clone(), validates: provider.validates };
+    let transaction = Transaction::RegisterProvider(register);
+    // Whether it validates may change to and fro: no two changes share an id, for the log has grown in between.
+    let id = TxId::derive(transaction.kind(), &JobId::NONE, key_number(&provider.key), head.seal.size);
+    let envelope = transaction.sign(&edges.identity.chain, &edges.identity.key, epoch, id);
+    let outcome = edges.ledger.submit(&envelope).await.map_err(trouble)?;
+    match outcome.receipt.code {
+        Code::Ok => Ok(()),
+        Code::StaleEpoch => {
+            edges.guard.depose();
+            Ok(())
+        }
+        code => Err(Refusal::new(Reason::InvalidSpec, format!("spec.owner: the ledger says {code}"))),
+    }
 }
 
 /// Streams and bucket of a provider, tried until they are there.
@@ -93,15 +102,11 @@ pub async fn ensure_streams(edges: &Arc<Edges>, provider: &Name) {
     }
 }
 
-/// A number for a key: registrations of a key share an id, so that each leader's repeats the first.
-struct RegisterId(u64);
-
-impl RegisterId {
-    fn of(key: &PublicKey) -> RegisterId {
-        let mut first = [0; 8];
-        first.copy_from_slice(&key.0[..8]);
-        RegisterId(u64::from_be_bytes(first))
-    }
+/// A number for a key, so that registrations of two keys do not share an id.
+fn key_number(key: &PublicKey) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&key.0[..8]);
+    u64::from_be_bytes(first)
 }
 
 /// Reads a provider's answers for ever, from the first. What cannot be the answer to a lease of ours is purged: whoever put it

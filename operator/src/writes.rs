@@ -24,6 +24,9 @@ pub enum WriteError {
     /// The object is gone, or another of the same name is there.
     #[error("the object is gone")]
     Gone,
+    /// The namespace is being deleted: nothing new can be made in it.
+    #[error("the namespace is being deleted")]
+    Terminating,
     /// Somebody else wrote in between.
     #[error("the object changed in between")]
     Conflict,
@@ -37,9 +40,16 @@ impl From<kube::Error> for WriteError {
         match &error {
             kube::Error::Api(status) if status.code == 404 => WriteError::Gone,
             kube::Error::Api(status) if status.code == 409 => WriteError::Conflict,
+            kube::Error::Api(status) if is_terminating(status) => WriteError::Terminating,
             _ => WriteError::Api(error),
         }
     }
+}
+
+/// Why the API server makes nothing in a namespace that goes, see `NamespaceTerminatingCause` of its `api/core/v1`.
+fn is_terminating(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// A request that is not answered is given up, and counts as not written.

@@ -46,6 +46,25 @@ async fn objects_of_every_size_come_back_whole_and_stock_readers_read_them() {
 }
 
 #[tokio::test]
+async fn a_list_names_what_is_there_and_when_it_came() {
+    let laid = laid().await;
+    assert_eq!(laid.operator.list("results").await.unwrap(), []);
+    let before = jiff::Timestamp::now();
+    let platform = laid.server.platform().await.unwrap();
+    let mut put = Vec::new();
+    for seed in 0..3 {
+        put.push(platform.put("results", &bytes(300_000, seed)).await.unwrap());
+    }
+    laid.operator.delete("results", &put.remove(1)).await.unwrap();
+    let listed = laid.operator.list("results").await.unwrap();
+    assert!(listed.iter().all(|object| (before..=jiff::Timestamp::now()).contains(&object.stored)), "{listed:?}");
+    let mut digests: Vec<Digest> = listed.into_iter().map(|object| object.digest).collect();
+    digests.sort_unstable();
+    put.sort_unstable();
+    assert_eq!(digests, put);
+}
+
+#[tokio::test]
 async fn an_object_that_is_there_is_not_written_again() {
     let laid = laid().await;
     let data = bytes(300_000, 1);

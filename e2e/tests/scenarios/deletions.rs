@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Namespace as Object;
 use kube::Api;
 use kube::api::DeleteParams;
 use orion_crds::OrionJob;
-use orion_e2e::{Namespace, World, jobs, until};
+use orion_e2e::{Busy, Namespace, World, jobs, until};
 use orion_protocol::ledger::api::JobPhase;
 
 use crate::{LONG, shared};
@@ -31,8 +31,10 @@ async fn the_committed_work_of_a_deleted_job_is_paid_and_the_rest_refunded() -> 
 #[tokio::test]
 async fn so_is_that_of_a_job_whose_namespace_is_deleted() -> Result<()> {
     let (_ground, world) = shared().await?;
-    let namespace = Namespace::with_credits(&world, "terminate", "30").await?;
-    namespace.submit(&jobs::slow()?).await?;
+    let namespace = Namespace::with_credits(&world, "terminate", "200").await?;
+    // A namespace takes its time to delete what is in it.
+    let long = Busy { units: 200, units_per_shard: 4, steps: 150_000_000, budget: "200".into(), ..Busy::named("slow") };
+    namespace.submit(&long.job()?).await?;
     let job = namespace.in_the_middle("slow", LONG).await?;
     let all: Api<Object> = Api::all(world.kube.clone());
     all.delete(&namespace.name, &DeleteParams::default()).await.context("deleting the namespace")?;

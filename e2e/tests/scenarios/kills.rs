@@ -80,10 +80,12 @@ async fn a_leader_that_wakes_up_in_the_middle_of_the_job_does_no_harm() -> Resul
 async fn the_work_of_a_worker_killed_while_it_holds_a_lease_is_done_by_others() -> Result<()> {
     let (_ground, world) = alone().await?;
     let namespace = Namespace::with_credits(&world, "kill-worker", "30").await?;
-    let mut heartbeats = world.broker().await?.heartbeats().await?;
+    let broker = world.broker().await?;
     namespace.submit(&jobs::slow()?).await?;
     let job = namespace.in_the_middle("slow", LONG).await?;
     let task = world.ledger()?.job(&job)?.task;
+    // What was said before now may be of leases that have ended.
+    let mut heartbeats = broker.heartbeats().await?;
     let (worker, lease) = starts_work(&world, &mut heartbeats, task).await?;
     world.process("orion-worker", "--worker", worker.as_str())?.kill()?;
     println!("{worker} was killed");
@@ -112,7 +114,6 @@ async fn starts_work(world: &World, heartbeats: &mut Heartbeats, task: Digest) -
         }
         bail!("the heartbeats ended")
     };
-    // Heard before now, while nobody listened here, are those of leases that may have ended.
     tokio::time::timeout(SHORT, listening).await.context("nobody started work any more: the moment was missed")?
 }
 

@@ -114,6 +114,8 @@ fn broken(name: &str) -> Result<OrionJob> {
 }
 
 async fn refused(namespace: &Namespace, job: &str) -> Result<OrionJob> {
-    let is_refused = |job: &OrionJob| reason(job, ConditionType::Accepted).starts_with("False");
+    // The finalizer goes right after the words are there.
+    let is_refused =
+        |job: &OrionJob| reason(job, ConditionType::Accepted).starts_with("False") && job.finalizers().is_empty();
     namespace.wait_for(job, "a refusal", SHORT, is_refused).await
 }

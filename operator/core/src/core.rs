@@ -156,6 +156,10 @@ impl Core {
                 self.fleet.ready(&worker);
                 Touched::All
             }
+            Input::Registered(owners) => {
+                self.fleet.set_registered(owners);
+                Touched::None
+            }
             Input::Providers(providers) => {
                 self.fleet.set_providers(providers);
                 Touched::All

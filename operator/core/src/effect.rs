@@ -46,6 +46,9 @@ pub enum Input {
     Beat(WorkerId, Beat),
     /// The worker's consumer exists.
     ConsumerReady(WorkerId),
+    /// Keys and owners of all whom the ledger has ever registered: rounds name them for as long as they are open, even when
+    /// their approval was taken back.
+    Registered(Vec<(PublicKey, Name)>),
     /// All approved and registered providers.
     Providers(Vec<ProviderInfo>),
     /// Time passed.

@@ -20,13 +20,15 @@ pub struct WorkerId {
 
 /// At most so many workers are followed a provider; more are ignored, so that nobody fills the leader's memory.
 const MAX_WORKERS_PER_PROVIDER: usize = 1024;
-/// At most so many bytes of text from a heartbeat are kept.
+/// Who was not heard for so long is lost.
 const LOST_MS: Millis = Alive::LOST_S * 1000;
 
 /// Who is there.
 #[derive(Debug, Default)]
 pub struct Fleet {
     providers: BTreeMap<Name, ProviderInfo>,
+    /// Owners of all keys that the ledger knew when the leadership began.
+    registered: BTreeMap<PublicKey, Name>,
     workers: BTreeMap<WorkerId, Worker>,
     assignments: u64,
 }
@@ -56,6 +58,11 @@ pub struct WorkerView {
 }
 
 impl Fleet {
+    /// Keys and owners that the ledger knows, whether they are still approved or not.
+    pub fn set_registered(&mut self, owners: Vec<(PublicKey, Name)>) {
+        self.registered = owners.into_iter().collect();
+    }
+
     /// Replaces the providers; workers of others are forgotten.
     pub fn set_providers(&mut self, providers: Vec<ProviderInfo>) {
         self.providers = providers.into_iter().map(|provider| (provider.name.clone(), provider)).collect();
@@ -157,6 +164,11 @@ impl Fleet {
     /// The provider with this key.
     pub fn provider_by_key(&self, key: &PublicKey) -> Option<&ProviderInfo> {
         self.providers.values().find(|provider| provider.key == *key)
+    }
+
+    /// Who owns this key, approved or not.
+    pub fn owner_of(&self, key: &PublicKey) -> Option<&Name> {
+        self.provider_by_key(key).map(|provider| &provider.owner).or_else(|| self.registered.get(key))
     }
 
     /// Owners of all providers but the platform.

@@ -1,10 +1,12 @@
 //! One job: its facts ([`facts`]), and the plan that follows from them ([`plan`]).
 
+mod duties;
 mod facts;
 mod plan;
 mod resume;
 pub(crate) mod round;
 pub(crate) mod shard;
+mod transact;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,37 +1,28 @@
-//! What follows from a job's state: the next stage, objects to store, the one transaction, digest lists to read, and the
-//! duties that need a worker. Nothing here is remembered but what is out, so a lost effect is simply planned again.
+//! What follows from a job's state: the next stage, objects to store, digest lists to read; with `transact` the one
+//! transaction, with `duties` what needs a worker. Nothing is remembered but what is out, so a lost effect is simply planned
+//! again.
 
-use orion_protocol::ids::aggregate_digest;
-use orion_protocol::ledger::Transaction;
 use orion_protocol::ledger::api::JobPhase;
-use orion_protocol::ledger::tx::{
-    Close, CloseRound, Consumer, MAX_ROUND, OpenEscrow, RecordVerdict, RoundEntry, SPLIT_BYTES, Settle,
-};
-use orion_protocol::messages::{Committed, Manifest, Message, Role, TaskBody, Trial};
+use orion_protocol::messages::{Manifest, Message, Role};
 use orion_protocol::price::{escrow_of, format_credits, price_of};
-use orion_protocol::statements::{AuditOf, LeaseCore, LeaseKind, Token};
-use orion_protocol::task::{Comparator, MAX_AUDITS_PER_SHARD, TaskSpec};
-use orion_protocol::{Digest, Reason, Refusal, TxId, cbor};
+use orion_protocol::task::{Comparator, TaskSpec};
+use orion_protocol::{Digest, Reason, Refusal};
 
-use super::round::Judged;
 use super::shard::{Shard, ShardState};
-use super::{Duty, Job, Out, PendingTx, PendingVerdict, Task};
+use super::{Duty, Job, Task};
 use crate::Millis;
 use crate::core::Context;
-use crate::effect::{Effect, LeaseOrder, ProviderInfo};
-use crate::fleet::WorkerId;
+use crate::effect::{Effect, ProviderInfo};
 use crate::status::Stage;
 
 /// Fixed part of a work lease's deadline.
 pub(super) const WORK_MS: Millis = 30_000;
 /// Fixed part of an audit's deadline: a validator that sees the kernel for the first time compiles it first.
-const AUDIT_MS: Millis = 30_000;
+pub(super) const AUDIT_MS: Millis = 30_000;
 /// Deadline of a preflight, and fixed part of the platform's other leases.
-const PLATFORM_MS: Millis = 60_000;
+pub(super) const PLATFORM_MS: Millis = 60_000;
 /// How long an audit waits for a validator that is alive but busy.
 const BUSY_MS: Millis = 60_000;
-/// A round closes so long after its first commitment.
-const ROUND_MS: Millis = 250;
 /// A job is ended so long before its escrow's deadline, to be judged and paid in time.
 const BEFORE_DEADLINE_MS: Millis = 600_000;
 /// Shards of one job that exist at a time.
@@ -299,107 +290,6 @@ impl Job {
         }
     }
 
-    /// Hands out the next transaction, one at a time.
-    fn plan_tx(&mut self, ctx: &Context<'_>, now: Millis, effects: &mut Vec<Effect>) {
-        if self.tx.is_some() || self.retry_at > now || self.query || self.querying {
-            return;
-        }
-        let job = self.spec.job;
-        let mut verdicts = Vec::new();
-        let (transaction, sequence) = match self.stage {
-            Stage::Escrow => match self.open_escrow() {
-                Some(open) => (Transaction::OpenEscrow(open), 0),
-                None => return,
-            },
-            Stage::Running => {
-                if let Some((record, pending)) = self.record_verdict(ctx) {
-                    verdicts = pending;
-                    (Transaction::RecordVerdict(record), self.verdicts)
-                } else if let Some(close) = self.close_round(ctx, now) {
-                    (Transaction::CloseRound(close), self.rounds_closed)
-                } else {
-                    return;
-                }
-            }
-            Stage::Settling => (Transaction::Settle(Settle { job, page: self.pages.0 }), self.pages.0),
-            Stage::Closing => (Transaction::Close(Close { job }), 0),
-            Stage::Preflight | Stage::Refused(_) | Stage::Aggregating | Stage::Done => return,
-        };
-        let id = TxId::derive(transaction.kind(), &job, sequence, self.attempt);
-        effects.push(Effect::Submit(job, id, Box::new(transaction.clone())));
-        self.tx = Some(PendingTx { id, transaction, verdicts });
-    }
-
-    fn open_escrow(&self) -> Option<OpenEscrow> {
-        let task = self.task.as_ref()?;
-        let blocked = self.waiting.as_ref().is_some_and(|waiting| waiting.reason == Reason::BudgetTooSmall);
-        let ready = self.stored.contains(&task.digest) && !blocked && self.ending.is_none();
-        ready.then(|| OpenEscrow {
-            consumer: Consumer { account: self.spec.consumer },
-            task: task.spec.object().into(),
-            budget: self.spec.budget,
-        })
-    }
-
-    /// Ingested commitments, once there are enough, or the first has waited, or nothing else is coming.
-    fn close_round(&self, ctx: &Context<'_>, now: Millis) -> Option<CloseRound> {
-        let ingested = self.shards.values().filter_map(|shard| match &shard.state {
-            ShardState::Ingested(claim, ingested, since) => Some((claim, ingested, *since)),
-            _ => None,
-        });
-        let (mut entries, mut first, mut bytes) = (Vec::new(), u64::MAX, 0);
-        for (claim, ingested, since) in ingested {
-            let entry = RoundEntry {
-                lease: claim.signed_lease.clone(),
-                commitment: claim.signed_commitment.clone(),
-                ingested: ingested.clone(),
-            };
-            let size = cbor::to_vec(&entry).len();
-            if entries.len() == MAX_ROUND || bytes + size > SPLIT_BYTES {
-                first = 0;
-                break;
-            }
-            bytes += size;
-            first = first.min(since);
-            entries.push(entry);
-        }
-        let coming = self.working() > 0
-            || self.shards.values().any(|shard| matches!(shard.state, ShardState::Committed(_)))
-            || (self.ending.is_none() && self.next_shard < self.spec_shards());
-        let due = !entries.is_empty() && (entries.len() == MAX_ROUND || first + ROUND_MS <= now || !coming);
-        due.then(|| CloseRound {
-            job: self.spec.job,
-            sequence: self.rounds_closed,
-            entries,
-            eligible: ctx.fleet.eligible_validators(now, orion_protocol::draw::MAX_ELIGIBLE),
-        })
-    }
-
-    /// Everything of one round that can be judged now.
-    fn record_verdict(&self, ctx: &Context<'_>) -> Option<(RecordVerdict, Vec<PendingVerdict>)> {
-        let mut found = self.rounds.iter().filter_map(|(sequence, round)| {
-            let open = round.cases.iter().filter(|case| !case.judged);
-            let judged: Vec<(u32, Judged)> = open
-                .filter_map(|case| Some((case.claim.lease.shard, case.judge(ctx.platform, &self.spec.salt)?)))
-                .collect();
-            (!judged.is_empty()).then_some((*sequence, round.id, judged))
-        });
-        let (sequence, round, judged) = found.next()?;
-        let (mut shards, mut pending, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for (shard, Judged { accepted, disputed, evidence }) in judged {
-            bytes += cbor::to_vec(&evidence).len();
-            if !shards.is_empty() && bytes > SPLIT_BYTES {
-                break;
-            }
-            let audited = evidence.drawn.len() as u64;
-            let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-            let votes = (count(evidence.votes.len()), count(evidence.absent.len()));
-            pending.push(PendingVerdict { round: sequence, shard, accepted, disputed, audited, votes });
-            shards.push(evidence);
-        }
-        Some((RecordVerdict { job: self.spec.job, round, sequence: self.verdicts, shards }, pending))
-    }
-
     /// Asks for digest lists that are needed and not there.
     fn plan_reads(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let job = self.spec.job;
@@ -414,195 +304,6 @@ impl Job {
                     units: commitment.units,
                 });
             }
-        }
-    }
-
-    /// What needs a worker and is neither out nor paused, most urgent first.
-    pub fn duties(&self, ctx: &Context<'_>, now: Millis) -> Vec<Duty> {
-        let mut duties = Vec::new();
-        match self.stage {
-            Stage::Preflight if self.unit_nanos.is_none() && self.ending.is_none() => duties.push(Duty::Preflight),
-            Stage::Running => {
-                self.platform_duties(ctx, &mut duties);
-                self.audit_duties(ctx, &mut duties);
-                self.work_duties(now, &mut duties);
-            }
-            Stage::Aggregating if self.manifest.is_some_and(|manifest| self.stored.contains(&manifest)) => {
-                duties.push(Duty::Aggregate);
-            }
-            _ => {}
-        }
-        duties.retain(|duty| !self.is_out(duty) && !self.pauses.contains_key(duty));
-        duties
-    }
-
-    fn platform_duties(&self, ctx: &Context<'_>, duties: &mut Vec<Duty>) {
-        for (index, shard) in &self.shards {
-            match shard.state {
-                ShardState::Committed(_) => duties.push(Duty::Ingest(*index)),
-                ShardState::Faulted(_) if self.ending.is_none() => duties.push(Duty::Confirm(*index)),
-                _ => {}
-            }
-        }
-        for (sequence, round) in &self.rounds {
-            for case in round.cases.iter().filter(|case| !case.judged) {
-                let disputed =
-                    case.disputed(ctx.platform).filter(|units| !units.is_empty() && !case.is_refereed(units));
-                if let Some(units) = disputed {
-                    duties.push(Duty::Referee { round: *sequence, shard: case.claim.lease.shard, units });
-                }
-            }
-        }
-    }
-
-    fn audit_duties(&self, ctx: &Context<'_>, duties: &mut Vec<Duty>) {
-        for (sequence, round) in &self.rounds {
-            for case in round.cases.iter().filter(|case| !case.judged) {
-                let shard = case.claim.lease.shard;
-                duties.extend(case.missing(ctx.platform).into_iter().map(|(validator, units)| Duty::Audit {
-                    round: *sequence,
-                    shard,
-                    validator,
-                    units,
-                }));
-            }
-        }
-    }
-
-    fn work_duties(&self, now: Millis, duties: &mut Vec<Duty>) {
-        if self.ending.is_some() || now < self.work_from {
-            return;
-        }
-        let free = (self.spec.parallelism as usize).saturating_sub(self.working());
-        let waiting = self.shards.iter().filter(|(index, shard)| {
-            matches!(shard.state, ShardState::Waiting) && shard.not_before <= now && !self.is_out(&Duty::Work(**index))
-        });
-        duties.extend(waiting.take(free).map(|(index, _)| Duty::Work(*index)));
-    }
-
-    /// The worker that should take a duty.
-    pub fn choose<'f>(&self, ctx: &Context<'f>, duty: &Duty, now: Millis) -> Option<(WorkerId, &'f ProviderInfo)> {
-        match duty {
-            Duty::Work(index) => {
-                let shard = self.shards.get(index)?;
-                ctx.fleet.pick(Role::Worker, now, |worker, provider| shard.suits(worker, &provider.owner))
-            }
-            Duty::Audit { validator, .. } if *validator != ctx.platform => {
-                ctx.fleet.pick(Role::Validator, now, |_, provider| provider.key == *validator)
-            }
-            _ => ctx.fleet.pick(Role::Platform, now, |_, _| true),
-        }
-    }
-
-    /// Gives the duty to the worker: the order for its lease.
-    pub fn grant(
-        &mut self,
-        ctx: &Context<'_>,
-        duty: Duty,
-        worker: WorkerId,
-        provider: &ProviderInfo,
-        now: Millis,
-    ) -> Option<LeaseOrder> {
-        self.issued += 1;
-        let token = Token { epoch: ctx.epoch, attempt: self.issued, copy: 0 };
-        let order = self.order(ctx, &duty, token, &worker, provider, now)?;
-        let digest = orion_protocol::sign::statement_digest(ctx.chain, &order.core);
-        if let Duty::Work(index) = &duty
-            && let Some(shard) = self.shards.get_mut(index)
-        {
-            shard.token = Some(order.core.token);
-        }
-        self.leases.insert(digest, Out { duty, worker, given: now, deadline: order.deadline_ms, misses: 0 });
-        Some(order)
-    }
-
-    fn order(
-        &self,
-        ctx: &Context<'_>,
-        duty: &Duty,
-        token: Token,
-        worker: &WorkerId,
-        provider: &ProviderInfo,
-        now: Millis,
-    ) -> Option<LeaseOrder> {
-        let core = |kind, task, shard: u32, units: (u64, u64), token, audit| LeaseCore {
-            kind,
-            task,
-            shard,
-            first_unit: units.0,
-            units: units.1,
-            token,
-            provider: provider.key,
-            worker: worker.worker.clone(),
-            audit,
-        };
-        let order = |core: LeaseCore, ms, salt, body| LeaseOrder {
-            job: self.spec.job,
-            uid: self.spec.uid.clone(),
-            provider: provider.name.clone(),
-            core,
-            deadline_ms: now + ms,
-            salt,
-            body,
-        };
-        if *duty == Duty::Preflight {
-            let core = core(LeaseKind::Preflight, self.trial, 0, (0, 0), token, None);
-            return Some(order(core, PLATFORM_MS, None, TaskBody::Preflight(self.trial_body())));
-        }
-        let task = self.task.as_ref()?;
-        let units = |shard: &u32| task.spec.units.shard(*shard);
-        let salt = Some(self.spec.salt);
-        Some(match duty {
-            Duty::Preflight => return None,
-            Duty::Work(shard) => {
-                let (first, count) = units(shard)?;
-                let token = self.shards.get(shard)?.next_token(ctx.epoch);
-                let core = core(LeaseKind::Work, task.digest, *shard, (first, count), token, None);
-                order(core, WORK_MS + self.allowance_ms(count), salt, TaskBody::Execute)
-            }
-            Duty::Ingest(shard) => {
-                let ShardState::Committed(claim) = &self.shards.get(shard)?.state else { return None };
-                let body = Committed {
-                    provider: claim.provider.clone(),
-                    lease: claim.signed_lease.clone(),
-                    commitment: claim.signed_commitment.clone(),
-                };
-                let core = core(LeaseKind::Ingest, task.digest, *shard, units(shard)?, token, None);
-                order(core, PLATFORM_MS, salt, TaskBody::Ingest(body))
-            }
-            Duty::Confirm(shard) => {
-                let ShardState::Faulted(fault) = &self.shards.get(shard)?.state else { return None };
-                let (first, count) = units(shard)?;
-                let tried = (first..first + count.min(u64::from(MAX_AUDITS_PER_SHARD))).collect();
-                let audit = AuditOf { round: Digest::ZERO, lease: fault.lease, units: tried };
-                let core = core(LeaseKind::Referee, task.digest, *shard, (first, count), token, Some(audit));
-                order(core, PLATFORM_MS + self.allowance_ms(count), None, TaskBody::Execute)
-            }
-            Duty::Audit { round, shard, units: drawn, .. } | Duty::Referee { round, shard, units: drawn } => {
-                let case = self.rounds.get(round)?.cases.iter().find(|case| case.claim.lease.shard == *shard)?;
-                let kind = if matches!(duty, Duty::Audit { .. }) { LeaseKind::Audit } else { LeaseKind::Referee };
-                let audit =
-                    AuditOf { round: self.rounds.get(round)?.id, lease: case.claim.lease_digest, units: drawn.clone() };
-                let core = core(kind, task.digest, *shard, units(shard)?, token, Some(audit));
-                order(core, AUDIT_MS + self.allowance_ms(drawn.len() as u64), None, TaskBody::Execute)
-            }
-            Duty::Aggregate => {
-                let manifest = self.manifest?;
-                let digest = aggregate_digest(&task.digest, &manifest);
-                let all = (0, task.spec.units.units());
-                let core = core(LeaseKind::Aggregate, digest, 0, all, token, None);
-                order(core, 2 * PLATFORM_MS, None, TaskBody::Aggregate(manifest))
-            }
-        })
-    }
-
-    fn trial_body(&self) -> Trial {
-        Trial {
-            workload: self.spec.workload,
-            inputs: self.spec.inputs.clone(),
-            units: self.spec.units,
-            outputs: self.spec.outputs.clone(),
-            job: self.spec.job,
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn claim(ctx: &Context<'_>, entry: &RoundEntry) -> Option<Claim> {
     let unknown = || "unknown".parse::<Name>().ok();
     Some(Claim {
         provider: provider.map(|provider| provider.name.clone()).or_else(unknown)?,
-        owner: provider.map(|provider| provider.owner.clone()).or_else(unknown)?,
+        owner: ctx.fleet.owner_of(&lease.provider).cloned().or_else(unknown)?,
         signed_lease: entry.lease.clone(),
         lease_digest: lease.digest(),
         lease: lease.into_inner(),

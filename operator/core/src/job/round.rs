@@ -11,7 +11,7 @@ use orion_protocol::merkle::{self, Sha3};
 use orion_protocol::sign::Signed;
 use orion_protocol::statements::Vote;
 use orion_protocol::task::{TaskSpec, unit_salt};
-use orion_protocol::{ChainId, Digest, Name, PublicKey};
+use orion_protocol::{ChainId, Digest, PublicKey};
 
 use super::shard::Claim;
 use crate::Millis;
@@ -66,10 +66,8 @@ impl Round {
         let commitments: Vec<Digest> = claims.iter().map(|claim| claim.commitment_digest).collect();
         let id = round_id(&closed.job, &commitments);
         let seed = seed(chain, seal.size, &seal.root.0, &id);
-        let owner_of = |key: &PublicKey| fleet.provider_by_key(key).map(|provider| provider.owner.clone());
-        let eligible: Vec<(PublicKey, Name)> =
-            closed.eligible.iter().filter_map(|key| Some((*key, owner_of(key)?))).collect();
-        let eligible: Vec<(PublicKey, &str)> = eligible.iter().map(|(key, owner)| (*key, owner.as_str())).collect();
+        let owned = |key: &PublicKey| Some((*key, fleet.owner_of(key)?.as_str()));
+        let eligible: Vec<(PublicKey, &str)> = closed.eligible.iter().filter_map(owned).collect();
         let cases = claims
             .into_iter()
             .map(|claim| {

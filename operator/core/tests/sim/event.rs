@@ -3,7 +3,7 @@
 use orion_core::{DigestList, Input, JobSpec, JobStatus, LeaseOrder, ProviderInfo, WorkerId};
 use orion_protocol::ledger::{JobView, Submitted, Transaction};
 use orion_protocol::messages::{Answer, Beat};
-use orion_protocol::{Digest, JobId, Name, TxId};
+use orion_protocol::{Digest, JobId, Name, PublicKey, TxId};
 
 use crate::truth::Habit;
 
@@ -84,6 +84,7 @@ pub enum Fact {
     Answer(Name, Name, Box<Answer>),
     Beat(WorkerId, Beat),
     ConsumerReady(WorkerId),
+    Registered(Vec<(PublicKey, Name)>),
     Providers(Vec<ProviderInfo>),
     Tick,
 }
@@ -103,6 +104,7 @@ impl Fact {
             Fact::Answer(provider, uid, answer) => Input::Answer(provider, uid, answer),
             Fact::Beat(worker, beat) => Input::Beat(worker, beat),
             Fact::ConsumerReady(worker) => Input::ConsumerReady(worker),
+            Fact::Registered(owners) => Input::Registered(owners),
             Fact::Providers(providers) => Input::Providers(providers),
             Fact::Tick => Input::Tick,
         }

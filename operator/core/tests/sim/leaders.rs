@@ -44,7 +44,9 @@ impl World {
         });
         let cursors = self.streams.keys().map(|name| (name.clone(), (0, true))).collect();
         self.leaders.push(Leader { core, epoch, alive: true, cursors });
-        self.tell(at, &Fact::Providers(self.providers.clone()));
+        self.tell(at, &Fact::Registered(self.providers.iter().map(|one| (one.key, one.owner.clone())).collect()));
+        let approved = self.providers.iter().filter(|one| !self.removed.contains(&one.name)).cloned().collect();
+        self.tell(at, &Fact::Providers(approved));
         let jobs: Vec<JobId> = self.jobs.iter().filter(|(_, job)| !job.over).map(|(id, _)| *id).collect();
         for job in jobs {
             let after = self.rng.below(FOLD_MS);

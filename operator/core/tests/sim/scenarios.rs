@@ -94,6 +94,22 @@ fn the_leader_dies_between_a_round_and_its_receipt() {
 }
 
 #[test]
+fn a_provider_is_removed_while_its_validator_is_drawn() {
+    for owner in ["ann", "bob", "cyd"] {
+        let (mut world, job) = fleet_with_job(3);
+        world.until("a round is closed", 5 * MINUTE, |world| world.ledger.count("CloseRound", Code::Ok) == 1);
+        world
+            .removed
+            .extend(world.providers.iter().filter(|one| one.owner.as_str() == owner).map(|one| one.name.clone()));
+        assert_eq!(world.removed.len(), 1);
+        world.suffer(Fault::KillLeader(3_000));
+        world.until_over(5 * MINUTE);
+        // The simulated ledger refuses a verdict that another draw led to, and no refusal is tolerated.
+        assert_eq!(world.ending(&job), None);
+    }
+}
+
+#[test]
 fn the_leader_dies_between_a_verdict_and_its_receipt() {
     let (mut world, job) = fleet_with_job(4);
     world.kill_when("a verdict is recorded", |world| world.ledger.count("RecordVerdict", Code::Ok) == 1);

@@ -49,6 +49,8 @@ pub struct World {
     pub operator: SecretKey,
     issuer: SecretKey,
     pub providers: Vec<ProviderInfo>,
+    /// Whose approval was taken back: the next leader does not hear of them.
+    pub removed: BTreeSet<Name>,
     pub actors: BTreeMap<WorkerId, Actor>,
     pub buckets: Buckets,
     pub streams: BTreeMap<Name, BTreeMap<u64, (Name, Answer)>>,
@@ -116,6 +118,7 @@ impl World {
             operator: key(1),
             issuer: key(3),
             providers: Vec::new(),
+            removed: BTreeSet::new(),
             actors: BTreeMap::new(),
             buckets: Buckets::default(),
             streams: BTreeMap::new(),
