@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use kube::Client;
+use kube::runtime::events::Recorder;
 use orion_broker::Broker;
 
 use crate::leadership::Guard;
 use crate::ledger::Ledger;
+use crate::metrics::Metrics;
 use crate::settings::Identity;
 
 /// What a leader acts through.
@@ -24,6 +26,10 @@ pub struct Edges {
     pub cluster: String,
     /// The platform's namespace.
     pub namespace: String,
+    /// Where Events go.
+    pub events: Recorder,
+    /// What Prometheus sees.
+    pub metrics: Arc<Metrics>,
     /// Whether writing is still allowed.
     pub guard: Guard,
 }

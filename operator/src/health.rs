@@ -8,17 +8,20 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::edges::Edges;
+use crate::metrics::Metrics;
 
 /// What the endpoints show.
 #[derive(Default)]
 pub struct Health {
     /// API server, broker and ledger answered lately.
     pub ready: AtomicBool,
-    /// This replica leads.
-    pub leading: AtomicBool,
+    /// The page of metrics.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How often the others are asked.
@@ -41,11 +44,9 @@ async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) 
     }
 }
 
-async fn metrics(State(health): State<Arc<Health>>) -> String {
-    let leading = u8::from(health.leading.load(Ordering::Relaxed));
-    format!(
-        "# HELP orion_operator_leading Whether this replica leads.\n# TYPE orion_operator_leading gauge\norion_operator_leading {leading}\n# EOF\n"
-    )
+async fn metrics(State(health): State<Arc<Health>>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], health.metrics.page())
 }
 
 /// Asks the others for ever.

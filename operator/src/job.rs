@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::children::{self, Known, Parent};
 use crate::clock;
 use crate::edges::Edges;
+use crate::events;
 use crate::intake::{self, Intake};
 use crate::render::{self, Picture, Taken};
 use crate::writes::{self, WriteError};
@@ -257,6 +258,7 @@ impl JobTask {
             async move { writes::apply_status(&edges, &object, &wanted).await }
         })
         .await?;
+        events::tell(&self.edges, &self.object, events::between(&self.shown, &status));
         self.shown = status;
         self.written = Some(Instant::now());
         Ok(())

@@ -232,7 +232,10 @@ impl Leader {
                             let id = WorkerId { provider: heard.provider, worker: heard.worker };
                             self.step(Input::Beat(id, beat));
                         }
-                        Err(error) => tracing::warn!(provider = %heard.provider, %error, "a heartbeat was refused"),
+                        Err(error) => {
+                            self.edges.metrics.refused_beats.inc();
+                            tracing::warn!(provider = %heard.provider, %error, "a heartbeat was refused");
+                        }
                     }
                 }
             }
@@ -243,6 +246,9 @@ impl Leader {
     /// Tells the core a fact, and starts what it wants done.
     fn step(&mut self, input: Input) {
         for effect in self.core.step(input, clock::now_ms()) {
+            if let Effect::Lease(order) = &effect {
+                self.edges.metrics.lease(order.core.kind);
+            }
             if let Effect::StatusChanged(id) = effect {
                 self.show_job(&id);
             } else {
@@ -432,6 +438,7 @@ impl Leader {
         let (edges, objects) = (self.edges.clone(), self.objects.clone());
         let (refused, ready) = (self.refused.clone(), self.ready.clone());
         let workers = self.core.fleet().view(clock::now_ms());
+        self.edges.metrics.show(self.core.stages(), &workers);
         self.tasks.spawn(async move {
             providers::show(&edges, &objects, &refused, &ready, &workers).await;
             Done::Background

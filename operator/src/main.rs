@@ -5,6 +5,7 @@
 mod children;
 mod clock;
 mod edges;
+mod events;
 mod gateway;
 mod health;
 mod housekeeping;
@@ -14,6 +15,7 @@ mod keys;
 mod leader;
 mod leadership;
 mod ledger;
+mod metrics;
 mod perform;
 mod providers;
 mod render;
@@ -22,17 +24,19 @@ mod writes;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use clap::Parser;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client, ResourceExt};
 use orion_broker::permissions::{Role, inbox_prefix};
+use orion_crds::names;
 use tokio::net::TcpListener;
 
 use crate::edges::Edges;
 use crate::leadership::Guard;
+use crate::metrics::Metrics;
 use crate::settings::{Identity, RunArgs};
 
 #[derive(Parser)]
@@ -69,24 +73,24 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let health = Arc::new(health::Health::default());
     let listener = TcpListener::bind(args.health_listen).await.context("listening for health checks")?;
     tokio::spawn(axum::serve(listener, health::router(health.clone())).into_future());
-    let edges = Arc::new(connect(&args).await?);
+    let edges = Arc::new(connect(&args, health.metrics.clone()).await?);
     let listener = TcpListener::bind(args.gateway_listen).await.context("listening for the gateway")?;
     tokio::spawn(axum::serve(listener, gateway::router(edges.clone())).into_future());
     tokio::spawn(health::watch(health.clone(), edges.clone()));
     tokio::select! {
-        outcome = campaign(&args, &edges, &health) => outcome,
+        outcome = campaign(&args, &edges) => outcome,
         signal = terminated() => signal,
     }
 }
 
 /// Waits for the Lease, leads while it is ours. A leadership that ended ends the process: a fresh one knows nothing stale.
-async fn campaign(args: &RunArgs, edges: &Arc<Edges>, health: &health::Health) -> anyhow::Result<()> {
+async fn campaign(args: &RunArgs, edges: &Arc<Edges>) -> anyhow::Result<()> {
     let manager = leadership::candidate(edges.kube.clone(), &args.namespace, &args.replica)
         .await
         .context("preparing the election")?;
     let (mut elected, _task) = manager.watch().await;
     elected.wait_for(|elected| *elected).await.context("the election ended")?;
-    health.leading.store(true, Ordering::Relaxed);
+    edges.metrics.lead();
     // The guard counts from the leadership's beginning.
     let edges = Arc::new(Edges { guard: Guard::default(), ..(**edges).clone() });
     let outcome = tokio::select! {
@@ -100,7 +104,7 @@ async fn campaign(args: &RunArgs, edges: &Arc<Edges>, health: &health::Health) -
     outcome
 }
 
-async fn connect(args: &RunArgs) -> anyhow::Result<Edges> {
+async fn connect(args: &RunArgs, metrics: Arc<Metrics>) -> anyhow::Result<Edges> {
     let identity = Arc::new(Identity::load(args)?);
     let kube = Client::try_default().await.context("finding the API server")?;
     let namespaces: Api<Namespace> = Api::all(kube.clone());
@@ -114,7 +118,10 @@ async fn connect(args: &RunArgs) -> anyhow::Result<Edges> {
         name: format!("operator {}", args.replica),
     };
     let broker = orion_broker::connect(&settings).await.context("connecting to the broker")?;
+    let reporter = Reporter { controller: names::MANAGER.into(), instance: Some(args.replica.clone()) };
     Ok(Edges {
+        events: Recorder::new(kube.clone(), reporter),
+        metrics,
         cluster: system.uid().unwrap_or_default(),
         kube,
         broker,

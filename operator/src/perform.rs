@@ -97,7 +97,11 @@ impl Performer {
     async fn submit(&self, job: JobId, id: TxId, transaction: &Transaction) -> Option<Input> {
         let identity = &self.edges.identity;
         let envelope = transaction.sign(&identity.chain, &identity.key, self.epoch, id);
-        match self.edges.ledger.submit(&envelope).await {
+        let answer = self.edges.ledger.submit(&envelope).await;
+        if let Ok(outcome) = &answer {
+            self.edges.metrics.transaction(transaction.kind(), outcome.receipt.code);
+        }
+        match answer {
             Ok(outcome) if outcome.receipt.code == Code::StaleEpoch => {
                 tracing::warn!("the ledger knows a later leader");
                 self.edges.guard.depose();

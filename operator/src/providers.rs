@@ -13,7 +13,7 @@ use orion_crds::provider::WorkerStatus;
 use orion_crds::{ConditionType, Provider, ProviderStatus, Truth, set_condition};
 use orion_protocol::ledger::tx::RegisterProvider;
 use orion_protocol::ledger::{Code, Transaction};
-use orion_protocol::messages::{Answer, Message, Role};
+use orion_protocol::messages::{Answer, Message};
 use orion_protocol::subjects::{PLATFORM, commit, parse_commit};
 use orion_protocol::{JobId, Name, PublicKey, Reason, Refusal, TxId};
 use tokio::sync::mpsc;
@@ -122,6 +122,7 @@ pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>
                 }
             }
             Err(why) => {
+                edges.metrics.dropped_answers.inc();
                 tracing::warn!(%provider, subject = recorded.subject, why, "an answer is dropped");
                 if let Err(error) = edges.broker.purge_answer_subject(&provider, &recorded.subject).await {
                     tracing::warn!(%provider, error = %Chain(&error), "an answer was not purged");
@@ -192,12 +193,7 @@ fn status(
         .take(64)
         .map(|worker| WorkerStatus {
             name: worker.id.worker.to_string(),
-            role: match worker.role {
-                Role::Worker => "Worker",
-                Role::Validator => "Validator",
-                Role::Platform => "Platform",
-            }
-            .to_owned(),
+            role: worker.role.as_str().to_owned(),
             class: worker.class.clone(),
             driver: worker.driver.clone(),
             last_seen: None,

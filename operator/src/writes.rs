@@ -60,6 +60,7 @@ async fn fenced<T>(edges: &Edges, request: impl Future<Output = Result<T, kube::
     if !edges.guard.holds() {
         return Err(WriteError::Deposed);
     }
+    edges.metrics.requests.inc();
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(WriteError::Conflict),

@@ -176,6 +176,17 @@ pub enum Role {
     Platform,
 }
 
+impl Role {
+    /// The word, in CamelCase.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Worker => "Worker",
+            Role::Validator => "Validator",
+            Role::Platform => "Platform",
+        }
+    }
+}
+
 /// Published on `hb.<provider>.<worker>` over core NATS; never stored.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Beat {

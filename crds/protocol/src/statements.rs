@@ -33,6 +33,20 @@ pub enum LeaseKind {
     Referee,
 }
 
+impl LeaseKind {
+    /// The word, in CamelCase.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LeaseKind::Preflight => "Preflight",
+            LeaseKind::Work => "Work",
+            LeaseKind::Audit => "Audit",
+            LeaseKind::Ingest => "Ingest",
+            LeaseKind::Aggregate => "Aggregate",
+            LeaseKind::Referee => "Referee",
+        }
+    }
+}
+
 /// One try at a slot. Ordered: a newer token makes an older one void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(map)]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::ResourceExt;
+use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use orion_crds::{ConditionType, OrionJob};
 use orion_e2e::namespace::reason;
 use orion_e2e::wait::holds;
@@ -28,6 +29,15 @@ async fn a_kernel_that_does_not_compile_is_refused_in_the_compilers_words() -> R
     let words = reason(&job, ConditionType::Accepted);
     ensure!(words.starts_with("False CompileFailed: "), "{words}");
     ensure!(words.contains("does_not_exist"), "these are not the compiler's words: {words}");
+    // `kubectl describe` tells it too.
+    let events: Api<Event> = Api::namespaced(world.kube.clone(), &namespace.name);
+    orion_e2e::until("an Event", SHORT, async || {
+        let told = events.list(&ListParams::default()).await?;
+        let about = |event: &Event| event.regarding.as_ref().is_some_and(|of| of.uid == job.metadata.uid);
+        let mut told = told.iter().filter(|event| about(event));
+        Ok(told.any(|event| event.reason.as_deref() == Some("CompileFailed")).then_some(()))
+    })
+    .await?;
     // Nothing is tried again.
     let version = job.resource_version();
     holds(Duration::from_secs(10), async || {
@@ -49,7 +59,7 @@ async fn an_idle_platform_with_a_refused_job_writes_nothing_for_a_minute() -> Re
     namespace.submit(&broken("broken")?).await?;
     refused(&namespace, "broken").await?;
     // Namespaces of scenarios before this one may still be going.
-    let everywhere: kube::Api<OrionJob> = kube::Api::all(world.kube.clone());
+    let everywhere: Api<OrionJob> = Api::all(world.kube.clone());
     orion_e2e::until("quiet", SHORT, async || {
         Ok((everywhere.list(&ListParams::default()).await?.items.len() == 1).then_some(()))
     })

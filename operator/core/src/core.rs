@@ -95,6 +95,17 @@ impl Core {
         self.jobs.get(job).map(status::of)
     }
 
+    /// How many jobs are in each stage before their end; every such stage is named.
+    pub fn stages(&self) -> BTreeMap<&'static str, u64> {
+        let mut stages: BTreeMap<&'static str, u64> = Stage::UNDER_WAY.into_iter().map(|stage| (stage, 0)).collect();
+        for job in self.jobs.values() {
+            if let Some(count) = stages.get_mut(job.stage.as_str()) {
+                *count += 1;
+            }
+        }
+        stages
+    }
+
     /// Takes one fact and says what is to be done.
     pub fn step(&mut self, input: Input, now: Millis) -> Vec<Effect> {
         let mut effects = Vec::new();

@@ -33,6 +33,25 @@ pub enum Stage {
     Done,
 }
 
+impl Stage {
+    /// Names of the stages of jobs that are not over, in order.
+    pub const UNDER_WAY: [&'static str; 6] = ["Preflight", "Escrow", "Running", "Aggregating", "Settling", "Closing"];
+
+    /// The word, in CamelCase.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Stage::Preflight => "Preflight",
+            Stage::Refused(_) => "Refused",
+            Stage::Escrow => "Escrow",
+            Stage::Running => "Running",
+            Stage::Aggregating => "Aggregating",
+            Stage::Settling => "Settling",
+            Stage::Closing => "Closing",
+            Stage::Done => "Done",
+        }
+    }
+}
+
 /// A job as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStatus {
