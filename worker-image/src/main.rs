@@ -10,6 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 fn main() -> anyhow::Result<()> {
+    // Executors run strangers' code under our user: they may neither trace this process nor read its memory, keys and all.
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_dumpable(false).context("cannot close this process to others")?;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,async_nats=warn"));
     let ansi = std::io::stderr().is_terminal();

@@ -67,6 +67,25 @@ fn fake(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fakes").join(name)
 }
 
+#[test]
+fn directories_of_agents_that_are_gone_are_cleared_and_no_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    // A process that has ended and was waited for has a number that nobody has.
+    let mut gone = std::process::Command::new("true").spawn().unwrap();
+    gone.wait().unwrap();
+    let parent = std::os::unix::process::parent_id();
+    let folder = |name: String| {
+        let path = scratch.path().join(name);
+        std::fs::create_dir_all(path.join("cache/deep")).unwrap();
+        path
+    };
+    let (ours, dead) =
+        (folder(format!("executor-{}-a", std::process::id())), folder(format!("executor-{}-b", gone.id())));
+    let (alive, foreign) = (folder(format!("executor-{parent}-c")), folder("executor-keep".into()));
+    orion_worker::executor::clear_leftovers(scratch.path()).unwrap();
+    assert_eq!([ours, dead, alive, foreign].map(|path| path.exists()), [false, false, true, true]);
+}
+
 fn config(binary: &Path, scratch: &Path) -> ExecutorConfig {
     let binary = binary.to_owned();
     ExecutorConfig { binary, scratch: scratch.to_owned(), icd_vendors: None, memory: DEFAULT_MEMORY, threads: None }

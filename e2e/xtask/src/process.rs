@@ -3,7 +3,7 @@
 //! A daemon is recognised by one environment variable that names its cluster's state folder, inherited by all that it
 //! starts. So nothing is lost when a run is killed, and no recycled process id is ever hit: there are no pid files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -148,7 +148,7 @@ impl Owner {
         format!("end of {}:\n{text}", path.display())
     }
 
-    /// Every process that carries this owner's mark.
+    /// Every process that carries this owner's mark, and its descendants.
     pub fn processes(&self) -> Result<Vec<Owned>> {
         let mark = format!("{MARKER}={}", self.state.display());
         if Path::new("/proc/self/environ").exists() { marked_in_proc(&mark) } else { marked_by_ps(&mark) }
@@ -196,22 +196,36 @@ fn is_alive(pid: i32) -> bool {
 }
 
 fn marked_in_proc(mark: &str) -> Result<Vec<Owned>> {
-    let mut found = Vec::new();
+    let mut seen = BTreeMap::new();
     for entry in fs::read_dir("/proc").context("list processes")? {
         let folder = entry?.path();
         let Some(pid) = folder.file_name().and_then(OsStr::to_str).and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // Other users' processes cannot be read, and any may end while we look: neither is ours to count.
-        let Ok(environment) = fs::read(folder.join("environ")) else { continue };
-        if environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
-            let command = fs::read(folder.join("cmdline")).unwrap_or_default();
-            let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
-            found.push(Owned { pid, program: base_name(&String::from_utf8_lossy(program)) });
-        }
+        // Some processes let nobody read theirs, and any may end while we look.
+        let environment = fs::read(folder.join("environ")).unwrap_or_default();
+        let marked = environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+        seen.insert(pid, (parent(&folder), marked));
     }
-    found.sort();
-    Ok(found)
+    // A child of a marked process is marked, whatever it did with its environment.
+    let is_ours = |pid: &i32| {
+        let mut ancestors = std::iter::successors(Some(*pid), |pid| Some(seen.get(pid)?.0)).take(seen.len());
+        ancestors.any(|pid| seen.get(&pid).is_some_and(|(_, marked)| *marked))
+    };
+    let owned = |pid: i32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
+        Owned { pid, program: base_name(&String::from_utf8_lossy(program)) }
+    };
+    Ok(seen.keys().copied().filter(is_ours).map(owned).collect())
+}
+
+/// The parent of the process whose folder in /proc this is; 0 when it has ended.
+fn parent(folder: &Path) -> i32 {
+    let stat = fs::read_to_string(folder.join("stat")).unwrap_or_default();
+    // The second field is the program's name in brackets, which may hold anything.
+    let rest = stat.rsplit(") ").next().unwrap_or_default();
+    rest.split(' ').nth(1).and_then(|parent| parent.parse().ok()).unwrap_or_default()
 }
 
 /// For systems without /proc: `ps` prints the environment after the command.
@@ -268,6 +282,21 @@ mod tests {
         assert_eq!(owner.kill_all().unwrap(), 1);
         assert!(!reaper.join().unwrap().unwrap().success());
         assert_eq!(owner.processes().unwrap(), []);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn children_without_the_mark_are_found_by_their_parent() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = Owner::new(folder.path());
+        let mut child = owner.spawn("shell", Command::new("sh").args(["-c", "env -i sleep 600; true"])).unwrap();
+        wait::until("the sleeper to show", Duration::from_secs(5), || {
+            Ok(owner.programs()?.contains("sleep").then_some(()))
+        })
+        .unwrap();
+        let reaper = std::thread::spawn(move || child.wait());
+        assert_eq!(owner.kill_all().unwrap(), 2);
+        reaper.join().unwrap().unwrap();
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::agent::materials::Source;
 use crate::agent::metrics::Metrics;
 use crate::agent::retry::{Deadline, Trouble};
 use crate::agent::verify::Identity;
-use crate::executor::DeviceInfo;
+use crate::executor::{DeviceInfo, clear_leftovers};
 
 /// Between two looks for a device.
 const PROBE_PAUSE_FIRST: Duration = Duration::from_secs(1);
@@ -85,6 +85,9 @@ impl Agent {
     /// Connects; returns at once even when the broker is away.
     pub async fn new(config: &Config) -> Result<Agent, AgentError> {
         let Config { identity, broker, executor, slots, memory, cache, listen: _ } = config.clone();
+        if let Err(error) = clear_leftovers(&executor.scratch) {
+            tracing::warn!(%error, "what earlier executors left in the scratch folder stays");
+        }
         let broker = orion_broker::connect(&broker).await.map_err(AgentError::Broker)?;
         Ok(Agent {
             identity,

@@ -22,6 +22,7 @@ use orion_protocol::{Digest, Reason, Refusal};
 pub use fault::Fault;
 use pipe::{Answer, Pipe, PipeError};
 use process::Process;
+pub use process::clear_leftovers;
 
 /// How executors are started.
 #[derive(Clone, Debug)]

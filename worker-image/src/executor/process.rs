@@ -9,7 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
@@ -27,6 +28,25 @@ const ENDING: Duration = Duration::from_secs(2);
 /// How long a killed process may take to be gone; memory is given back in that time.
 const KILLING: Duration = Duration::from_secs(10);
 
+/// How private directories are called: after it the agent's process id.
+const PREFIX: &str = "executor-";
+
+/// Removes private directories of agents that are gone: one that was killed could not do it. To be called before the first
+/// executor is started, so that those of our own number are an earlier agent's.
+pub fn clear_leftovers(scratch: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(scratch)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let Some(agent) = rest.split('-').next().and_then(|pid| pid.parse().ok()) else { continue };
+        let is_ours = i64::from(std::process::id()) == i64::from(agent);
+        if is_ours || kill(Pid::from_raw(agent), None) == Err(Errno::ESRCH) {
+            std::fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A running executor.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -41,7 +61,8 @@ impl Process {
     /// Starts it.
     pub(super) fn spawn(config: &ExecutorConfig) -> Result<(Process, ChildStdin, ChildStdout), ExecutorError> {
         let scratch = |source| ExecutorError::Scratch { path: config.scratch.clone(), source };
-        let private = tempfile::Builder::new().prefix("executor-").tempdir_in(&config.scratch).map_err(scratch)?;
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let private = tempfile::Builder::new().prefix(&prefix).tempdir_in(&config.scratch).map_err(scratch)?;
         for name in ["cache", "tmp"] {
             std::fs::create_dir(private.path().join(name)).map_err(scratch)?;
         }
