@@ -73,7 +73,14 @@ pub struct Choice {
 
 /// Chooses by the settings and this machine.
 pub fn choose(settings: &Settings) -> Result<Choice> {
-    decide(settings.mode, settings.context.as_deref(), Facts::look)
+    let choice = decide(settings.mode, settings.context.as_deref(), Facts::look)?;
+    if matches!(choice.mode, Mode::Context(_)) && settings.repository.is_none() {
+        bail!(
+            "a cluster of yours pulls its images: set ORION_IMAGES to a repository that it can read and you can push to \
+             (host/folder), and have docker or podman here"
+        );
+    }
+    Ok(choice)
 }
 
 /// The decision itself. `look` runs only when the answer depends on the machine.
@@ -138,9 +145,14 @@ impl Facts {
     }
 }
 
-fn find_external() -> Option<(Engine, Distribution)> {
+/// The container engine that answers here.
+pub fn find_engine() -> Option<Engine> {
     let answers = |name: &str| process::run(Command::new(name).arg("info")).is_ok();
-    let engine = [Engine::Docker, Engine::Podman].into_iter().find(|engine| answers(&engine.to_string()))?;
+    [Engine::Docker, Engine::Podman].into_iter().find(|engine| answers(&engine.to_string()))
+}
+
+fn find_external() -> Option<(Engine, Distribution)> {
+    let engine = find_engine()?;
     let all = [Distribution::Kind, Distribution::K3d, Distribution::Minikube];
     let distribution = all.into_iter().find(|distribution| which::which(distribution.to_string()).is_ok())?;
     // k3d speaks to Docker's own socket.

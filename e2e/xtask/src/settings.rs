@@ -19,6 +19,8 @@ pub struct Settings {
     pub mode: Option<RequestedMode>,
     /// `ORION_CONTEXT`, when set.
     pub context: Option<String>,
+    /// `ORION_IMAGES`, when set: the repository that images for that context are pushed to, as `host/folder`.
+    pub repository: Option<String>,
     /// `ORION_PROGRAMS`, when set: a folder with our programs, built elsewhere.
     pub programs: Option<PathBuf>,
     /// Whether questions may be asked: a terminal is there and `ORION_YES=1` is not set.
@@ -52,6 +54,7 @@ impl Settings {
             state_root: folder("ORION_STATE", "XDG_STATE_HOME", ".local/state")?,
             mode,
             context: var("ORION_CONTEXT"),
+            repository: var("ORION_IMAGES"),
             programs: var("ORION_PROGRAMS").map(PathBuf::from),
             ask: !yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
         })

@@ -143,6 +143,11 @@ pub fn build_image(engine: Engine, containerfile: &Path, context: &Path, referen
     Argv::new([&engine.to_string(), "build", "--file", &file, "--tag", reference, &folder])
 }
 
+/// Pushes an image to the repository in its name.
+pub fn push_image(engine: Engine, reference: &str) -> Argv {
+    Argv::new([&engine.to_string(), "push", reference])
+}
+
 /// Writes images to one archive.
 pub fn save_images(engine: Engine, archive: &Path, references: &[String]) -> Argv {
     let mut argv = Argv::new([&engine.to_string(), "save", "--output", &archive.to_string_lossy()]);
@@ -234,6 +239,7 @@ mod tests {
     fn image_commands() {
         let build = build_image(Engine::Docker, Path::new("w/Containerfile"), Path::new("ctx"), "localhost/orion/w:1");
         assert_eq!(build.words.join(" "), "docker build --file w/Containerfile --tag localhost/orion/w:1 ctx");
+        assert_eq!(push_image(Engine::Podman, "example.com/o/w:1").words.join(" "), "podman push example.com/o/w:1");
         let references = ["localhost/orion/a:1".to_owned(), "localhost/orion/b:1".to_owned()];
         let save = save_images(Engine::Podman, Path::new("/c/i.tar"), &references);
         assert_eq!(

@@ -95,8 +95,15 @@ mod tests {
         let other = Record { name: "other".to_owned(), mode: Mode::Cluster, number: Some(98) };
         files::make_folder(&root.join("other")).unwrap();
         other.write(&root.join("other")).unwrap();
-        let settings =
-            Settings { cache: root.clone(), state_root: root, mode: None, context: None, programs: None, ask: false };
+        let settings = Settings {
+            cache: root.clone(),
+            state_root: root,
+            mode: None,
+            context: None,
+            repository: None,
+            programs: None,
+            ask: false,
+        };
         let ask = |number| pick_number(&settings, &Config { name: "mine".to_owned(), mode: Mode::Cluster, number });
         assert_ne!(ask(None).unwrap(), Some(98));
         assert!(ask(Some(98)).is_err());

@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cluster::{Cluster, external};
 use crate::files;
-use crate::mode::{Engine, Mode};
+use crate::mode::{self, Engine, Mode};
 use crate::process;
 use crate::progress::{Steps, megabytes};
 use crate::settings::Settings;
@@ -76,7 +76,20 @@ pub fn build_and_load_these(
         binaries.entry("nats-server".to_owned()).or_insert_with(|| server.to_owned());
     }
     match &cluster.mode {
-        Mode::External { engine, .. } => build_by_engine(*engine, cluster, images, &binaries),
+        Mode::External { engine, .. } => {
+            let references = build_by_engine(*engine, "localhost/orion", images, &binaries)?;
+            load_by_engine(*engine, cluster, &references)?;
+            Ok(references)
+        }
+        Mode::Context(_) => {
+            let repository = settings.repository.as_deref().context("ORION_IMAGES names no repository to push to")?;
+            let engine = mode::find_engine().context("neither docker nor podman answers, and images must be pushed")?;
+            let references = build_by_engine(engine, repository, images, &binaries)?;
+            for reference in references.values() {
+                process::run(&mut external::push_image(engine, reference).command())?;
+            }
+            Ok(references)
+        }
         _ => build_here(settings, cluster, images, &binaries),
     }
 }
@@ -156,15 +169,15 @@ fn load(
     cluster.load_images(&target)
 }
 
-/// With Docker or Podman: the engine builds from the same Containerfiles, and the cluster loads its archive.
-fn build_by_engine(engine: Engine, cluster: &Cluster, images: &[Image], binaries: &BinaryPaths) -> Result<ImageRefs> {
+/// With Docker or Podman: the engine builds from the same Containerfiles.
+fn build_by_engine(engine: Engine, repository: &str, images: &[Image], binaries: &BinaryPaths) -> Result<ImageRefs> {
     if !cfg!(target_os = "linux") {
         bail!("images hold programs built on this machine, which must be Linux; ORION_MODE=processes needs no images");
     }
     let suite = base::suite();
     let images = with_recipes(images, binaries, suite.as_deref())?;
     let scratch = tempfile::tempdir().context("make a temporary folder")?;
-    let mut steps = Steps::new("images", images.len() + 1);
+    let mut steps = Steps::new("images", images.len());
     let mut references = ImageRefs::new();
     for (image, recipe) in &images {
         let reference = steps.run(&image.name, |step| {
@@ -175,7 +188,7 @@ fn build_by_engine(engine: Engine, cluster: &Cluster, images: &[Image], binaries
                 parts.push(fs::read(&path).with_context(|| format!("read {name}"))?);
             }
             let tag = &files::hash_parts(parts.iter().map(Vec::as_slice))[..12];
-            let reference = format!("localhost/orion/{}:{tag}", image.name);
+            let reference = format!("{repository}/{}:{tag}", image.name);
             let mut argv = external::build_image(engine, &image.containerfile, &context, &reference);
             if let Some(suite) = &suite {
                 argv.words.extend(["--build-arg".to_owned(), format!("SUITE={suite}")]);
@@ -185,13 +198,17 @@ fn build_by_engine(engine: Engine, cluster: &Cluster, images: &[Image], binaries
         })?;
         references.insert(image.name.clone(), reference);
     }
+    steps.finish();
+    Ok(references)
+}
+
+/// Brings images of the engine into the cluster, as one archive.
+fn load_by_engine(engine: Engine, cluster: &Cluster, references: &ImageRefs) -> Result<()> {
+    let scratch = tempfile::tempdir().context("make a temporary folder")?;
     let archive = scratch.path().join("images.tar");
     let all: Vec<_> = references.values().cloned().collect();
-    steps.run("load", |_| {
-        process::run(&mut external::save_images(engine, &archive, &all).command())?;
-        cluster.load_images(&archive)
-    })?;
-    Ok(references)
+    process::run(&mut external::save_images(engine, &archive, &all).command())?;
+    cluster.load_images(&archive)
 }
 
 /// Reads the Containerfiles and leaves out images none of whose binaries is given.
