@@ -14,7 +14,7 @@ use orion_crds::{ConditionType, Provider, ProviderStatus, Truth, set_condition};
 use orion_protocol::ledger::tx::RegisterProvider;
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Answer, Message};
-use orion_protocol::subjects::{PLATFORM, commit, parse_commit};
+use orion_protocol::subjects::{PLATFORM, commit, commit_stream, parse_commit};
 use orion_protocol::{JobId, Name, PublicKey, Reason, Refusal, TxId};
 use tokio::sync::mpsc;
 
@@ -26,6 +26,9 @@ use crate::writes::{self, WriteError};
 
 /// Pause before a provider that could not be set up is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// How often a stream is looked for: reading it does not tell a lost one from a broker that is away.
+const LOOK: Duration = Duration::from_secs(15);
 
 /// The platform's own identity, which has no object.
 pub fn platform(edges: &Edges) -> Option<ProviderInfo> {
@@ -110,11 +113,35 @@ fn key_number(key: &PublicKey) -> u64 {
 }
 
 /// Reads a provider's answers for ever, from the first. What cannot be the answer to a lease of ours is purged: whoever put it
-/// there only holds the place of an honest answer.
+/// there only holds the place of an honest answer. When the broker has lost the stream, the leadership ends, for all that it
+/// knows of leases and consumers is void: the next one sets everything up anew.
 pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>) {
     let mut fold = edges.broker.fold(&provider);
-    while let Some(event) = fold.next().await {
-        let FoldEvent::Answer(recorded) = event else { continue };
+    let mut look = tokio::time::interval(LOOK);
+    let mut first = None;
+    loop {
+        let event = tokio::select! {
+            event = fold.next() => event,
+            _ = look.tick() => {
+                if let Ok(None) = edges.broker.stream_facts(&commit_stream(&provider)).await {
+                    tracing::error!(%provider, "the broker has lost a stream");
+                    return edges.guard.depose();
+                }
+                continue;
+            }
+        };
+        let recorded = match event {
+            None => return,
+            Some(FoldEvent::CaughtUp) => continue,
+            Some(FoldEvent::Opened { created }) => {
+                if first.get_or_insert_with(|| created.clone()) == &created {
+                    continue;
+                }
+                tracing::error!(%provider, created, "the broker has made a stream anew");
+                return edges.guard.depose();
+            }
+            Some(FoldEvent::Answer(recorded)) => recorded,
+        };
         match read_answer(&edges, &provider, &recorded) {
             Ok((uid, answer)) => {
                 if inputs.send(Input::Answer(provider.clone(), uid, Box::new(answer))).await.is_err() {
