@@ -4,6 +4,7 @@
 //! It starts no cluster: `cargo xtask e2e` does, and says where it is. Nothing here believes a status where the ledger's
 //! export can be asked: that is verified from its bytes each time.
 
+pub mod ground;
 pub mod jobs;
 pub mod lies;
 pub mod namespace;
@@ -14,5 +15,6 @@ pub mod world;
 pub use jobs::Busy;
 pub use lies::Lie;
 pub use namespace::Namespace;
+pub use processes::Part;
 pub use wait::until;
 pub use world::World;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace as Object};
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use orion_crds::conditions::{condition, is_true};
 use orion_crds::{ConditionType, OrionJob};
 
+use crate::world::connect;
 use crate::{World, until};
 
 /// A namespace that goes away.
@@ -139,7 +140,7 @@ impl Drop for Namespace {
 }
 
 async fn clean(name: &str, show: bool) -> Result<()> {
-    let kube: Client = World::find().await?.kube;
+    let kube = connect().await?;
     if show {
         let jobs: Api<OrionJob> = Api::namespaced(kube.clone(), name);
         for job in jobs.list(&ListParams::default()).await? {

@@ -1,37 +1,112 @@
-//! The platform's processes: found by the mark of their cluster and by their arguments, killed, stopped and continued.
+//! The platform's processes: found by what runs as whom, killed, stopped, continued; and removed as a cluster would.
+
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use xtask::platform::NAMESPACE;
 use xtask::process::Owner;
 
 use crate::World;
+use crate::ground::Ground;
+
+/// A part of the platform that there is more than one of, by its name. In pods that is the pod's.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// An operator.
+    Operator(&'a str),
+    /// A worker or validator.
+    Worker(&'a str),
+}
 
 /// A process of the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process(i32);
 
-impl World {
-    /// The one process that runs `program` with `value` after `flag`.
-    pub fn process(&self, program: &str, flag: &str, value: &str) -> Result<Process> {
-        let found = self.processes(program, flag, value)?;
-        match found[..] {
-            [one] => Ok(one),
-            _ => bail!("{} processes run {program} {flag} {value}", found.len()),
+impl Part<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Part::Operator(name) | Part::Worker(name) => name,
         }
     }
 
-    /// The processes that run `program` with `value` after `flag`.
-    pub fn processes(&self, program: &str, flag: &str, value: &str) -> Result<Vec<Process>> {
-        let owned = Owner::new(&self.state).processes()?;
-        let fits = |pid: i32| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-            words.windows(2).any(|pair| pair == [flag.as_bytes(), value.as_bytes()])
-        };
-        let found = owned.into_iter().filter(|owned| owned.program == program && fits(owned.pid));
-        Ok(found.map(|owned| Process(owned.pid)).collect())
+    /// Its program, and the flag that gives the name to a plain process.
+    fn program(&self) -> (&'static str, &'static str) {
+        match self {
+            Part::Operator(_) => ("orion-operator", "--replica"),
+            Part::Worker(_) => ("orion-worker", "--worker"),
+        }
     }
+}
+
+impl World {
+    /// The one process of a part.
+    pub async fn process(&self, part: Part<'_>) -> Result<Process> {
+        let found = match &self.ground {
+            Ground::Pods { .. } => {
+                let pod = self.pods().get(part.name()).await.with_context(|| format!("finding {part:?}"))?;
+                in_pod(&pod.uid().context("a pod has a uid")?, part)?
+            }
+            Ground::Processes { state, .. } => plain(state, part)?,
+        };
+        match found[..] {
+            [one] => Ok(one),
+            _ => bail!("{} processes are {part:?}", found.len()),
+        }
+    }
+
+    /// Removes a part as `kubectl delete pod` does; where there are no pods, with the signal that a pod gets first.
+    pub async fn delete(&self, part: Part<'_>) -> Result<()> {
+        match &self.ground {
+            Ground::Pods { .. } => {
+                let deleted = self.pods().delete(part.name(), &DeleteParams::default()).await;
+                deleted.map(drop).with_context(|| format!("deleting {part:?}"))
+            }
+            Ground::Processes { .. } => self.process(part).await?.signal(Signal::SIGTERM),
+        }
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.kube.clone(), NAMESPACE)
+    }
+}
+
+/// The processes of a plain part: those with the cluster's mark that run its program under its name.
+fn plain(state: &Path, part: Part<'_>) -> Result<Vec<Process>> {
+    let (program, flag) = part.program();
+    let named = |pid: i32| {
+        let words = command_line(pid);
+        words.windows(2).any(|pair| pair[0] == flag && pair[1] == part.name())
+    };
+    let owned = Owner::new(state).processes()?.into_iter();
+    Ok(owned.filter(|owned| owned.program == program && named(owned.pid)).map(|owned| Process(owned.pid)).collect())
+}
+
+/// The processes of a pod that run the part's program: this machine sees them, in cgroups named after the pod.
+fn in_pod(uid: &str, part: Part<'_>) -> Result<Vec<Process>> {
+    let (program, _) = part.program();
+    let mark = format!("/pod{uid}/");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("listing processes")? {
+        let name = entry.context("listing processes")?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        // Any process may end while we look.
+        let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let runs = |words: &[String]| words.first().is_some_and(|path| path.rsplit('/').next() == Some(program));
+        if cgroups.contains(&mark) && runs(&command_line(pid)) {
+            found.push(Process(pid));
+        }
+    }
+    Ok(found)
+}
+
+fn command_line(pid: i32) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 impl Process {

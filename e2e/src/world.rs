@@ -2,10 +2,8 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -23,18 +21,18 @@ use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::JobPhase;
 use orion_protocol::price::price_of;
 use xtask::platform::NAMESPACE;
-use xtask::platform::processes::Layout;
+
+use crate::ground::Ground;
 
 /// The running platform.
 pub struct World {
     /// The API server.
     pub kube: Client,
-    /// Where everything listens.
-    pub layout: Layout,
-    /// The cluster's folder.
-    pub state: PathBuf,
+    /// Where the platform runs.
+    pub ground: Ground,
     /// Uid that stands for this cluster in ids.
     pub cluster: String,
+    kubeconfig: PathBuf,
     programs: PathBuf,
 }
 
@@ -47,52 +45,50 @@ pub struct Ledger {
     cluster: String,
 }
 
+/// A connection to the API server, whatever else is there.
+pub async fn connect() -> Result<Client> {
+    // More than one scenario may be first.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let kubeconfig = PathBuf::from(told("STATE")?).join("kubeconfig");
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).context("reading the kubeconfig")?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Client::try_from(config).context("connecting to the API server")
+}
+
+/// What `cargo xtask e2e` says about the cluster.
+fn told(what: &str) -> Result<String> {
+    let name = format!("ORION_E2E_{what}");
+    let value = std::env::var(&name);
+    value.with_context(|| format!("{name} is not set: scenarios need a cluster; run them by `cargo xtask e2e`"))
+}
+
 impl World {
     /// Finds it by the environment.
     pub async fn find() -> Result<World> {
-        // More than one scenario may be first.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let folder = |name: &str| {
-            let value = std::env::var_os(name).with_context(|| {
-                format!("{name} is not set: scenarios need a cluster; run them by `cargo xtask e2e`")
-            })?;
-            Ok::<_, anyhow::Error>(PathBuf::from(value))
-        };
-        let (state, programs) = (folder("ORION_E2E_STATE")?, folder("ORION_E2E_PROGRAMS")?);
-        let layout = std::fs::read(state.join("platform/layout.json")).context("reading where the platform listens")?;
-        let layout = serde_json::from_slice(&layout).context("reading where the platform listens")?;
-        let kubeconfig = Kubeconfig::read_from(state.join("kubeconfig")).context("reading the kubeconfig")?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        let kube = Client::try_from(config).context("connecting to the API server")?;
+        let kube = connect().await?;
+        let (state, programs) = (PathBuf::from(told("STATE")?), PathBuf::from(told("PROGRAMS")?));
+        let ground = Ground::find(&kube, &told("MODE")?, &state).await?;
         let namespaces: Api<Namespace> = Api::all(kube.clone());
         let system = namespaces.get("kube-system").await.context("reading the namespace kube-system")?;
-        Ok(World { kube, layout, state, cluster: system.uid().context("kube-system has no uid")?, programs })
-    }
-
-    /// A file that the key job wrote.
-    pub fn key(&self, object: &str, name: &str) -> PathBuf {
-        self.state.join("platform/keys").join(object).join(name)
+        let cluster = system.uid().context("kube-system has no uid")?;
+        Ok(World { kube, ground, cluster, kubeconfig: state.join("kubeconfig"), programs })
     }
 
     /// The key of the ledger's log.
     pub fn log_key(&self) -> PathBuf {
-        self.key("orion-genesis", "checkpoint.vkey")
+        self.ground.key("orion-genesis", "checkpoint.vkey")
     }
 
     /// The genesis.
     pub fn genesis(&self) -> Result<Genesis> {
-        let bytes = std::fs::read(self.key("orion-genesis", "genesis")).context("reading the genesis")?;
+        let bytes = std::fs::read(self.ground.key("orion-genesis", "genesis")).context("reading the genesis")?;
         Genesis::from_bytes(&bytes).context("reading the genesis")
     }
 
     /// `orion` with these arguments, run to its end.
     pub fn orion(&self, arguments: &[&str]) -> Result<Output> {
-        let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
-        let gateway = self.layout.gateway.iter().find(answers).context("no operator's gateway answers")?;
         let mut command = Command::new(self.programs.join("orion"));
-        command.args(arguments).env("KUBECONFIG", self.state.join("kubeconfig"));
-        command.env("ORION_GATEWAY_URL", format!("http://{gateway}"));
-        command.env("ORION_LEDGER_URL", format!("http://{}", self.layout.ledger));
+        command.args(arguments).env("KUBECONFIG", &self.kubeconfig).envs(self.ground.environment()?);
         command.output().context("running orion")
     }
 
@@ -107,11 +103,11 @@ impl World {
     /// Credits for a namespace, by the issuer's key.
     pub fn deposit(&self, namespace: &str, credits: &str) -> Result<()> {
         let mut command = Command::new(self.programs.join("orion-operator"));
-        command.env("KUBECONFIG", self.state.join("kubeconfig"));
+        command.env("KUBECONFIG", &self.kubeconfig);
         command.args(["deposit", "--namespace", namespace, "--amount", credits]);
-        command.args(["--ledger-url", &format!("http://{}", self.layout.ledger)]);
-        command.arg("--genesis-file").arg(self.key("orion-genesis", "genesis"));
-        command.arg("--issuer-key-file").arg(self.key("orion-issuer-keys", "issuer.key"));
+        command.args(["--ledger-url", &self.ground.ledger()]);
+        command.arg("--genesis-file").arg(self.ground.key("orion-genesis", "genesis"));
+        command.arg("--issuer-key-file").arg(self.ground.key("orion-issuer-keys", "issuer.key"));
         xtask::process::run(&mut command)
     }
 
@@ -142,9 +138,10 @@ impl World {
 
     /// A connection to the broker with the operator's rights, to listen to what workers say.
     pub async fn broker(&self) -> Result<Broker> {
-        let seed = std::fs::read_to_string(self.key("orion-operator-keys", "nats.seed")).context("reading a seed")?;
+        let seed = self.ground.key("orion-operator-keys", "nats.seed");
+        let seed = std::fs::read_to_string(seed).context("reading a seed")?;
         let settings = Settings {
-            url: format!("nats://{}", self.layout.nats),
+            url: self.ground.nats(),
             seed: seed.trim().to_owned(),
             inbox_prefix: inbox_prefix(Role::Operator),
             name: "e2e".into(),

@@ -1,9 +1,9 @@
 //! Runs the cases on a real API server. Included by the end-to-end tests, which have a client and a namespace.
 
+use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
-use kube::Client;
 use serde_json::{Value, json};
 
 use super::cases::{Case, bounds, budget_changes, cases, job, with};

@@ -9,22 +9,40 @@ use kube::{Api, ResourceExt};
 use orion_broker::Heartbeats;
 use orion_crds::{OrionJob, Provider, Shard, ValidationRound};
 use orion_e2e::processes::Process;
-use orion_e2e::{Namespace, World, jobs, until};
+use orion_e2e::{Namespace, Part, World, jobs, until};
 use orion_protocol::messages::{Beat, Message as _};
 use orion_protocol::statements::LeaseKind;
 use orion_protocol::{Digest, Name};
 
 use crate::{LONG, SHORT, alone};
 
+/// How a part of the platform is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Without a warning.
+    Killed,
+    /// As by `kubectl delete pod`: it may end what it is at.
+    Deleted,
+}
+
 #[tokio::test]
 async fn a_killed_leader_loses_no_work_and_pays_nothing_twice() -> Result<()> {
+    lost_leader("kill-leader", Loss::Killed).await
+}
+
+#[tokio::test]
+async fn nor_does_a_leader_whose_pod_is_deleted() -> Result<()> {
+    lost_leader("delete-leader", Loss::Deleted).await
+}
+
+async fn lost_leader(scenario: &str, loss: Loss) -> Result<()> {
     let (_ground, world) = alone().await?;
-    let namespace = Namespace::with_credits(&world, "kill-leader", "30").await?;
+    let namespace = Namespace::with_credits(&world, scenario, "30").await?;
     namespace.submit(&jobs::slow()?).await?;
     namespace.in_the_middle("slow", LONG).await?;
     let (name, process) = leader(&world).await?;
-    process.kill()?;
-    println!("{name} was killed");
+    lose(&world, Part::Operator(&name), loss).await?;
+    ended(process).await?;
     let job = namespace.succeeded("slow", LONG).await?;
     world.ledger()?.complete(&job)?;
     namespace.passed();
@@ -78,8 +96,17 @@ async fn a_leader_that_wakes_up_in_the_middle_of_the_job_does_no_harm() -> Resul
 
 #[tokio::test]
 async fn the_work_of_a_worker_killed_while_it_holds_a_lease_is_done_by_others() -> Result<()> {
+    lost_worker("kill-worker", Loss::Killed).await
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_paid_twice_with_a_worker_whose_pod_is_deleted_while_it_holds_a_lease() -> Result<()> {
+    lost_worker("delete-worker", Loss::Deleted).await
+}
+
+async fn lost_worker(scenario: &str, loss: Loss) -> Result<()> {
     let (_ground, world) = alone().await?;
-    let namespace = Namespace::with_credits(&world, "kill-worker", "30").await?;
+    let namespace = Namespace::with_credits(&world, scenario, "30").await?;
     let broker = world.broker().await?;
     namespace.submit(&jobs::slow()?).await?;
     let job = namespace.in_the_middle("slow", LONG).await?;
@@ -87,17 +114,29 @@ async fn the_work_of_a_worker_killed_while_it_holds_a_lease_is_done_by_others() 
     // What was said before now may be of leases that have ended.
     let mut heartbeats = broker.heartbeats().await?;
     let (worker, lease) = starts_work(&world, &mut heartbeats, task).await?;
-    world.process("orion-worker", "--worker", worker.as_str())?.kill()?;
-    println!("{worker} was killed");
+    let part = Part::Worker(worker.as_str());
+    let process = world.process(part).await?;
+    lose(&world, part, loss).await?;
+    ended(process).await?;
     let job = namespace.succeeded("slow", LONG).await?;
     let ledger = world.ledger()?;
     let record = ledger.complete(&job)?;
-    let committed = record.shards.iter().filter_map(|shard| shard.accepted.as_ref());
+    // A worker that is warned may answer before it ends.
+    let mut done = record.shards.iter().filter_map(|shard| shard.accepted.as_ref());
     ensure!(
-        committed.map(|attempt| attempt.commitment.lease).all(|done| done != lease),
+        loss == Loss::Deleted || done.all(|attempt| attempt.commitment.lease != lease),
         "the killed worker was not at it"
     );
     namespace.passed();
+    Ok(())
+}
+
+async fn lose(world: &World, part: Part<'_>, loss: Loss) -> Result<()> {
+    match loss {
+        Loss::Killed => world.process(part).await?.kill()?,
+        Loss::Deleted => world.delete(part).await?,
+    }
+    println!("{part:?} is {loss:?}");
     Ok(())
 }
 
@@ -119,7 +158,7 @@ async fn starts_work(world: &World, heartbeats: &mut Heartbeats, task: Digest) -
 
 async fn leader(world: &World) -> Result<(String, Process)> {
     let name = world.leader().await?.context("nobody leads")?;
-    let process = world.process("orion-operator", "--replica", &name)?;
+    let process = world.process(Part::Operator(&name)).await?;
     Ok((name, process))
 }
 
@@ -128,7 +167,7 @@ async fn other_leads(world: &World, old: &str) -> Result<()> {
 }
 
 async fn ended(process: Process) -> Result<()> {
-    until("the end of the old leader", Duration::from_secs(30), async || Ok((!process.is_there()).then_some(()))).await
+    until("the end of the process", Duration::from_secs(40), async || Ok((!process.is_there()).then_some(()))).await
 }
 
 /// Every object that Orion writes, with its version, and the length of the log.

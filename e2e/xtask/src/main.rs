@@ -30,12 +30,12 @@ enum Task {
     Cluster(ClusterTask),
     /// Run the demo: a cluster, the platform, one job from `kubectl apply` to paid.
     Demo,
-    /// Run everything that CI runs, or some of: format, lints, generated, chart, tests, demo-without-root, demo-with-pods.
+    /// Run everything that CI runs, or some of: format, lints, generated, chart, tests, demo-without-root, demo-with-pods, e2e.
     Test {
         /// The parts to run; all when none is given.
         parts: Vec<String>,
     },
-    /// Run the scenarios: kills, liars, deletions, on a cluster of plain processes.
+    /// Run the scenarios: kills, liars, deletions, on a cluster of their own.
     E2e {
         /// How often.
         #[arg(long, default_value_t = 1)]

@@ -14,7 +14,7 @@ use crate::programs::{self, Programs};
 use crate::progress::seconds;
 use crate::settings::Settings;
 use crate::tools::{self, Set};
-use crate::{codegen, files};
+use crate::{codegen, e2e, files};
 
 /// An unprivileged user; no account is needed.
 const NOBODY: &str = "65534";
@@ -30,7 +30,7 @@ pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
     tools::ensure(settings, if pods { Set::Cluster } else { Set::Processes })?;
     let programs = programs::build(settings)?;
     let tests = ["test", "--workspace", "--exclude", "orion-e2e", "--locked", "--no-fail-fast"];
-    let parts: [(&str, &dyn Fn() -> Result<()>); 7] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 8] = [
         ("format", &|| cargo(&["fmt", "--all", "--check"])),
         ("lints", &|| cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
         ("generated", &|| codegen::run(true)),
@@ -38,6 +38,7 @@ pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
         ("tests", &|| cargo(&tests)),
         ("demo-without-root", &|| demo_without_root(settings, &programs, &this)),
         ("demo-with-pods", &|| demo_with_pods(settings, pods, &this)),
+        ("e2e", &|| e2e::run(settings, &e2e::Options { repeat: 1, keep: false, filter: None })),
     ];
     for (name, work) in parts.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|part| part == name)) {
         println!("==> {name}");

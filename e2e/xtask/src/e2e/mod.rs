@@ -1,28 +1,32 @@
-//! `cargo xtask e2e`: the scenarios of package orion-e2e against a fresh cluster of plain processes, with a third provider
-//! that lies. The cluster goes at the end, however that comes; after a failure its logs are kept.
+//! `cargo xtask e2e`: the scenarios of package orion-e2e against a fresh cluster, in pods wherever they can be made, with a
+//! third provider that lies. The cluster goes at the end, however that comes; after a failure its logs are kept.
+
+mod logs;
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::{self, Cluster, Config};
-use crate::mode::Mode;
-use crate::platform::processes::{self, Provider};
+use crate::images::{self, Image, ImageRefs};
+use crate::mode::{self, Mode};
+use crate::platform::{self, PROVIDERS, Provider};
+use crate::process;
 use crate::programs::{self, Programs};
 use crate::progress::seconds;
 use crate::settings::Settings;
-use crate::{files, process};
 
 /// Name of the scenarios' cluster.
 const CLUSTER: &str = "orion-e2e";
 /// Tells the scenarios where the cluster's state folder is.
 const STATE: &str = "ORION_E2E_STATE";
+/// Tells the scenarios the cluster's mode.
+const MODE: &str = "ORION_E2E_MODE";
 /// Tells the scenarios where the programs are.
 const PROGRAMS: &str = "ORION_E2E_PROGRAMS";
-/// How much of each log is shown after a failure, in lines.
-const SHOWN_LINES: usize = 40;
+/// The provider that lies.
+const MALLORY: Provider = Provider { name: "mallory", program: "orion-liar" };
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -37,13 +41,14 @@ pub struct Options {
 
 /// Runs the scenarios.
 pub fn run(settings: &Settings, options: &Options) -> Result<()> {
+    let mode = choose(settings)?;
     let programs = programs::build(settings)?;
     if !options.keep {
         cluster::down(settings, CLUSTER)?;
     }
-    let outcome = on_cluster(settings, options, &programs);
+    let outcome = on_cluster(settings, mode, options, &programs);
     if outcome.is_err() {
-        keep_logs(settings)?;
+        logs::keep(settings, CLUSTER)?;
     }
     if !options.keep {
         cluster::down(settings, CLUSTER)?;
@@ -51,63 +56,66 @@ pub fn run(settings: &Settings, options: &Options) -> Result<()> {
     outcome
 }
 
-fn on_cluster(settings: &Settings, options: &Options, programs: &Programs) -> Result<()> {
-    let config = Config { name: CLUSTER.to_owned(), mode: Mode::Processes, number: None };
-    let cluster = cluster::up(settings, &config)?;
-    let mut providers = processes::demo_providers(programs);
-    providers.push(Provider { name: "mallory", program: programs.path("orion-liar") });
-    processes::install(&cluster, programs, &providers)?;
+/// The demo's choice, where the scenarios can do what they do: stop processes and listen to the broker.
+fn choose(settings: &Settings) -> Result<Mode> {
+    let choice = mode::choose(settings)?;
+    println!("mode {}: {}", choice.mode, choice.reason);
+    match choice.mode {
+        Mode::Cluster | Mode::Processes => Ok(choice.mode),
+        Mode::External { .. } => {
+            println!("the scenarios cannot reach processes and Services there: plain processes, no pods");
+            Ok(Mode::Processes)
+        }
+        Mode::Context(name) => bail!("the scenarios kill and lie: not in context {name}; unset ORION_CONTEXT"),
+    }
+}
+
+fn on_cluster(settings: &Settings, mode: Mode, options: &Options, programs: &Programs) -> Result<()> {
+    let cluster = cluster::up(settings, &Config { name: CLUSTER.to_owned(), mode, number: None })?;
+    if !options.keep {
+        // Before there is an operator, which would act on the objects.
+        platform::install_crds(&cluster, programs)?;
+        test(&cluster, programs, "crds", options)?;
+    }
+    let images = build_images(settings, &cluster, programs)?;
+    platform::install(&cluster, programs, &images, &[PROVIDERS, &[MALLORY]].concat())?;
     for round in 1..=options.repeat {
         let started = Instant::now();
-        scenarios(&cluster, programs, options).with_context(|| format!("round {round} of {}", options.repeat))?;
+        test(&cluster, programs, "scenarios", options)
+            .with_context(|| format!("round {round} of {}", options.repeat))?;
         println!("e2e: round {round} of {} passed in {}", options.repeat, seconds(started.elapsed()));
     }
     Ok(())
 }
 
-fn scenarios(cluster: &Cluster, programs: &Programs, options: &Options) -> Result<()> {
+/// What is shipped, and the liar's image.
+fn build_images(settings: &Settings, cluster: &Cluster, programs: &Programs) -> Result<ImageRefs> {
+    if !cluster.mode.has_pods() {
+        return Ok(ImageRefs::new());
+    }
+    let mut images = images::shipped();
+    images.push(liar(&programs.root));
+    let mut binaries = programs.all();
+    binaries.insert(MALLORY.program.to_owned(), programs.path(MALLORY.program));
+    images::build_and_load_these(settings, cluster, &images, &binaries)
+}
+
+fn liar(root: &Path) -> Image {
+    Image { name: "liar".to_owned(), containerfile: root.join("e2e/images/liar/Containerfile") }
+}
+
+/// Runs a test target of orion-e2e against the cluster.
+fn test(cluster: &Cluster, programs: &Programs, target: &str, options: &Options) -> Result<()> {
     let mut command = process::cargo();
     // The whole workspace, of which only one test is run: with one package, dependencies would be compiled again with
     // other features.
-    command.current_dir(&programs.root).args(["test", "--workspace", "--locked", "--test", "scenarios", "--"]);
+    command.current_dir(&programs.root).args(["test", "--workspace", "--locked", "--test", target, "--"]);
     command.arg("--test-threads=2").args(&options.filter);
-    command.env(STATE, &cluster.state_dir).env(PROGRAMS, programs.path(""));
+    command.env(STATE, &cluster.state_dir).env(MODE, cluster.mode.to_string()).env(PROGRAMS, programs.path(""));
     let line = process::line(&command);
     let status = command.status().with_context(|| format!("start `{line}`"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
-    }
-    Ok(())
-}
-
-/// Moves the cluster's logs to where they outlive it, and shows their ends.
-fn keep_logs(settings: &Settings) -> Result<()> {
-    let logs = settings.state_root.join(CLUSTER).join("logs");
-    if !logs.is_dir() {
-        return Ok(());
-    }
-    let kept = settings.state_root.join(format!("{CLUSTER}-logs"));
-    files::remove(&kept)?;
-    process::run(Command::new("cp").arg("-r").arg(&logs).arg(&kept))?;
-    for entry in std::fs::read_dir(&kept).with_context(|| format!("listing {}", kept.display()))? {
-        show_end(&entry?.path())?;
-    }
-    eprintln!("logs are kept in {}", kept.display());
-    Ok(())
-}
-
-/// The end of a log of ours; those of Kubernetes are long and rarely to blame.
-fn show_end(log: &Path) -> Result<()> {
-    let name = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    if name.starts_with("kube") || name == "etcd" {
-        return Ok(());
-    }
-    let text = std::fs::read(log).with_context(|| format!("reading {}", log.display()))?;
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    eprintln!("--- end of {name}");
-    for line in &lines[lines.len().saturating_sub(SHOWN_LINES)..] {
-        eprintln!("{line}");
     }
     Ok(())
 }

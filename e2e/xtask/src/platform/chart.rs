@@ -1,8 +1,9 @@
 //! The platform by Helm, as on any cluster.
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
-use super::{NAMESPACE, Platform};
+use super::{AGENT, NAMESPACE, Platform, Provider};
 use crate::cluster::Cluster;
 use crate::images::ImageRefs;
 use crate::programs::Programs;
@@ -10,7 +11,7 @@ use crate::progress::Steps;
 use crate::{files, process};
 
 /// Installs or upgrades the release and waits until everything in it is ready.
-pub fn install(cluster: &Cluster, programs: &Programs, images: &ImageRefs) -> Result<Platform> {
+pub fn install(cluster: &Cluster, programs: &Programs, images: &ImageRefs, providers: &[Provider]) -> Result<Platform> {
     let mut steps = Steps::new("platform", 3);
     let chart = programs.root.join("charts/orion");
     steps.run("namespace", |_| {
@@ -29,6 +30,8 @@ pub fn install(cluster: &Cluster, programs: &Programs, images: &ImageRefs) -> Re
         for value in &values {
             arguments.extend(["--set", value]);
         }
+        let providers = demo_providers(images, providers)?;
+        arguments.extend(["--set-json", &providers]);
         process::run_long(&mut cluster.helm(&arguments)?, step)
     })?;
     let log_key = cluster.state_dir.join("orion.vkey");
@@ -44,4 +47,36 @@ pub fn install(cluster: &Cluster, programs: &Programs, images: &ImageRefs) -> Re
         orion: programs.path("orion"),
         kubeconfig: cluster.kubeconfig.clone(),
     })
+}
+
+/// The value `demoProviders`. Who does not run the agent has an image of its own.
+fn demo_providers(images: &ImageRefs, providers: &[Provider]) -> Result<String> {
+    let mut entries = Vec::new();
+    for Provider { name, program } in providers {
+        let mut entry = json!({"name": name, "owner": name});
+        if *program != AGENT {
+            let image = program.trim_start_matches("orion-");
+            let reference = images.get(image).with_context(|| format!("{name} needs the image {image}"))?;
+            entry["image"] = json!({"ref": reference});
+        }
+        entries.push(entry);
+    }
+    Ok(format!("demoProviders={}", json!(entries)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_does_not_run_the_agent_has_an_image_of_its_own() {
+        let providers = [Provider { name: "ann", program: AGENT }, Provider { name: "bob", program: "orion-liar" }];
+        let images = ImageRefs::from([("liar".to_owned(), "liar:1".to_owned())]);
+        assert_eq!(
+            demo_providers(&images, &providers).unwrap(),
+            r#"demoProviders=[{"name":"ann","owner":"ann"},{"image":{"ref":"liar:1"},"name":"bob","owner":"bob"}]"#
+        );
+        let error = demo_providers(&ImageRefs::new(), &providers).unwrap_err();
+        assert_eq!(error.to_string(), "bob needs the image liar");
+    }
 }

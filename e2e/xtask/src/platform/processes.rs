@@ -7,31 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{NAMESPACE, Platform};
+use super::{AGENT, NAMESPACE, Platform, Provider};
 use crate::cluster::{Cluster, free_ports};
 use crate::programs::Programs;
 use crate::progress::Steps;
 use crate::{broker, files, process, wait};
-
-/// The demo's providers, each with an owner of its own.
-pub const PROVIDERS: &[&str] = &["alpha", "beta"];
-
-/// A provider, whose owner has the same name: one worker and one validator.
-#[derive(Debug, Clone)]
-pub struct Provider {
-    /// Its name.
-    pub name: &'static str,
-    /// The program of both: the agent, or a test's own.
-    pub program: PathBuf,
-}
-
-/// The demo's providers, all of whom run the agent.
-pub fn demo_providers(programs: &Programs) -> Vec<Provider> {
-    PROVIDERS.iter().map(|name| Provider { name, program: programs.path("orion-worker") }).collect()
-}
 
 /// How long each part may take to be ready.
 const READY_LIMIT: Duration = Duration::from_mins(1);
@@ -61,7 +44,7 @@ pub struct Worker<'a> {
     /// Leases at a time.
     pub slots: u32,
     /// The program: the agent, or a test's own.
-    pub program: &'a Path,
+    pub program: &'a str,
 }
 
 /// Starts what is missing and waits until all of it is ready.
@@ -128,13 +111,8 @@ fn make_keys(
     layout: &Layout,
     providers: &[Provider],
 ) -> Result<()> {
-    for file in std::fs::read_dir(programs.root.join("crds/yaml")).context("listing the CRDs")? {
-        let text = std::fs::read_to_string(file?.path()).context("reading a CRD")?;
-        cluster.apply(&text)?;
-    }
+    super::install_crds(cluster, programs)?;
     cluster.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}"))?;
-    let established = ["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"];
-    process::run(&mut cluster.kubectl(&established)?)?;
     let mut keys = program(cluster, &programs.path("orion-operator"));
     keys.args(["keys", "--namespace", NAMESPACE]).arg("--out").arg(folder.join("keys"));
     keys.args(["--nats-listen", &layout.nats.to_string(), "--nats-http", "127.0.0.1:0"]);
@@ -187,14 +165,12 @@ fn start_workers(
     layout: &Layout,
     providers: &[Provider],
 ) -> Result<()> {
-    let agent = programs.path("orion-worker");
-    let agent = agent.as_path();
     start_worker(
         cluster,
         programs,
         folder,
         layout,
-        &Worker { provider: "platform", role: "platform", name: "platform-0", slots: 2, program: agent },
+        &Worker { provider: "platform", role: "platform", name: "platform-0", slots: 2, program: AGENT },
     )?;
     for Provider { name: provider, program } in providers {
         for role in ["worker", "validator"] {
@@ -227,7 +203,7 @@ pub fn start_worker(
     files::make_folder(&scratch)?;
     let [port] = free_ports()?;
     let listen = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut command = Command::new(worker.program);
+    let mut command = Command::new(programs.path(worker.program));
     command.args(["--role", worker.role, "--provider", worker.provider, "--worker", worker.name]);
     command.args(["--nats-url", &format!("nats://{}", layout.nats), "--listen", &listen.to_string()]);
     command.args(["--slots", &worker.slots.to_string()]);

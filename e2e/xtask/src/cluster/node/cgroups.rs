@@ -30,8 +30,20 @@ pub fn create(name: &str) -> Result<()> {
                 fs::write(folder.join(file), value.trim()).with_context(|| format!("set {file} of {name}"))?;
             }
         }
+        // On a real node all pods together have the weight of all its CPUs against the rest of the machine; here they
+        // would have that of one process.
+        let shares = folder.join("cpu.shares");
+        if shares.exists() {
+            fs::write(&shares, cpu_shares().to_string()).with_context(|| format!("set the CPU shares of {name}"))?;
+        }
     }
     Ok(())
+}
+
+/// What the kubelet gives to the pods of a node.
+fn cpu_shares() -> usize {
+    const A_CPU: usize = 1024;
+    std::thread::available_parallelism().map_or(A_CPU, |cpus| cpus.get() * A_CPU)
 }
 
 /// Kills what still runs in the cgroup and removes it from every hierarchy.
