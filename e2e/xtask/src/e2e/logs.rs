@@ -43,7 +43,7 @@ fn of_programs(state: &Path) -> Result<Vec<(String, PathBuf)>> {
 /// `<namespace>_<pod>_<uid>/<container>/<run>.log`.
 fn of_pods(state: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
-    for pod in entries(&state.join("var-log/pods"))? {
+    for pod in entries(&state.join("pod-logs"))? {
         let name = stem(&pod);
         let mut parts = name.split('_');
         let (Some(NAMESPACE), Some(name)) = (parts.next(), parts.next()) else { continue };
