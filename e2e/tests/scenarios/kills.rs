@@ -1,11 +1,13 @@
 //! The platform under SIGKILL and SIGSTOP, each at a moment that was seen: some units accepted, not all.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt};
 use orion_broker::Heartbeats;
 use orion_crds::{OrionJob, Provider, Shard, ValidationRound};
 use orion_e2e::processes::Process;
@@ -13,8 +15,13 @@ use orion_e2e::{Namespace, Part, World, jobs, until};
 use orion_protocol::messages::{Beat, Message as _};
 use orion_protocol::statements::LeaseKind;
 use orion_protocol::{Digest, Name};
+use serde::de::DeserializeOwned;
+use xtask::platform::NAMESPACE;
 
 use crate::{LONG, SHORT, alone};
+
+/// Longer than anything that a leader does from time to time.
+const QUIET: Duration = Duration::from_secs(6);
 
 /// How a part of the platform is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +67,11 @@ async fn a_leader_that_wakes_up_after_the_job_changes_nothing_and_ends() -> Resu
     let woken = async {
         other_leads(&world, &name).await?;
         let job = namespace.succeeded("slow", LONG).await?;
-        let before = snapshot(&world).await?;
+        let before = once_quiet(&world, &namespace.name).await?;
         process.go_on()?;
         ended(process).await?;
-        ensure!(snapshot(&world).await? == before, "something was written by the leader of before");
+        let after = look(&world, &namespace.name).await?;
+        ensure!(after == before, "the leader of before wrote: {before:?} became {after:?}");
         world.ledger()?.complete(&job)?;
         anyhow::Ok(())
     };
@@ -170,22 +178,36 @@ async fn ended(process: Process) -> Result<()> {
     until("the end of the process", Duration::from_secs(40), async || Ok((!process.is_there()).then_some(()))).await
 }
 
-/// Every object that Orion writes, with its version, and the length of the log.
-async fn snapshot(world: &World) -> Result<(BTreeMap<String, Option<String>>, u64)> {
+/// What is there in a scenario's namespace and of the providers, with versions; and the length of the log.
+type Seen = (BTreeMap<String, Option<String>>, u64);
+
+async fn look(world: &World, namespace: &str) -> Result<Seen> {
     let mut versions = BTreeMap::new();
-    let all = ListParams::default();
-    let kube = &world.kube;
-    for job in Api::<OrionJob>::all(kube.clone()).list(&all).await? {
-        versions.insert(format!("job {}", job.name_any()), job.resource_version());
-    }
-    for shard in Api::<Shard>::all(kube.clone()).list(&all).await? {
-        versions.insert(format!("shard {}", shard.name_any()), shard.resource_version());
-    }
-    for round in Api::<ValidationRound>::all(kube.clone()).list(&all).await? {
-        versions.insert(format!("round {}", round.name_any()), round.resource_version());
-    }
-    for provider in Api::<Provider>::all(kube.clone()).list(&all).await? {
-        versions.insert(format!("provider {}", provider.name_any()), provider.resource_version());
-    }
+    add::<OrionJob>(world, namespace, &mut versions).await?;
+    add::<Shard>(world, namespace, &mut versions).await?;
+    add::<ValidationRound>(world, namespace, &mut versions).await?;
+    add::<Provider>(world, NAMESPACE, &mut versions).await?;
     Ok((versions, world.ledger()?.report.entries))
+}
+
+async fn add<K>(world: &World, namespace: &str, versions: &mut BTreeMap<String, Option<String>>) -> Result<()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let all = Api::<K>::namespaced(world.kube.clone(), namespace).list(&ListParams::default()).await?;
+    versions.extend(all.iter().map(|one| (format!("{} {}", K::kind(&()), one.name_any()), one.resource_version())));
+    Ok(())
+}
+
+/// What is there once the leader of now has nothing left to write.
+async fn once_quiet(world: &World, namespace: &str) -> Result<Seen> {
+    let mut last = (Instant::now(), look(world, namespace).await?);
+    until("the last write", SHORT, async || {
+        let now = look(world, namespace).await?;
+        if now != last.1 {
+            last = (Instant::now(), now);
+        }
+        Ok((last.0.elapsed() > QUIET).then(|| last.1.clone()))
+    })
+    .await
 }

@@ -10,7 +10,7 @@ use crate::platform::NAMESPACE;
 use crate::settings::Settings;
 
 /// How much of each log is shown, in lines.
-const SHOWN_LINES: usize = 40;
+const SHOWN_LINES: usize = 20;
 /// Daemons of a node, besides kube-*: long, and rarely to blame.
 const DAEMONS: [&str; 4] = ["etcd", "containerd", "coredns", "node"];
 
