@@ -119,3 +119,30 @@ fn test(cluster: &Cluster, programs: &Programs, target: &str, options: &Options)
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(image: &Image) -> String {
+        std::fs::read_to_string(&image.containerfile).unwrap()
+    }
+
+    #[test]
+    fn the_liar_is_in_no_shipped_image() {
+        for image in images::shipped() {
+            assert!(!text(&image).contains("liar"), "{}", image.name);
+        }
+    }
+
+    #[test]
+    fn the_liars_image_is_the_workers_but_for_its_agent() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let worker = images::shipped().into_iter().find(|image| image.name == "worker").unwrap();
+        let lines = |text: &str| -> Vec<String> {
+            let steps = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("COPY"));
+            steps.map(str::to_owned).collect()
+        };
+        assert_eq!(lines(&text(&liar(&root))), lines(&text(&worker)));
+    }
+}
