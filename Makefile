@@ -1,6 +1,6 @@
 # Every target is a thin caller of `cargo xtask`, which sets up what it needs: see `cargo xtask --help`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e clean-cluster
+.PHONY: help demo test e2e soak clean-cluster
 
 help: ## Show this list.
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -13,6 +13,10 @@ test: ## Everything that CI runs.
 
 e2e: ## The scenarios against a real platform, REPEAT times (default 1).
 	@cargo xtask e2e --repeat $(or $(REPEAT),1)
+
+soak: ## What takes hours: the simulator over 300 seeds, the scenarios ten times. Results are kept in docs/soak.md.
+	@ORION_SIM_SEEDS=300 cargo test --workspace --locked --test sim
+	@cargo xtask e2e --repeat 10
 
 clean-cluster: ## Remove the demo's cluster and all that belongs to it.
 	@cargo xtask cluster down

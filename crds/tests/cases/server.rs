@@ -30,24 +30,16 @@ async fn run(client: &Client, namespace: &str, name: &str, case: Case) {
     let Case { kind, path, message, before, status, accepted, refused } = case;
     let at = format!("{kind} {path}: {message}");
     let api = api(client, namespace, kind);
-    let answer = match before {
-        Some(before) => {
-            exists(&api, name, before, status.as_ref()).await;
-            let answer = update(&api, name, refused).await;
-            if let Err(answer) = update(&api, name, accepted).await {
-                panic!("{at}: the accepted object is refused: {answer}");
-            }
-            answer
-        }
-        None => {
-            let answer = create(&api, name, refused).await;
-            if let Err(answer) = create(&api, name, accepted).await {
-                panic!("{at}: the accepted object is refused: {answer}");
-            }
-            answer
-        }
+    let (refused, accepted) = if let Some(before) = before {
+        exists(&api, name, before, status.as_ref()).await;
+        (update(&api, name, refused).await, update(&api, name, accepted).await)
+    } else {
+        (create(&api, name, refused).await, create(&api, name, accepted).await)
     };
-    let answer = answer.expect_err(&format!("{at}: the refused object is taken"));
+    if let Err(answer) = accepted {
+        panic!("{at}: the accepted object is refused: {answer}");
+    }
+    let answer = refused.expect_err(&format!("{at}: the refused object is taken"));
     assert!(answer.contains(message), "{at}: refused with {answer}");
     // The API server names the field; rules about the whole object do it in their message.
     assert!(path.split("[]").all(|part| answer.contains(part)), "{at}: the field is not named in {answer}");

@@ -11,9 +11,10 @@ use kube::{Api, Resource, ResourceExt};
 use orion_broker::Heartbeats;
 use orion_crds::{OrionJob, Provider, Shard, ValidationRound};
 use orion_e2e::processes::Process;
-use orion_e2e::{Namespace, Part, World, jobs, until};
+use orion_e2e::{Busy, Lie, Namespace, Part, World, jobs, until};
 use orion_protocol::messages::{Beat, Message as _};
 use orion_protocol::statements::LeaseKind;
+use orion_protocol::subjects::commit_stream;
 use orion_protocol::{Digest, Name};
 use serde::de::DeserializeOwned;
 use xtask::platform::NAMESPACE;
@@ -145,6 +146,29 @@ async fn lose(world: &World, part: Part<'_>, loss: Loss) -> Result<()> {
         Loss::Deleted => world.delete(part).await?,
     }
     println!("{part:?} is {loss:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_that_the_broker_has_lost_is_made_anew() -> Result<()> {
+    let (_ground, world) = alone().await?;
+    let namespace = Namespace::with_credits(&world, "lost-stream", "30").await?;
+    let provider: Name = "mallory".parse().context("a name")?;
+    let broker = world.broker().await?;
+    broker.delete_provider(&provider).await.context("deleting what the broker has of a provider")?;
+    // The leader finds out by itself, and whoever leads next sets up everything.
+    until("the streams", SHORT, async || {
+        Ok(broker.stream_facts(&commit_stream(&provider)).await.context("looking for the stream")?.map(drop))
+    })
+    .await?;
+    // The provider's worker and validator take part again: without them there is nothing to be caught.
+    let job = Busy { output: Lie::Everywhere.output(), units: 24, parallelism: 6, ..Busy::named("after") };
+    namespace.submit(&job.job()?).await?;
+    let job = namespace.succeeded("after", LONG).await?;
+    let ledger = world.ledger()?;
+    let rejected = ledger.complete(&job)?.shards.iter().flat_map(|shard| &shard.rejected).count();
+    ensure!(rejected > 0, "the provider got no work");
+    namespace.passed();
     Ok(())
 }
 
