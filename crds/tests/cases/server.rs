@@ -30,22 +30,19 @@ async fn run(client: &Client, namespace: &str, name: &str, case: Case) {
     let Case { kind, path, message, before, status, accepted, refused } = case;
     let at = format!("{kind} {path}: {message}");
     let api = api(client, namespace, kind);
-    let answer = match before {
-        Some(before) => {
-            exists(&api, name, before, status.as_ref()).await;
-            let answer = update(&api, name, refused).await;
-            if let Err(answer) = update(&api, name, accepted).await {
-                panic!("{at}: the accepted object is refused: {answer}");
-            }
-            answer
+    let answer = if let Some(before) = before {
+        exists(&api, name, before, status.as_ref()).await;
+        let answer = update(&api, name, refused).await;
+        if let Err(answer) = update(&api, name, accepted).await {
+            panic!("{at}: the accepted object is refused: {answer}");
         }
-        None => {
-            let answer = create(&api, name, refused).await;
-            if let Err(answer) = create(&api, name, accepted).await {
-                panic!("{at}: the accepted object is refused: {answer}");
-            }
-            answer
+        answer
+    } else {
+        let answer = create(&api, name, refused).await;
+        if let Err(answer) = create(&api, name, accepted).await {
+            panic!("{at}: the accepted object is refused: {answer}");
         }
+        answer
     };
     let answer = answer.expect_err(&format!("{at}: the refused object is taken"));
     assert!(answer.contains(message), "{at}: refused with {answer}");
