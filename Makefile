@@ -11,7 +11,7 @@ demo: ## A Kubernetes, Orion on it, one job from kubectl apply to paid.
 test: ## Everything that CI runs.
 	@cargo xtask test
 
-e2e: ## The scenarios against a real platform, REPEAT times (default 1).
+e2e: ## The scenarios against a real platform, in pods if it can, REPEAT times (default 1).
 	@cargo xtask e2e --repeat $(or $(REPEAT),1)
 
 soak: ## What takes hours: the simulator over 300 seeds, the scenarios ten times. Results are kept in docs/soak.md.

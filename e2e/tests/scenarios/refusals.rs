@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Namespace as Object;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -58,10 +59,12 @@ async fn an_idle_platform_with_a_refused_job_writes_nothing_for_a_minute() -> Re
     let namespace = Namespace::with_credits(&world, "idle", "30").await?;
     namespace.submit(&broken("broken")?).await?;
     refused(&namespace, "broken").await?;
-    // Namespaces of scenarios before this one may still be going.
-    let everywhere: Api<OrionJob> = Api::all(world.kube.clone());
-    orion_e2e::until("quiet", SHORT, async || {
-        Ok((everywhere.list(&ListParams::default()).await?.items.len() == 1).then_some(()))
+    // While a namespace of a scenario before this one goes, the API server is asked to delete what is in it.
+    let everywhere: Api<Object> = Api::all(world.kube.clone());
+    orion_e2e::until("quiet", LONG, async || {
+        let all = everywhere.list(&ListParams::default()).await?;
+        let scenarios = all.iter().filter(|one| one.name_any().starts_with("e2e-")).count();
+        Ok((scenarios == 1).then_some(()))
     })
     .await?;
     let mut before = Vec::new();
