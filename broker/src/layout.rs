@@ -34,7 +34,7 @@ pub struct Bounds {
     pub out_bytes: u64,
     /// How long leases and answers are kept at most, in seconds; longer than any escrow.
     pub message_age_s: u64,
-    /// How long a provider's outputs are kept at most, in seconds.
+    /// How long a provider's outputs are kept at most, in seconds: they are copied right after the commitment.
     pub out_age_s: u64,
 }
 
@@ -51,7 +51,7 @@ impl Default for Bounds {
             results_bytes: 1024 * MIB,
             out_bytes: 512 * MIB,
             message_age_s: 72 * 3600,
-            out_age_s: 48 * 3600,
+            out_age_s: 2 * 3600,
         }
     }
 }
@@ -141,13 +141,23 @@ fn commit_config(provider: &Name, bounds: &Bounds) -> Value {
     })
 }
 
-fn bucket_config(bucket: &str, max_bytes: u64, max_age_s: u64) -> Value {
+/// A bucket that refuses what does not fit: what is in it is somebody's only copy.
+fn bucket_config(bucket: &str, max_bytes: u64) -> Value {
+    object_store(bucket, max_bytes, 0, "new")
+}
+
+/// A provider's bucket: nobody deletes from it, so the oldest goes, which was ingested long ago or never will be.
+fn out_config(provider: &Name, bounds: &Bounds) -> Value {
+    object_store(&subjects::bucket_out(provider), bounds.out_bytes, bounds.out_age_s, "old")
+}
+
+fn object_store(bucket: &str, max_bytes: u64, max_age_s: u64, discard: &str) -> Value {
     json!({
         "name": subjects::bucket_stream(bucket),
         "subjects": [format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")],
         "retention": "limits",
         "storage": "file",
-        "discard": "new",
+        "discard": discard,
         "max_bytes": max_bytes,
         "max_age": nanos(max_age_s),
         "allow_direct": true,
@@ -166,9 +176,9 @@ impl Broker {
     pub async fn ensure_platform(&self, bounds: &Bounds) -> Result<Vec<StreamFacts>, Error> {
         let platform = platform();
         let wanted = [
-            bucket_config(subjects::BUCKET_IN, bounds.in_bytes, 0),
-            bucket_config(subjects::BUCKET_HELD, bounds.held_bytes, 0),
-            bucket_config(subjects::BUCKET_RESULTS, bounds.results_bytes, 0),
+            bucket_config(subjects::BUCKET_IN, bounds.in_bytes),
+            bucket_config(subjects::BUCKET_HELD, bounds.held_bytes),
+            bucket_config(subjects::BUCKET_RESULTS, bounds.results_bytes),
             work_config(&platform, bounds),
             commit_config(&platform, bounds),
         ];
@@ -177,12 +187,7 @@ impl Broker {
 
     /// A provider's streams and its bucket.
     pub async fn ensure_provider(&self, provider: &Name, bounds: &Bounds) -> Result<Vec<StreamFacts>, Error> {
-        let bucket = subjects::bucket_out(provider);
-        let wanted = [
-            work_config(provider, bounds),
-            commit_config(provider, bounds),
-            bucket_config(&bucket, bounds.out_bytes, bounds.out_age_s),
-        ];
+        let wanted = [work_config(provider, bounds), commit_config(provider, bounds), out_config(provider, bounds)];
         self.ensure_streams(&wanted).await
     }
 

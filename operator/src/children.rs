@@ -2,7 +2,7 @@
 //!
 //! The plan is pure; [`Write`] says all that the API server must be told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -55,7 +55,7 @@ pub struct Known {
 /// What is to be written so that the children are as `status` says.
 pub fn plan(parent: &Parent, status: &JobStatus, known: &Known, now: Timestamp) -> Vec<Write> {
     let mut writes = Vec::new();
-    let mut shown = Vec::new();
+    let mut shown = BTreeSet::new();
     for shard in &status.window {
         let name = names::shard(&parent.name, &parent.uid, shard.index);
         let finished = shard_status(parent, shard, now);
@@ -68,16 +68,16 @@ pub fn plan(parent: &Parent, status: &JobStatus, known: &Known, now: Timestamp) 
             (Some(false), Some(status)) => writes.push(Write::FinishShard(name.clone(), Box::new(status))),
             (Some(_), _) => {}
         }
-        shown.push(name);
+        shown.insert(name);
     }
-    let gone = known.shards.keys().filter(|name| !shown.contains(name));
+    let gone = known.shards.keys().filter(|name| !shown.contains(*name));
     writes.extend(gone.map(|name| Write::DeleteShard(name.clone())));
     plan_rounds(parent, status, known, now, &mut writes);
     writes
 }
 
 fn plan_rounds(parent: &Parent, status: &JobStatus, known: &Known, now: Timestamp, writes: &mut Vec<Write>) {
-    let mut shown = Vec::new();
+    let mut shown = BTreeSet::new();
     for round in &status.rounds {
         let name = names::round(&parent.name, &parent.uid, round.sequence);
         if !known.rounds.contains_key(&name) {
@@ -86,9 +86,9 @@ fn plan_rounds(parent: &Parent, status: &JobStatus, known: &Known, now: Timestam
         if round.is_judged() && !known.rounds.get(&name).copied().unwrap_or_default() {
             writes.push(Write::FinishRound(name.clone(), Box::new(round_status(round, now))));
         }
-        shown.push(name);
+        shown.insert(name);
     }
-    let gone = known.rounds.keys().filter(|name| !shown.contains(name));
+    let gone = known.rounds.keys().filter(|name| !shown.contains(*name));
     writes.extend(gone.map(|name| Write::DeleteRound(name.clone())));
 }
 

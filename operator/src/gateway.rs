@@ -21,6 +21,7 @@ use orion_protocol::subjects::BUCKET_RESULTS;
 use orion_protocol::{Digest, JobId};
 
 use crate::edges::Edges;
+use crate::render::is_terminal;
 
 /// Largest result that is served, in bytes.
 const MAX_RESULT: u64 = 1 << 40;
@@ -36,6 +37,11 @@ pub fn router(edges: Arc<Edges>) -> Router {
 async fn salt(State(edges): State<Arc<Edges>>, Path((namespace, name)): Path<(String, String)>) -> Response {
     let api: Api<OrionJob> = Api::namespaced(edges.kube.clone(), &namespace);
     match api.get_opt(&name).await {
+        // Whoever votes on a running job must not know it.
+        Ok(Some(job)) if !job.status.as_ref().is_some_and(is_terminal) => {
+            (StatusCode::CONFLICT, format!("OrionJob {name} is not over: its salt is secret until then\n"))
+                .into_response()
+        }
         Ok(Some(job)) => {
             let uid = job.uid().unwrap_or_default();
             let id = JobId::derive(&edges.identity.chain, &edges.cluster, &uid);

@@ -14,7 +14,8 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, ResourceExt};
 use orion_core::{Config, Core, Effect, Input, JobSpec, JobStatus, ProviderInfo, Stage, WorkerId};
-use orion_crds::{OrionJob, Provider};
+use orion_crds::conditions::is_true;
+use orion_crds::{ConditionType, OrionJob, Provider};
 use orion_protocol::ledger::tx::OpenEpoch;
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Alive, Beat, Message};
@@ -22,18 +23,22 @@ use orion_protocol::subjects::BUCKET_RESULTS;
 use orion_protocol::{Digest, JobId, Name, Refusal, TxId};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::edges::Edges;
-use crate::housekeeping::{self, Housekeeping};
+use crate::housekeeping::{self, Housekeeping, InUse};
 use crate::job::{self, Chain, Channels};
 use crate::perform::Performer;
 use crate::providers;
+use crate::render::is_terminal;
 
 /// Facts that wait for the core; who sends more waits.
 const QUEUE: usize = 4096;
 /// How often the core looks at the time.
 const TICK: Duration = Duration::from_millis(100);
+/// So long a new leader waits for its providers' streams before it goes on without.
+const SETTING_UP: Duration = Duration::from_secs(15);
 /// How often Provider statuses are looked at.
 const SHOW_PROVIDERS: Duration = Duration::from_secs(5);
 
@@ -76,6 +81,7 @@ pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Resul
         ready: BTreeSet::new(),
         setting_up: BTreeSet::new(),
         housekeeping: Arc::default(),
+        left_alone: false,
     };
     leader.begin(first_jobs, first_providers).await?;
     leader.run(facts, jobs, providers).await
@@ -96,7 +102,7 @@ fn forget_managers<K: kube::Resource>(object: &mut K) {
 /// A finished job's kernel is never looked at again.
 fn lighten(job: &mut OrionJob) {
     forget_managers(job);
-    if job.status.as_ref().is_some_and(crate::render::is_terminal) {
+    if job.status.as_ref().is_some_and(is_terminal) {
         job.spec.workload.kernel = None;
     }
 }
@@ -159,6 +165,8 @@ struct Leader {
     ready: BTreeSet<Name>,
     setting_up: BTreeSet<Name>,
     housekeeping: Arc<Mutex<Housekeeping>>,
+    /// An escrow could not be read: its job may need what nobody names.
+    left_alone: bool,
 }
 
 /// What a task was about.
@@ -187,20 +195,31 @@ impl Leader {
         for object in objects {
             self.see_provider(object);
         }
-        // Rounds are rebuilt by the owners of their validators: those come first.
+        // Providers first, so that what they have done is read early. One that cannot be set up holds nobody up.
+        let until = Instant::now() + SETTING_UP;
         while !self.setting_up.is_empty() {
-            match self.tasks.join_next().await {
-                Some(done) => self.task_done(done.unwrap_or(Done::Background)),
-                None => break,
+            match tokio::time::timeout_at(until, self.tasks.join_next()).await {
+                Ok(Some(done)) => self.task_done(done.unwrap_or(Done::Background)),
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!(providers = ?self.setting_up, "these providers are not set up yet");
+                    break;
+                }
             }
         }
+        let folding = self.known_providers.borrow().iter().map(|provider| provider.name.clone()).collect();
+        self.step(Input::Folding(folding));
         let open = self.edges.ledger.open_jobs().await.context("reading open escrows")?;
         for object in jobs {
             self.see_job(object);
         }
         let known: BTreeSet<JobId> = self.jobs.values().map(|handle| handle.id).collect();
         for id in open.into_iter().filter(|id| !known.contains(id)) {
-            self.adopt_orphan(id).await?;
+            if let Err(error) = self.adopt_orphan(id).await {
+                // The ledger ends it at its deadline; nobody else may wait for that.
+                self.left_alone = true;
+                tracing::error!(job = %id, error = format!("{error:#}"), "an escrow without an OrionJob was left alone");
+            }
         }
         Ok(())
     }
@@ -215,7 +234,7 @@ impl Leader {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut show = tokio::time::interval(SHOW_PROVIDERS);
-        let mut housekeeping = tokio::time::interval(housekeeping::EVERY);
+        let mut housekeeping = tokio::time::interval_at(Instant::now() + housekeeping::EVERY, housekeeping::EVERY);
         while self.edges.guard.holds() {
             tokio::select! {
                 Some(input) = facts.recv() => self.step(input),
@@ -324,11 +343,22 @@ impl Leader {
         objects.flat_map(|object| results(&object)).collect()
     }
 
+    /// Whether the core knows every job that may have something on the broker.
+    fn knows_all(&self) -> bool {
+        let funded = |object: &OrionJob| {
+            let status = object.status.as_ref();
+            status.is_some_and(|status| is_true(&status.conditions, ConditionType::Funded) && !is_terminal(status))
+        };
+        let seen = |handle: &Handle| handle.object.borrow().as_ref().is_some_and(|object| funded(object));
+        !self.left_alone && self.jobs.values().all(|handle| !seen(handle) || self.core.status(&handle.id).is_some())
+    }
+
     /// Removes what earlier leaders and broken uploads left on the broker.
     fn keep_house(&mut self) {
-        let (edges, named, house) = (self.edges.clone(), self.results(), self.housekeeping.clone());
+        let (edges, house) = (self.edges.clone(), self.housekeeping.clone());
+        let in_use = InUse { needed: self.knows_all().then(|| self.core.needed()), results: self.results() };
         self.tasks.spawn(async move {
-            house.lock().await.run(&edges, &named).await;
+            house.lock().await.run(&edges, &in_use).await;
             Done::Background
         });
     }

@@ -11,9 +11,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use minicbor::{Decode, Encode};
 use orion_protocol::cbor;
-use orion_protocol::ledger::api::{Head, OpenJobs};
+use orion_protocol::ledger::api::{AccountView, Head, OpenJobs};
 use orion_protocol::ledger::{Envelope, JobView, Submitted};
-use orion_protocol::{JobId, Signed};
+use orion_protocol::{AccountId, JobId, Signed};
 
 /// Longest answer that is read: a view of a job of some ten thousand shards.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -79,6 +79,12 @@ impl Ledger {
     /// What it knows of a job; `None` when that has no escrow.
     pub async fn job(&self, job: &JobId) -> Result<Option<JobView>, LedgerError> {
         self.get(&format!("/v1/jobs/{job}")).await
+    }
+
+    /// What an account holds, in micro-credits; 0 when it never held any.
+    pub async fn balance(&self, account: &AccountId) -> Result<u64, LedgerError> {
+        let view: Option<AccountView> = self.get(&format!("/v1/accounts/{account}")).await?;
+        Ok(view.map_or(0, |view| view.balance))
     }
 
     /// Jobs whose escrow is open.

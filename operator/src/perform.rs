@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orion_core::{DigestList, Effect, Input, LeaseOrder, ProviderInfo, WorkerId};
+use orion_core::{DrawnOf, Effect, Input, LeaseOrder, ProviderInfo, WorkerId};
+use orion_protocol::ledger::tx::OpenEscrow;
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::Task;
 use orion_protocol::sign::{Signed, statement_digest};
@@ -40,8 +41,9 @@ impl Performer {
             Effect::Store(job, object) => self.store(job, &object).await,
             Effect::Lease(order) => return self.lease(*order).await,
             Effect::Submit(job, id, transaction) => self.submit(job, id, &transaction).await,
+            Effect::Fund(job, id, open, need) => self.fund(job, id, *open, need).await,
             Effect::Query(job) => self.query(job).await,
-            Effect::ReadDigests { job, lease, object, units } => self.digests(job, lease, object, units).await,
+            Effect::ReadDigests(wanted) => self.digests(*wanted).await,
             Effect::EnsureConsumer(worker) => self.consumer(worker).await,
             Effect::Release { job, uid, held } => {
                 self.release(&uid, &held).await;
@@ -119,23 +121,39 @@ impl Performer {
         }
     }
 
+    async fn fund(&self, job: JobId, id: TxId, open: OpenEscrow, need: u64) -> Option<Input> {
+        let account = open.consumer.account;
+        let balance = self.until("asking the ledger for an account", || self.edges.ledger.balance(&account)).await?;
+        if balance < need {
+            return Some(Input::Short(job, id));
+        }
+        self.submit(job, id, &Transaction::OpenEscrow(open)).await
+    }
+
     async fn query(&self, job: JobId) -> Option<Input> {
         let view = self.until("asking the ledger for a job", || self.edges.ledger.job(&job)).await?;
         Some(Input::Ledger(job, view.map(Box::new)))
     }
 
     /// One attempt: the core asks again while it needs it.
-    async fn digests(&self, job: JobId, lease: Digest, object: Digest, units: u64) -> Option<Input> {
-        match self.edges.broker.get(BUCKET_HELD, &object, units.saturating_mul(32)).await {
-            Ok(bytes) => {
-                let digests = bytes.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect();
-                Some(Input::Digests(DigestList { job, lease, digests }))
-            }
+    async fn digests(&self, wanted: DrawnOf) -> Option<Input> {
+        let (job, lease) = (wanted.job, wanted.lease);
+        let bytes = match self.edges.broker.get(BUCKET_HELD, &wanted.object, wanted.units.1.saturating_mul(32)).await {
+            Ok(bytes) => bytes,
             Err(error) => {
                 tracing::warn!(%job, error = %Chain(&error), "a digest list was not read");
-                None
+                return None;
             }
-        }
+        };
+        let prove = move || {
+            let digests: Vec<Digest> = bytes.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect();
+            wanted.prove(&digests)
+        };
+        let Ok(Some(drawn)) = tokio::task::spawn_blocking(prove).await else {
+            tracing::error!(%job, %lease, "a digest list that was ingested is not the one under its root");
+            return None;
+        };
+        Some(Input::Digests(job, lease, drawn))
     }
 
     async fn consumer(&self, id: WorkerId) -> Option<Input> {

@@ -132,7 +132,12 @@ pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>
         };
         let recorded = match event {
             None => return,
-            Some(FoldEvent::CaughtUp) => continue,
+            Some(FoldEvent::CaughtUp) => {
+                if inputs.send(Input::CaughtUp(provider.clone())).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             Some(FoldEvent::Opened { created }) => {
                 if first.get_or_insert_with(|| created.clone()) == &created {
                     continue;

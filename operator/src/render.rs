@@ -51,6 +51,8 @@ pub fn status(old: &JobStatus, picture: &Picture, generation: i64, now: Timestam
             pen.status.inputs.clone_from(&taken.inputs);
             match &taken.core {
                 Some(core) => pen.core(core, &taken.outputs),
+                // Under an earlier leader the job may be further: until the core speaks, what is shown stays.
+                None if is_true(&pen.status.conditions, ConditionType::Accepted) => {}
                 None => pen.waiting(&Refusal::new(Reason::Preflight, "the kernel is tried out")),
             }
         }

@@ -119,23 +119,34 @@ pub fn root<S: Scheme>(leaves: &[[u8; 32]]) -> [u8; 32] {
     tree.root()
 }
 
+/// Every level of the tree over `leaves` (hashes), from themselves to the root: for who needs more than one path.
+pub fn levels<S: Scheme>(leaves: Vec<[u8; 32]>) -> Vec<Vec<[u8; 32]>> {
+    let mut levels = vec![leaves];
+    while let Some(below) = levels.last().filter(|level| level.len() > 1) {
+        // A node without a sibling goes up as it is: that gives RFC 6962's split at the largest power of two.
+        let pairs = below.chunks(2).map(|pair| if let [left, right] = pair { S::node(left, right) } else { pair[0] });
+        levels.push(pairs.collect());
+    }
+    levels
+}
+
+/// The root of these levels.
+pub fn top<S: Scheme>(levels: &[Vec<[u8; 32]>]) -> [u8; 32] {
+    levels.last().and_then(|level| level.first()).copied().unwrap_or_else(S::empty)
+}
+
 /// The inclusion path of leaf `at`, lowest sibling first; empty when there is no such leaf.
-pub fn path<S: Scheme>(leaves: &[[u8; 32]], at: usize) -> Vec<[u8; 32]> {
-    if at >= leaves.len() || leaves.len() == 1 {
+pub fn path_in(levels: &[Vec<[u8; 32]>], at: usize) -> Vec<[u8; 32]> {
+    if levels.first().is_none_or(|leaves| at >= leaves.len()) {
         return Vec::new();
     }
-    // The largest power of two below the count.
-    let split = 1 << (usize::BITS - 1 - (leaves.len() - 1).leading_zeros());
-    let (left, right) = leaves.split_at(split);
-    if at < split {
-        let mut inner = path::<S>(left, at);
-        inner.push(root::<S>(right));
-        inner
-    } else {
-        let mut inner = path::<S>(right, at - split);
-        inner.push(root::<S>(left));
-        inner
-    }
+    let siblings = levels.iter().enumerate().map(|(height, level)| level.get((at >> height) ^ 1));
+    siblings.flatten().copied().collect()
+}
+
+/// As [`path_in`], for one path.
+pub fn path<S: Scheme>(leaves: &[[u8; 32]], at: usize) -> Vec<[u8; 32]> {
+    path_in(&levels::<S>(leaves.to_vec()), at)
 }
 
 /// The root that leaf `at` of `size` has with this path (RFC 9162 section 2.1.3.2); `None` when the path has the wrong length.

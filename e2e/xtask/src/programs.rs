@@ -23,21 +23,33 @@ pub struct Programs {
 
 /// Builds what is not up to date.
 pub fn build(settings: &Settings) -> Result<Programs> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().context("finding the checkout")?;
+    let root = root()?;
     if let Some(folder) = &settings.programs {
         return Ok(Programs { root, folder: folder.clone() });
     }
     if cfg!(target_arch = "x86_64") && cfg!(target_os = "linux") {
         debian::ensure(settings, debian::OPENCL)?;
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     // The whole workspace: with fewer packages, dependencies would be compiled again with other features.
     let mut command = process::cargo();
     command.current_dir(&root).args(["build", "--workspace", "--locked"]);
     let mut steps = Steps::new("programs", 1);
     steps.run("cargo build", |step| process::run_long(&mut command, step))?;
     steps.finish();
-    Ok(Programs { folder: target.join("debug"), root })
+    Ok(Programs { folder: target()?.join("debug"), root })
+}
+
+/// The checkout.
+fn root() -> Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().context("finding the checkout")
+}
+
+/// Where cargo puts what it builds.
+pub fn target() -> Result<PathBuf> {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => Ok(PathBuf::from(folder)),
+        None => Ok(root()?.join("target")),
+    }
 }
 
 impl Programs {

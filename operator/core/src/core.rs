@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orion_protocol::ledger::Policy;
+use orion_protocol::ledger::tx::DrawnUnit;
 use orion_protocol::messages::{Answer, Beat};
 use orion_protocol::{ChainId, Digest, Name, PublicKey, Reason, Refusal};
 
 use crate::Millis;
-use crate::effect::{DigestList, Effect, Input, JobKey};
+use crate::effect::{Effect, Input, JobKey};
 use crate::fleet::{Fleet, WorkerId};
 use crate::job::{Duty, Job};
 use crate::status::{self, Headline, JobStatus, Stage};
@@ -30,6 +31,9 @@ pub struct Config {
     /// No lease before this: one round of heartbeats after the leadership began.
     pub dispatch_from: Millis,
 }
+
+/// So long it is waited for the answers of all providers: one who cannot be read holds the others up no longer.
+const FOLD_MS: Millis = 30_000;
 
 /// Everything that jobs look at but do not own.
 pub(crate) struct Context<'a> {
@@ -58,6 +62,9 @@ pub struct Core {
     garbage: BTreeSet<Digest>,
     /// Jobs whose held objects are being deleted, and until when that is waited for.
     releasing: BTreeMap<JobKey, Millis>,
+    /// Whose answers are not all read yet, and from when on leases are given once they are.
+    folding: BTreeSet<Name>,
+    heard_from: Millis,
     /// Answers whose task no job owns (yet): a new leader reads them before it knows all jobs.
     early: BTreeMap<Digest, Vec<(Name, Box<Answer>)>>,
     early_count: usize,
@@ -72,7 +79,9 @@ impl Core {
     /// A core that knows nothing yet.
     pub fn new(config: Config) -> Core {
         Core {
+            heard_from: config.dispatch_from,
             config,
+            folding: BTreeSet::new(),
             fleet: Fleet::default(),
             jobs: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -93,6 +102,13 @@ impl Core {
     /// The job as people see it.
     pub fn status(&self, job: &JobKey) -> Option<JobStatus> {
         self.jobs.get(job).map(status::of)
+    }
+
+    /// What jobs that are not over need of buckets `in` and `held`.
+    pub fn needed(&self) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
+        let over = |job: &&Job| matches!(job.stage, Stage::Done | Stage::Refused(_));
+        let jobs = || self.jobs.values().filter(|job| !over(job));
+        (jobs().flat_map(Job::given).collect(), jobs().flat_map(Job::held).collect())
     }
 
     /// How many jobs are in each stage before their end; every such stage is named.
@@ -159,9 +175,21 @@ impl Core {
                 job.stored.insert(digest);
             }),
             Input::Submitted(job, id, outcome) => self.with(job, |ctx, job| job.submitted(ctx, id, &outcome, now)),
+            Input::Short(job, id) => self.with(job, |_, job| job.short(id, now)),
             Input::Ledger(job, view) => self.with(job, |ctx, job| job.ledger(ctx, view, now)),
-            Input::Digests(list) => self.digests(list),
+            Input::Digests(job, lease, drawn) => self.digests(job, lease, &drawn),
             Input::Answer(provider, _, answer) => self.answer(&provider, answer, now),
+            Input::Folding(providers) => {
+                self.folding.extend(providers);
+                self.config.dispatch_from = self.heard_from.max(now + FOLD_MS);
+                Touched::None
+            }
+            Input::CaughtUp(provider) => {
+                if self.folding.remove(&provider) && self.folding.is_empty() {
+                    self.config.dispatch_from = self.heard_from.max(now);
+                }
+                Touched::None
+            }
             Input::Beat(worker, beat) => self.beat(&worker, beat, now, effects),
             Input::ConsumerReady(worker) => {
                 self.fleet.ready(&worker);
@@ -189,13 +217,11 @@ impl Core {
         Touched::Job(key)
     }
 
-    fn digests(&mut self, list: DigestList) -> Touched {
-        let DigestList { job, lease, digests } = list;
+    fn digests(&mut self, job: JobKey, lease: Digest, drawn: &[DrawnUnit]) -> Touched {
         self.with(job, |_, job| {
-            let salt = job.spec.salt;
             let cases = job.rounds.values_mut().flat_map(|round| &mut round.cases);
-            for case in cases.filter(|case| case.claim.lease_digest == lease && case.digests.is_none()) {
-                case.set_digests(&salt, digests.clone());
+            for case in cases.filter(|case| case.claim.lease_digest == lease && case.proven.is_none()) {
+                case.proven = Some(drawn.to_vec());
             }
         })
     }
@@ -270,8 +296,7 @@ impl Core {
         if now < self.config.dispatch_from {
             return Vec::new();
         }
-        let over = |job: &&Job| matches!(job.stage, Stage::Done | Stage::Refused(_));
-        let needed: BTreeSet<Digest> = self.jobs.values().filter(|job| !over(job)).flat_map(Job::held).collect();
+        let (_, needed) = self.needed();
         let gone = self.garbage.difference(&needed).copied().collect();
         self.garbage.retain(|digest| needed.contains(digest));
         gone

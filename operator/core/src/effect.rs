@@ -1,5 +1,6 @@
 //! What the core is told, and what it wants done: plain data on both sides.
 
+use orion_protocol::ledger::tx::{DrawnUnit, OpenEscrow};
 use orion_protocol::ledger::{JobView, Submitted, Transaction};
 use orion_protocol::messages::{Answer, Beat, TaskBody};
 use orion_protocol::statements::LeaseCore;
@@ -34,14 +35,22 @@ pub enum Input {
     Stored(JobKey, Digest),
     /// A transaction was ordered.
     Submitted(JobKey, TxId, Box<TxOutcome>),
+    /// The account holds less than [`Effect::Fund`] needs.
+    Short(JobKey, TxId),
     /// What the ledger knows of a job, asked for by [`Effect::Query`].
     Ledger(JobKey, Option<Box<JobView>>),
     /// What [`Effect::Release`] named for this job is gone, or is left to age.
     Released(JobKey),
-    /// A digest list asked for by [`Effect::ReadDigests`].
-    Digests(DigestList),
+    /// The drawn units of a digest list asked for by [`Effect::ReadDigests`]: the job, the work lease, what
+    /// [`DrawnOf::prove`] says.
+    Digests(JobKey, Digest, Vec<DrawnUnit>),
     /// An answer from a provider's commit stream, and the job uid of its subject.
     Answer(Name, Name, Box<Answer>),
+    /// These providers' answers are being read from the first on: what they have done is not known before
+    /// [`Input::CaughtUp`] came for each.
+    Folding(Vec<Name>),
+    /// All answers of a provider that were there when reading began have been told.
+    CaughtUp(Name),
     /// A worker's heartbeat.
     Beat(WorkerId, Beat),
     /// The worker's consumer exists.
@@ -58,15 +67,23 @@ pub enum Input {
 /// What came of a transaction.
 pub type TxOutcome = Submitted;
 
-/// A digest list from bucket `held`, already checked against its digest.
-#[derive(Debug)]
-pub struct DigestList {
+/// What is wanted of a digest list: its drawn units, proven to be under the commitment's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrawnOf {
     /// The job.
     pub job: JobKey,
     /// The work lease whose commitment names the list.
     pub lease: Digest,
-    /// Unit digests in order; empty when the object cannot be had.
-    pub digests: Vec<Digest>,
+    /// The list, in bucket `held`.
+    pub object: Digest,
+    /// The first unit, and how many digests the list holds.
+    pub units: (u64, u64),
+    /// The commitment's root.
+    pub root: Digest,
+    /// The job's salt.
+    pub salt: Digest,
+    /// The drawn units, counted over the job.
+    pub drawn: Vec<u64>,
 }
 
 /// An approved provider.
@@ -122,19 +139,14 @@ pub enum Effect {
     Lease(Box<LeaseOrder>),
     /// Sign and submit, until it is ordered; answered by [`Input::Submitted`].
     Submit(JobKey, TxId, Box<Transaction>),
+    /// Sign and submit an escrow if its account holds so many micro-credits; answered by [`Input::Submitted`] or
+    /// [`Input::Short`]. A transaction that is refused stays in the log for ever: an empty account is asked, not tried.
+    Fund(JobKey, TxId, Box<OpenEscrow>, u64),
     /// Ask the ledger; answered by [`Input::Ledger`].
     Query(JobKey),
-    /// Read a digest list of so many units from bucket `held`; answered by [`Input::Digests`].
-    ReadDigests {
-        /// The job.
-        job: JobKey,
-        /// The work lease.
-        lease: Digest,
-        /// The object.
-        object: Digest,
-        /// How many digests it holds.
-        units: u64,
-    },
+    /// Read a digest list from bucket `held` and prove what is drawn of it; answered by [`Input::Digests`]. A list may hold
+    /// 100,000 digests: hashing them is work for whoever reads them.
+    ReadDigests(Box<DrawnOf>),
     /// Make sure that the worker's pull consumer exists; answered by [`Input::ConsumerReady`].
     EnsureConsumer(WorkerId),
     /// The job is over: purge its answers, delete what nobody needs of what is held; answered by [`Input::Released`]. Until

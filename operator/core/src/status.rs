@@ -243,6 +243,7 @@ pub(crate) fn of(job: &Job) -> JobStatus {
     let finished = job
         .accepted
         .iter()
+        .filter(|_| all)
         .map(|(index, shard)| (*index, ShardOutcome::Accepted(shard.worker.clone(), shard.attempt, shard.round)));
     let failed =
         job.failed.iter().filter(|_| all).map(|(index, refusal)| (*index, ShardOutcome::Failed(refusal.clone())));

@@ -280,7 +280,8 @@ impl Job {
         self.task.as_ref().map_or(0, |task| task.spec.units.shards())
     }
 
-    /// A lease that a worker says it holds and this leader did not give: taken over, unless the slot has a newer one.
+    /// A lease of an earlier leader that a worker says it holds: taken over, unless the slot has a newer one. Its own leases
+    /// this leader knows, and who lists one that ended wants to keep its shard from others.
     pub fn adopt(&mut self, ctx: &Context<'_>, worker: &WorkerId, lease: &Verified<LeaseCore>, now: Millis) -> bool {
         let digest = lease.digest();
         let duty = Duty::Work(lease.shard);
@@ -288,12 +289,14 @@ impl Job {
             return false;
         }
         let units = self.task.as_ref().and_then(|task| task.spec.units.shard(lease.shard));
-        if units != Some((lease.first_unit, lease.units)) || self.is_out(&duty) || lease.token.epoch > ctx.epoch {
+        if units != Some((lease.first_unit, lease.units)) || self.is_out(&duty) || lease.token.epoch >= ctx.epoch {
             return false;
         }
+        let owner = ctx.fleet.provider(&worker.provider).map(|provider| provider.owner.clone());
         let deadline = now + super::plan::WORK_MS + self.allowance_ms(lease.units);
         let Some(shard) = self.shard(lease.shard) else { return false };
-        if !matches!(shard.state, ShardState::Waiting) || !shard.takes(&lease.token) {
+        let barred = owner.is_none_or(|owner| !shard.suits(worker, &owner)) || now < shard.not_before;
+        if barred || !matches!(shard.state, ShardState::Waiting) || !shard.takes(&lease.token) {
             return false;
         }
         shard.token = Some(lease.token);
@@ -363,6 +366,19 @@ impl Job {
         }
     }
 
+    /// The account holds too little: it is asked again later, with the same id, for nothing was sent.
+    pub fn short(&mut self, id: TxId, now: Millis) {
+        if self.tx.take_if(|tx| tx.id == id).is_some() {
+            self.wait_for_credits(Reason::InsufficientCredits, now);
+        }
+    }
+
+    fn wait_for_credits(&mut self, reason: Reason, now: Millis) {
+        let words = "the namespace's account holds less than the job may cost; it is tried again every 15 s";
+        self.waiting = Some(Refusal::new(reason, words));
+        self.retry_at = now + FUNDING_RETRY_MS;
+    }
+
     /// The ledger refused: the next try has another id, and unless it is about money, state is read anew before it.
     fn refused(&mut self, transaction: &Transaction, code: Code, now: Millis) {
         self.attempt += 1;
@@ -371,10 +387,7 @@ impl Job {
                 Code::BudgetTooSmall => Reason::BudgetTooSmall,
                 _ => Reason::InsufficientCredits,
             };
-            let words = "the namespace's account holds less than the job may cost; it is tried again every 15 s";
-            self.waiting = Some(Refusal::new(reason, words));
-            self.retry_at = now + FUNDING_RETRY_MS;
-            return;
+            return self.wait_for_credits(reason, now);
         }
         self.resyncs += 1;
         self.resync = true;

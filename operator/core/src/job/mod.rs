@@ -53,6 +53,8 @@ pub(crate) struct Job {
     pub tx: Option<PendingTx>,
     pub attempt: u64,
     pub retry_at: Millis,
+    /// What the escrow will lock, once that is known.
+    pub escrow: u64,
     pub resyncs: u32,
     /// Leases that are out, by digest.
     pub leases: BTreeMap<Digest, Out>,
@@ -177,6 +179,7 @@ impl Job {
             pages: (0, 0),
             tx: None,
             retry_at: 0,
+            escrow: 0,
             resyncs: 0,
             leases: BTreeMap::new(),
             pauses: BTreeMap::new(),
@@ -219,6 +222,17 @@ impl Job {
         let claimed = open.chain(closed).map(|claim| (&claim.commitment.outputs, &claim.commitment.digest_list));
         let objects = accepted.chain(claimed).flat_map(|(outputs, list)| outputs.iter().chain([list]));
         objects.copied().chain(self.spoiled.iter().copied()).collect()
+    }
+
+    /// Objects in bucket `in` that whoever works on the job reads.
+    pub fn given(&self) -> Vec<Digest> {
+        let task = self.task.as_ref().map(|task| task.digest);
+        [self.spec.workload]
+            .into_iter()
+            .chain(self.spec.inputs.iter().copied())
+            .chain(task)
+            .chain(self.manifest)
+            .collect()
     }
 
     /// Whether a lease for this duty is out.

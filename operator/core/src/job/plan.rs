@@ -163,7 +163,8 @@ impl Job {
                 );
                 self.waiting = Some(Refusal::new(Reason::BudgetTooSmall, words));
             }
-            Ok(_) => {
+            Ok(need) => {
+                self.escrow = need;
                 if self.waiting.as_ref().is_some_and(|waiting| waiting.reason == Reason::BudgetTooSmall) {
                     self.waiting = None;
                 }
@@ -294,15 +295,9 @@ impl Job {
     fn plan_reads(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let job = self.spec.job;
         for case in self.rounds.values_mut().flat_map(|round| &mut round.cases) {
-            if !case.judged && case.digests.is_none() && case.read_at <= now {
+            if !case.judged && case.proven.is_none() && case.read_at <= now {
                 case.read_at = now + READ_RETRY_MS;
-                let commitment = &case.claim.commitment;
-                effects.push(Effect::ReadDigests {
-                    job,
-                    lease: case.claim.lease_digest,
-                    object: commitment.digest_list,
-                    units: commitment.units,
-                });
+                effects.push(Effect::ReadDigests(Box::new(case.wanted(job, self.spec.salt))));
             }
         }
     }

@@ -15,6 +15,7 @@ use orion_protocol::{ChainId, Digest, PublicKey};
 
 use super::shard::Claim;
 use crate::Millis;
+use crate::effect::{DrawnOf, JobKey};
 use crate::fleet::Fleet;
 use crate::status::{RoundEntryStatus, RoundStatus};
 
@@ -34,8 +35,8 @@ pub(crate) struct Case {
     /// Validators in the order asked, with the count of owners.
     order: Vec<PublicKey>,
     owners: usize,
-    /// The worker's digest list, once read.
-    pub digests: Option<Vec<Digest>>,
+    /// The drawn units with their proofs, once the worker's digest list was read.
+    pub proven: Option<Vec<DrawnUnit>>,
     /// When the list is asked for (again).
     pub read_at: Millis,
     /// Since when each key is asked.
@@ -79,7 +80,7 @@ impl Round {
                     order: validators.order.iter().map(|(key, _)| *key).collect(),
                     owners: validators.owners,
                     claim,
-                    digests: None,
+                    proven: None,
                     read_at: 0,
                     asked: BTreeMap::new(),
                     votes: BTreeMap::new(),
@@ -163,13 +164,12 @@ impl Case {
 
     /// What the worker committed to for a unit.
     fn claimed(&self, unit: u64) -> Option<Digest> {
-        let place = usize::try_from(unit.checked_sub(self.claim.lease.first_unit)?).ok()?;
-        self.digests.as_ref()?.get(place).copied()
+        self.proven.as_ref()?.iter().find(|proven| proven.unit == unit).map(|proven| proven.digest)
     }
 
     /// Units whose vote, by anybody but the platform, is not what the worker committed to; `None` while votes are missing.
     pub fn disputed(&self, platform: PublicKey) -> Option<Vec<u64>> {
-        if self.digests.is_none() || !self.missing(platform).is_empty() {
+        if self.proven.is_none() || !self.missing(platform).is_empty() {
             return None;
         }
         let votes = self.assigned(platform).into_keys().filter(|key| *key != platform);
@@ -181,7 +181,7 @@ impl Case {
     }
 
     /// The verdict, once every vote and, where needed, the referee's is there.
-    pub fn judge(&self, platform: PublicKey, salt: &Digest) -> Option<Judged> {
+    pub fn judge(&self, platform: PublicKey) -> Option<Judged> {
         let disputed = self.disputed(platform)?;
         let referee = match (&self.referee, disputed.is_empty()) {
             (_, true) => None,
@@ -201,7 +201,7 @@ impl Case {
             disputed: !disputed.is_empty(),
             evidence: ShardVerdict {
                 lease: self.claim.lease_digest,
-                drawn: self.drawn.iter().map(|unit| self.drawn_unit(*unit, salt)).collect::<Option<_>>()?,
+                drawn: self.proven.clone()?,
                 votes: votes.iter().map(|(_, (signed, _))| signed.clone()).collect(),
                 absent: self.asked_and_absent(),
                 referee: referee.map(|(signed, _)| signed.clone()),
@@ -218,32 +218,43 @@ impl Case {
         absent.into_iter().collect()
     }
 
-    fn drawn_unit(&self, unit: u64, job_salt: &Digest) -> Option<DrawnUnit> {
-        let digests = self.digests.as_ref()?;
-        let first = self.claim.lease.first_unit;
-        let leaves = leaves(job_salt, first, digests);
-        let place = usize::try_from(unit.checked_sub(first)?).ok()?;
-        Some(DrawnUnit {
-            unit,
-            digest: *digests.get(place)?,
-            salt: unit_salt(job_salt, unit),
-            path: merkle::path::<Sha3>(&leaves, place).into_iter().map(Digest).collect(),
-        })
-    }
-
-    /// Takes the digest list if it is the one under the commitment's root.
-    pub fn set_digests(&mut self, job_salt: &Digest, digests: Vec<Digest>) -> bool {
-        let leaves = leaves(job_salt, self.claim.lease.first_unit, &digests);
-        let good = merkle::root::<Sha3>(&leaves) == self.claim.commitment.root.0
-            && digests.len() as u64 == self.claim.commitment.units;
-        if good {
-            self.digests = Some(digests);
+    /// What is wanted of the worker's digest list.
+    pub fn wanted(&self, job: JobKey, salt: Digest) -> DrawnOf {
+        let commitment = &self.claim.commitment;
+        DrawnOf {
+            job,
+            lease: self.claim.lease_digest,
+            object: commitment.digest_list,
+            units: (self.claim.lease.first_unit, commitment.units),
+            root: commitment.root,
+            salt,
+            drawn: self.drawn.clone(),
         }
-        good
     }
 }
 
-fn leaves(job_salt: &Digest, first: u64, digests: &[Digest]) -> Vec<[u8; 32]> {
-    let units = (first..).zip(digests);
-    units.map(|(unit, digest)| Sha3::unit_leaf(&unit_salt(job_salt, unit), unit, digest)).collect()
+impl DrawnOf {
+    /// The drawn units, in the order drawn, each with its path to the root; nothing when the list is not the one under the
+    /// root.
+    pub fn prove(&self, digests: &[Digest]) -> Option<Vec<DrawnUnit>> {
+        let (first, units) = self.units;
+        let leaves: Vec<[u8; 32]> = (first..)
+            .zip(digests)
+            .map(|(unit, digest)| Sha3::unit_leaf(&unit_salt(&self.salt, unit), unit, digest))
+            .collect();
+        let levels = merkle::levels::<Sha3>(leaves);
+        if digests.len() as u64 != units || merkle::top::<Sha3>(&levels) != self.root.0 {
+            return None;
+        }
+        let drawn = self.drawn.iter().map(|unit| {
+            let place = usize::try_from(unit.checked_sub(first)?).ok()?;
+            Some(DrawnUnit {
+                unit: *unit,
+                digest: *digests.get(place)?,
+                salt: unit_salt(&self.salt, *unit),
+                path: merkle::path_in(&levels, place).into_iter().map(Digest).collect(),
+            })
+        });
+        drawn.collect()
+    }
 }

@@ -46,7 +46,10 @@ impl Job {
             Stage::Preflight | Stage::Refused(_) | Stage::Aggregating | Stage::Done => return,
         };
         let id = TxId::derive(transaction.kind(), &job, sequence, self.attempt);
-        effects.push(Effect::Submit(job, id, Box::new(transaction.clone())));
+        effects.push(match &transaction {
+            Transaction::OpenEscrow(open) => Effect::Fund(job, id, Box::new(open.clone()), self.escrow),
+            other => Effect::Submit(job, id, Box::new(other.clone())),
+        });
         self.tx = Some(PendingTx { id, transaction, verdicts });
     }
 
@@ -99,9 +102,8 @@ impl Job {
     fn record_verdict(&self, ctx: &Context<'_>) -> Option<(RecordVerdict, Vec<PendingVerdict>)> {
         let mut found = self.rounds.iter().filter_map(|(sequence, round)| {
             let open = round.cases.iter().filter(|case| !case.judged);
-            let judged: Vec<(u32, Judged)> = open
-                .filter_map(|case| Some((case.claim.lease.shard, case.judge(ctx.platform, &self.spec.salt)?)))
-                .collect();
+            let judged: Vec<(u32, Judged)> =
+                open.filter_map(|case| Some((case.claim.lease.shard, case.judge(ctx.platform)?))).collect();
             (!judged.is_empty()).then_some((*sequence, round.id, judged))
         });
         let (sequence, round, judged) = found.next()?;

@@ -1,6 +1,7 @@
 //! What happens in the simulated world, and what a core is told: facts that can be said twice.
 
-use orion_core::{DigestList, Input, JobSpec, JobStatus, LeaseOrder, ProviderInfo, WorkerId};
+use orion_core::{DrawnOf, Input, JobSpec, JobStatus, LeaseOrder, ProviderInfo, WorkerId};
+use orion_protocol::ledger::tx::{DrawnUnit, OpenEscrow};
 use orion_protocol::ledger::{JobView, Submitted, Transaction};
 use orion_protocol::messages::{Answer, Beat};
 use orion_protocol::{Digest, JobId, Name, PublicKey, TxId};
@@ -44,7 +45,8 @@ pub enum Request {
     Lease(Box<LeaseOrder>),
     Submit(JobId, TxId, Box<Transaction>),
     Query(JobId),
-    Read { job: JobId, lease: Digest, object: Digest },
+    Read(Box<DrawnOf>),
+    Fund(JobId, TxId, Box<OpenEscrow>, u64),
     Consumer(WorkerId),
     Release { job: JobId, uid: Name, held: Vec<Digest> },
     Drop(JobId, Vec<Digest>),
@@ -80,8 +82,11 @@ pub enum Fact {
     Stored(JobId, Digest),
     Submitted(JobId, TxId, Box<Submitted>),
     Ledger(JobId, Option<Box<JobView>>),
-    Digests(JobId, Digest, Vec<Digest>),
+    Digests(JobId, Digest, Vec<DrawnUnit>),
+    Short(JobId, TxId),
     Answer(Name, Name, Box<Answer>),
+    Folding(Vec<Name>),
+    CaughtUp(Name),
     Beat(WorkerId, Beat),
     ConsumerReady(WorkerId),
     Registered(Vec<(PublicKey, Name)>),
@@ -100,8 +105,11 @@ impl Fact {
             Fact::Stored(job, digest) => Input::Stored(job, digest),
             Fact::Submitted(job, id, outcome) => Input::Submitted(job, id, outcome),
             Fact::Ledger(job, view) => Input::Ledger(job, view),
-            Fact::Digests(job, lease, digests) => Input::Digests(DigestList { job, lease, digests }),
+            Fact::Digests(job, lease, drawn) => Input::Digests(job, lease, drawn),
+            Fact::Short(job, id) => Input::Short(job, id),
             Fact::Answer(provider, uid, answer) => Input::Answer(provider, uid, answer),
+            Fact::Folding(providers) => Input::Folding(providers),
+            Fact::CaughtUp(provider) => Input::CaughtUp(provider),
             Fact::Beat(worker, beat) => Input::Beat(worker, beat),
             Fact::ConsumerReady(worker) => Input::ConsumerReady(worker),
             Fact::Registered(owners) => Input::Registered(owners),

@@ -13,7 +13,7 @@ use crate::event::{Event, Fact, LeaderId, Request};
 use crate::world::World;
 
 /// A leader has read every stream by then.
-const FOLD_MS: u64 = 2_000;
+const FOLD_MS: u64 = 6_000;
 
 /// A core with what its process knows besides.
 pub struct Leader {
@@ -47,6 +47,7 @@ impl World {
         self.tell(at, &Fact::Registered(self.providers.iter().map(|one| (one.key, one.owner.clone())).collect()));
         let approved = self.providers.iter().filter(|one| !self.removed.contains(&one.name)).cloned().collect();
         self.tell(at, &Fact::Providers(approved));
+        self.tell(at, &Fact::Folding(self.streams.keys().cloned().collect()));
         let jobs: Vec<JobId> = self.jobs.iter().filter(|(_, job)| !job.over).map(|(id, _)| *id).collect();
         for job in jobs {
             let after = self.rng.below(FOLD_MS);
@@ -91,7 +92,8 @@ impl World {
                 }
                 Effect::Submit(job, id, transaction) => Request::Submit(job, id, transaction),
                 Effect::Query(job) => Request::Query(job),
-                Effect::ReadDigests { job, lease, object, units: _ } => Request::Read { job, lease, object },
+                Effect::ReadDigests(wanted) => Request::Read(wanted),
+                Effect::Fund(job, id, open, need) => Request::Fund(job, id, open, need),
                 Effect::EnsureConsumer(worker) => Request::Consumer(worker),
                 Effect::Release { job, uid, held } => Request::Release { job, uid, held },
             };
@@ -144,10 +146,17 @@ impl World {
                 Fact::Submitted(job, id, Box::new(outcome))
             }
             Request::Query(job) => Fact::Ledger(job, self.ledger.chain.job(&job).map(Box::new)),
-            Request::Read { job, lease, object } => {
-                let Some(bytes) = self.buckets.held.get(&object) else { return };
-                let digests = bytes.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect();
-                Fact::Digests(job, lease, digests)
+            Request::Fund(job, id, open, need) => {
+                if self.ledger.chain.account(open.consumer.account).balance >= need {
+                    return self.serve(leader, Request::Submit(job, id, Box::new(Transaction::OpenEscrow(*open))));
+                }
+                Fact::Short(job, id)
+            }
+            Request::Read(wanted) => {
+                let Some(bytes) = self.buckets.held.get(&wanted.object) else { return };
+                let digests: Vec<Digest> = bytes.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect();
+                let Some(drawn) = wanted.prove(&digests) else { return };
+                Fact::Digests(wanted.job, wanted.lease, drawn)
             }
             Request::Consumer(worker) => Fact::ConsumerReady(worker),
         };
@@ -168,7 +177,7 @@ impl World {
         let next = self.streams[stream].range(*cursor + 1..).next();
         let Some((sequence, (uid, answer))) = next else {
             *reading = false;
-            return;
+            return self.tell(leader, &Fact::CaughtUp(stream.clone()));
         };
         *cursor = *sequence;
         let fact = Fact::Answer(stream.clone(), uid.clone(), Box::new(answer.clone()));

@@ -50,7 +50,7 @@ impl World {
 
     pub fn finish(&mut self, id: &WorkerId, incarnation: u32, lease: &Digest) {
         let Some(actor) = self.actors.get_mut(id) else { return };
-        if !actor.up || actor.incarnation != incarnation {
+        if !actor.up || actor.incarnation != incarnation || actor.habit == Habit::Hoard {
             return;
         }
         let Some(task) = actor.holding.remove(lease) else { return };
@@ -85,11 +85,13 @@ impl World {
         if !actor.up || actor.incarnation != incarnation {
             return;
         }
+        // Who hoards leases says so as fast as it can.
+        let every = if actor.habit == Habit::Hoard { 50 } else { Alive::EVERY_S * 1000 };
         let fact = Fact::Beat(id.clone(), actor.beat());
         for leader in 0..self.leaders.len() {
             self.tell(leader, &fact);
         }
-        self.at(Alive::EVERY_S * 1000, Event::Beat(id.clone(), incarnation));
+        self.at(every, Event::Beat(id.clone(), incarnation));
     }
 
     pub fn crash(&mut self, id: &WorkerId, back: Option<u64>) {

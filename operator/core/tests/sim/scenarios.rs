@@ -110,6 +110,31 @@ fn a_provider_is_removed_while_its_validator_is_drawn() {
 }
 
 #[test]
+fn who_lists_a_lease_for_ever_does_not_keep_its_shard() {
+    let (mut world, job) = fleet_with_job(3);
+    let hoarders: Vec<WorkerId> = world.actors.keys().filter(|id| id.provider.as_str() == "ann").cloned().collect();
+    assert!(hoarders.len() > 1);
+    for id in &hoarders {
+        world.habit(id, Habit::Hoard);
+    }
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
+fn a_job_of_many_shards_shows_few_at_a_time() {
+    let mut world = fleet(6);
+    let mut spec = world.job_spec(1, 1, 300, 2);
+    spec.parallelism = 6;
+    let job = world.apply(spec);
+    let accepted = |world: &World| world.jobs[&job].status.as_ref().map_or(0, |status| status.accepted_shards.len());
+    world.until("more shards are accepted than are ever shown", 20 * MINUTE, |world| accepted(world) > 80);
+    assert!(world.shown(&job).window.len() <= 12, "{:?}", world.shown(&job).window.len());
+    world.until_over(20 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
+
+#[test]
 fn the_leader_dies_between_a_verdict_and_its_receipt() {
     let (mut world, job) = fleet_with_job(4);
     world.kill_when("a verdict is recorded", |world| world.ledger.count("RecordVerdict", Code::Ok) == 1);

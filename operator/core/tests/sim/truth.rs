@@ -12,6 +12,8 @@ pub enum Habit {
     Slow,
     /// Takes leases, lists them, and never answers.
     Silent,
+    /// As silent, and lists them for ever.
+    Hoard,
     /// Other bytes for every unit, each provider its own.
     Lie,
     /// Other bytes for every unit, the same as all who do this.
