@@ -10,8 +10,9 @@ use orion_core::JobSpec;
 use orion_crds::job::InputStatus;
 use orion_crds::{OrionJob, ValidatedJob};
 use orion_protocol::ids::Account;
+use orion_protocol::ledger::JobView;
 use orion_protocol::subjects::BUCKET_IN;
-use orion_protocol::{Digest, JobId, Reason, Refusal, npy};
+use orion_protocol::{Digest, JobId, Name, Reason, Refusal, npy};
 
 use crate::edges::Edges;
 
@@ -62,6 +63,28 @@ pub async fn take(edges: &Arc<Edges>, job: &OrionJob) -> Intake {
         first_try,
     };
     Intake::Ready(Box::new(spec), inputs.into_iter().map(|(_, status)| status).collect())
+}
+
+/// A job that the ledger knows, as it was taken in: what a namespace holds now says nothing about it any more. `asked` are its
+/// parallelism and backoff limit; a job without an object has none.
+pub fn resumed(edges: &Edges, id: JobId, uid: Name, view: &JobView, asked: Option<(u32, u32)>) -> JobSpec {
+    let task = &view.task;
+    let (parallelism, backoff_limit) = asked.unwrap_or((1, 0));
+    JobSpec {
+        job: id,
+        uid,
+        consumer: view.consumer,
+        workload: task.workload,
+        inputs: task.inputs.clone(),
+        units: task.units,
+        outputs: task.outputs.clone(),
+        audits_per_shard: task.audits_per_shard,
+        parallelism,
+        budget: view.escrowed,
+        backoff_limit,
+        salt: edges.identity.salt(&id),
+        first_try: 0,
+    }
 }
 
 enum Problem {

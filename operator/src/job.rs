@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use orion_core::{Input, JobStatus as CoreStatus, Stage};
-use orion_crds::{JobStatus, OrionJob, ValidatedJob, names};
+use orion_crds::{JobStatus, OrionJob, ValidatedJob};
 use orion_protocol::JobId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -81,9 +81,6 @@ impl JobTask {
         if render::is_terminal(&self.shown) {
             return self.release_object().await;
         }
-        let Some((spec, inputs)) = self.intake().await? else { return Ok(()) };
-        let outputs = spec.outputs.clone();
-        self.with_object(|edges, object| async move { writes::set_finalizer(&edges, &object, true).await }).await?;
         let view = loop {
             match self.edges.ledger.job(&self.id).await {
                 Ok(view) => break view,
@@ -91,6 +88,25 @@ impl JobTask {
             }
             tokio::time::sleep(RETRY).await;
         };
+        let (spec, inputs) = match (&view, self.parent.uid.parse()) {
+            // Its escrow is open: it goes on as it was taken in, whatever became of its ConfigMaps.
+            (Some(view), Ok(uid)) => {
+                let job = ValidatedJob::try_from(&self.object).ok();
+                let asked = job.map(|job| (job.parallelism, job.backoff_limit_per_shard));
+                let mut spec = intake::resumed(&self.edges, self.id, uid, view, asked);
+                spec.first_try = self.shown.ledger.as_ref().map_or(0, |ledger| ledger.r#try);
+                (Box::new(spec), self.shown.inputs.clone())
+            }
+            _ => match self.intake().await? {
+                Some(taken) => taken,
+                None => return Ok(()),
+            },
+        };
+        let outputs = spec.outputs.clone();
+        // Nobody may add a finalizer to what is being deleted; the escrow is wound up all the same.
+        if self.object.metadata.deletion_timestamp.is_none() {
+            self.with_object(|edges, object| async move { writes::set_finalizer(&edges, &object, true).await }).await?;
+        }
         self.known = self.list_children().await?;
         self.send(Input::Job(spec, view.map(Box::new))).await;
         self.follow(Taken { inputs, outputs, core: None }).await
@@ -102,9 +118,9 @@ impl JobTask {
     ) -> Result<Option<(Box<orion_core::JobSpec>, Vec<orion_crds::job::InputStatus>)>, WriteError> {
         let mut pause = INTAKE_PAUSES.0;
         loop {
-            let deleted = self.object.metadata.deletion_timestamp.is_some();
-            let ours = self.object.finalizers().iter().any(|name| name == names::FINALIZER);
-            if deleted && !ours {
+            // No money is locked yet: nothing holds it.
+            if self.object.metadata.deletion_timestamp.is_some() {
+                self.release_object().await?;
                 return Ok(None);
             }
             match intake::take(&self.edges, &self.object).await {

@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, ResourceExt};
-use orion_core::{Config, Core, Effect, Input, JobSpec, JobStatus, ProviderInfo, Stage, WorkerId};
+use orion_core::{Config, Core, Effect, Input, JobStatus, ProviderInfo, Stage, WorkerId};
 use orion_crds::conditions::is_true;
 use orion_crds::{ConditionType, OrionJob, Provider};
 use orion_protocol::ledger::tx::OpenEpoch;
@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::edges::Edges;
 use crate::housekeeping::{self, Housekeeping, InUse};
+use crate::intake;
 use crate::job::{self, Chain, Channels};
 use crate::perform::Performer;
 use crate::providers;
@@ -368,22 +369,7 @@ impl Leader {
         let Some(view) = self.edges.ledger.job(&id).await.context("reading an open escrow")? else { return Ok(()) };
         tracing::warn!(job = %id, "an escrow has no OrionJob any more: it is wound up");
         let uid: Name = format!("orphan-{}", &id.to_string()[..16]).parse().context("naming an orphan")?;
-        let task = &view.task;
-        let spec = JobSpec {
-            job: id,
-            uid,
-            consumer: view.consumer,
-            workload: task.workload,
-            inputs: task.inputs.clone(),
-            units: task.units,
-            outputs: task.outputs.clone(),
-            audits_per_shard: task.audits_per_shard,
-            parallelism: 1,
-            budget: view.escrowed,
-            backoff_limit: 0,
-            salt: self.edges.identity.salt(&id),
-            first_try: 0,
-        };
+        let spec = intake::resumed(&self.edges, id, uid, &view, None);
         self.step(Input::Job(Box::new(spec), Some(Box::new(view))));
         self.step(Input::Deleted(id));
         Ok(())
@@ -392,13 +378,25 @@ impl Leader {
     fn provider_event(&mut self, event: watcher::Result<Event<Provider>>) {
         match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => self.see_provider(object),
-            // It stays registered: what it has done is judged and paid. It gets no streams under a later leader.
-            Ok(Event::Delete(object)) => {
-                self.objects.retain(|_, known| known.uid() != object.uid());
-            }
+            Ok(Event::Delete(object)) => self.retire(&object),
             Ok(Event::Init | Event::InitDone) => {}
             Err(error) => tracing::warn!(error = %Chain(&error), "watching Providers"),
         }
+    }
+
+    /// It stays registered, and what it has committed is judged and paid; it gets nothing more to do. A later leader does not
+    /// read its answers any more.
+    fn retire(&mut self, object: &Provider) {
+        self.objects.retain(|_, known| known.uid() != object.uid());
+        let gone = object.name_any();
+        self.known_providers.send_modify(|known| {
+            known
+                .iter_mut()
+                .filter(|provider| provider.name.as_str() == gone)
+                .for_each(|provider| provider.retired = true);
+        });
+        let all = self.known_providers.borrow().clone();
+        self.step(Input::Providers(all));
     }
 
     fn see_provider(&mut self, object: Provider) {

@@ -33,7 +33,13 @@ const LOOK: Duration = Duration::from_secs(15);
 /// The platform's own identity, which has no object.
 pub fn platform(edges: &Edges) -> Option<ProviderInfo> {
     let name: Name = PLATFORM.parse().ok()?;
-    Some(ProviderInfo { owner: name.clone(), name, key: edges.identity.genesis.platform, validates: false })
+    Some(ProviderInfo {
+        owner: name.clone(),
+        name,
+        key: edges.identity.genesis.platform,
+        validates: false,
+        retired: false,
+    })
 }
 
 /// A provider's object, parsed.
@@ -56,7 +62,7 @@ pub fn parse(provider: &Provider) -> Result<ProviderInfo, Refusal> {
         .owner
         .parse()
         .map_err(|error: orion_protocol::bytes::ParseError| wrong("spec.owner", error.to_string()))?;
-    Ok(ProviderInfo { name, key, owner, validates: provider.spec.validates })
+    Ok(ProviderInfo { name, key, owner, validates: provider.spec.validates, retired: false })
 }
 
 /// Registers a provider and makes its streams; tried until it is done or refused for good.

@@ -17,8 +17,9 @@ pub const MAX_AUDITS_PER_SHARD: u32 = 32;
 pub const MAX_UNITS_PER_SHARD: u64 = 100_000;
 /// At most so much work in a job, in declared operations: leaves room for sums in u64.
 pub const MAX_WORK: u64 = 1 << 60;
-/// At most so many shards in a job, so that every index fits a u32 with room to spare.
-pub const MAX_SHARDS: u64 = 1 << 24;
+/// At most so many shards in a job: what the ledger says of it, about 1 KiB a shard, is one answer, and its statements fit
+/// many times into a stream.
+pub const MAX_SHARDS: u64 = 10_000;
 
 /// How the job's items are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

@@ -97,6 +97,8 @@ pub struct ProviderInfo {
     pub owner: Name,
     /// Whether it may audit.
     pub validates: bool,
+    /// Its approval was taken back: it gets nothing more to do, and what it has committed is judged and paid.
+    pub retired: bool,
 }
 
 /// A job as the core needs it: parsed, checked, its inputs pinned.

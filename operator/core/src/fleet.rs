@@ -63,10 +63,11 @@ impl Fleet {
         self.registered = owners.into_iter().collect();
     }
 
-    /// Replaces the providers; workers of others are forgotten.
+    /// Replaces the providers; workers of others, and of those that are retired, are forgotten.
     pub fn set_providers(&mut self, providers: Vec<ProviderInfo>) {
         self.providers = providers.into_iter().map(|provider| (provider.name.clone(), provider)).collect();
-        self.workers.retain(|id, _| self.providers.contains_key(&id.provider));
+        let providers = &self.providers;
+        self.workers.retain(|id, _| providers.get(&id.provider).is_some_and(|provider| !provider.retired));
     }
 
     /// Takes in a heartbeat; true when the worker is new or was lost, so that its consumer must be made sure of.
@@ -74,7 +75,7 @@ impl Fleet {
         let Some(provider) = self.providers.get(&id.provider) else { return false };
         // The platform's identity does the platform's work, and nobody else's does.
         let platform = provider.name.as_str() == PLATFORM;
-        if alive.check().is_err() || (alive.role == Role::Platform) != platform {
+        if provider.retired || alive.check().is_err() || (alive.role == Role::Platform) != platform {
             return false;
         }
         if let Some(worker) = self.workers.get_mut(id) {
@@ -173,7 +174,8 @@ impl Fleet {
 
     /// Owners of all providers but the platform.
     pub fn owners(&self) -> BTreeSet<&Name> {
-        let others = self.providers.values().filter(|provider| provider.name.as_str() != PLATFORM);
+        let suits = |provider: &&ProviderInfo| provider.name.as_str() != PLATFORM && !provider.retired;
+        let others = self.providers.values().filter(suits);
         others.map(|provider| &provider.owner).collect()
     }
 

@@ -6,7 +6,7 @@ use orion_protocol::messages::Role;
 use orion_protocol::statements::LeaseKind;
 use orion_protocol::{JobId, Reason};
 
-use crate::event::Fault;
+use crate::event::{Fact, Fault};
 use crate::truth::Habit;
 use crate::world::{World, worker};
 
@@ -107,6 +107,20 @@ fn a_provider_is_removed_while_its_validator_is_drawn() {
         // The simulated ledger refuses a verdict that another draw led to, and no refusal is tolerated.
         assert_eq!(world.ending(&job), None);
     }
+}
+
+#[test]
+fn a_provider_is_retired_in_the_middle_of_a_job() {
+    let (mut world, job) = fleet_with_job(3);
+    world.until("a round is closed", 5 * MINUTE, |world| world.ledger.count("CloseRound", Code::Ok) == 1);
+    let mut providers = world.providers.clone();
+    let gone = providers.iter_mut().find(|one| one.owner.as_str() == "ann").unwrap();
+    gone.retired = true;
+    let leader = world.leader().unwrap();
+    world.tell(leader, &Fact::Providers(providers));
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+    assert_eq!(world.verdicts(&job).1, 0, "honest work is paid, whoever is retired");
 }
 
 #[test]

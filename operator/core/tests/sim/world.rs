@@ -161,7 +161,7 @@ impl World {
     pub fn provider(&mut self, provider: &str, owner: &str, validates: bool) {
         let number = u8::try_from(self.providers.len()).unwrap();
         let key = if provider == PLATFORM { self.genesis.platform } else { key(10 + number).public() };
-        let info = ProviderInfo { name: name(provider), key, owner: name(owner), validates };
+        let info = ProviderInfo { name: name(provider), key, owner: name(owner), validates, retired: false };
         if provider != PLATFORM {
             let tx = RegisterProvider { key, owner: info.owner.clone(), validates };
             let id = TxId::derive("RegisterProvider", &JobId::NONE, number.into(), 0);
