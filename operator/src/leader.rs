@@ -33,6 +33,7 @@ use crate::job::{self, Chain, Channels};
 use crate::perform::Performer;
 use crate::providers;
 use crate::render::is_terminal;
+use crate::seldom::Seldom;
 
 /// Facts that wait for the core; who sends more waits.
 const QUEUE: usize = 4096;
@@ -232,6 +233,7 @@ impl Leader {
         mut providers: Watch<Provider>,
     ) -> anyhow::Result<()> {
         let mut heartbeats = self.edges.broker.heartbeats().await.context("listening to heartbeats")?;
+        let mut refused = Seldom::default();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut show = tokio::time::interval(SHOW_PROVIDERS);
@@ -254,7 +256,9 @@ impl Leader {
                         }
                         Err(error) => {
                             self.edges.metrics.refused_beats.inc();
-                            tracing::warn!(provider = %heard.provider, %error, "a heartbeat was refused");
+                            if let Some(left_out) = refused.say() {
+                                tracing::warn!(provider = %heard.provider, %error, left_out, "a heartbeat was refused");
+                            }
                         }
                     }
                 }

@@ -19,6 +19,7 @@ mod metrics;
 mod perform;
 mod providers;
 mod render;
+mod seldom;
 mod settings;
 mod writes;
 

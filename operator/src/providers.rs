@@ -22,6 +22,7 @@ use crate::clock;
 use crate::edges::Edges;
 use crate::job::Chain;
 use crate::ledger::LedgerError;
+use crate::seldom::Seldom;
 use crate::writes::{self, WriteError};
 
 /// Pause before a provider that could not be set up is tried again.
@@ -124,7 +125,7 @@ fn key_number(key: &PublicKey) -> u64 {
 pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>) {
     let mut fold = edges.broker.fold(&provider);
     let mut look = tokio::time::interval(LOOK);
-    let mut first = None;
+    let (mut first, mut dropped) = (None, Seldom::default());
     loop {
         let event = tokio::select! {
             event = fold.next() => event,
@@ -161,7 +162,9 @@ pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>
             }
             Err(why) => {
                 edges.metrics.dropped_answers.inc();
-                tracing::warn!(%provider, subject = recorded.subject, why, "an answer is dropped");
+                if let Some(left_out) = dropped.say() {
+                    tracing::warn!(%provider, subject = recorded.subject, why, left_out, "an answer is dropped");
+                }
                 if let Err(error) = edges.broker.purge_answer_subject(&provider, &recorded.subject).await {
                     tracing::warn!(%provider, error = %Chain(&error), "an answer was not purged");
                 }

@@ -246,8 +246,10 @@ impl Core {
     fn beat(&mut self, worker: &WorkerId, beat: Beat, now: Millis, effects: &mut Vec<Effect>) -> Touched {
         let Beat::Alive(alive) = beat else { return Touched::None };
         let leases = alive.leases.clone();
-        if self.fleet.beat(worker, alive, now) {
-            effects.push(Effect::EnsureConsumer(worker.clone()));
+        match self.fleet.beat(worker, alive, now) {
+            None => return Touched::None,
+            Some(true) => effects.push(Effect::EnsureConsumer(worker.clone())),
+            Some(false) => {}
         }
         let held: Vec<Digest> = leases.iter().map(|lease| lease.digest(&self.config.chain)).collect();
         for job in self.jobs.values_mut() {

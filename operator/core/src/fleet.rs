@@ -70,27 +70,28 @@ impl Fleet {
         self.workers.retain(|id, _| providers.get(&id.provider).is_some_and(|provider| !provider.retired));
     }
 
-    /// Takes in a heartbeat; true when the worker is new or was lost, so that its consumer must be made sure of.
-    pub fn beat(&mut self, id: &WorkerId, alive: Alive, now: Millis) -> bool {
-        let Some(provider) = self.providers.get(&id.provider) else { return false };
+    /// Takes in a heartbeat; nothing when it counts for nothing, else whether the worker is new or was lost, so that its
+    /// consumer must be made sure of.
+    pub fn beat(&mut self, id: &WorkerId, alive: Alive, now: Millis) -> Option<bool> {
+        let provider = self.providers.get(&id.provider)?;
         // The platform's identity does the platform's work, and nobody else's does.
         let platform = provider.name.as_str() == PLATFORM;
         if provider.retired || alive.check().is_err() || (alive.role == Role::Platform) != platform {
-            return false;
+            return None;
         }
         if let Some(worker) = self.workers.get_mut(id) {
             let lost = worker.seen + LOST_MS < now;
             worker.ready &= !lost;
             worker.seen = now;
             worker.alive = alive;
-            return lost;
+            return Some(lost);
         }
         let of_provider = self.workers.keys().filter(|other| other.provider == id.provider).count();
         if of_provider >= MAX_WORKERS_PER_PROVIDER {
-            return false;
+            return None;
         }
         self.workers.insert(id.clone(), Worker { alive, seen: now, ready: false, held: 0, last_assigned: 0 });
-        true
+        Some(true)
     }
 
     /// The worker's consumer exists.
