@@ -136,6 +136,9 @@ fn block_time_rises_whatever_the_clock_says() {
 
 #[test]
 fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
+    // A block of 1,024 may be with the writer, and 1,024 fit the queue.
+    const TASKS: usize = 2100;
+    const SURPLUS: usize = TASKS - 2048;
     let runtime = Runtime::new().unwrap();
     let directory = TempDir::new().unwrap();
     // A clock that stops while somebody holds it stops the writer.
@@ -154,9 +157,6 @@ fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
         let (node, tx) = (node.clone(), node.admission().check(deposit(number)).unwrap());
         runtime.spawn(async move { node.submit(tx).await })
     };
-    // A block of 1,024 may be with the writer, and 1,024 fit the queue.
-    const TASKS: usize = 2100;
-    const SURPLUS: usize = TASKS - 2048;
     let tasks: Vec<_> = (0..TASKS as u64).map(submit).collect();
     runtime.block_on(async {
         let over = || tasks.iter().filter(|task| task.is_finished()).count() >= SURPLUS;
