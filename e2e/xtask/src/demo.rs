@@ -1,10 +1,9 @@
 //! `make demo`: from nothing to a checked and paid result, with every step shown.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::cluster::{self, Cluster, Config};
 use crate::mode::{self, Mode};
@@ -32,7 +31,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     let platform = platform::install(&cluster, &programs, &images, platform::PROVIDERS)?;
     let example = programs.root.join(EXAMPLE);
     submit(&cluster, &example)?;
-    show(&mut platform.orion(&["watch", JOB, "-n", "default", "--timeout", "300"]))?;
+    process::show(&mut platform.orion(&["watch", JOB, "-n", "default", "--timeout", "300"]))?;
     let results = cluster.state_dir.join("results");
     fetch(&cluster, &platform, &example, &results)?;
     closing(&cluster, &platform, &results);
@@ -55,14 +54,14 @@ fn submit(cluster: &Cluster, example: &Path) -> Result<()> {
     let delete = ["delete", "-n", "default", "-f", folder, "--ignore-not-found", "--wait", "--timeout=60s"];
     process::run(&mut cluster.kubectl(&delete)?)?;
     println!("$ kubectl apply -f {EXAMPLE}/");
-    show(&mut cluster.kubectl(&["apply", "-n", "default", "-f", folder])?)
+    process::show(&mut cluster.kubectl(&["apply", "-n", "default", "-f", folder])?)
 }
 
 fn fetch(cluster: &Cluster, platform: &Platform, example: &Path, results: &Path) -> Result<()> {
     let key = platform.log_key.to_str().context("the path of the key")?;
     let folder = results.to_str().context("the path of the results")?;
     println!("$ orion result {JOB}");
-    show(&mut platform.orion(&["result", JOB, "-n", "default", "--dir", folder, "--key", key]))?;
+    process::show(&mut platform.orion(&["result", JOB, "-n", "default", "--dir", folder, "--key", key]))?;
     accuracy(&results.join("predictions.npy"), example)?;
     let cost = "jsonpath={.status.cost.total} ORION paid of {.status.cost.escrowed} escrowed, {.status.cost.refunded} refunded";
     let cost = process::output(&mut cluster.kubectl(&["get", "oj", JOB, "-n", "default", "-o", cost])?)?;
@@ -90,16 +89,6 @@ fn accuracy(predictions: &Path, example: &Path) -> Result<()> {
     let same = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
     println!("accuracy: {right} of 1797 digits; equal to scikit-learn in {same} of 1797 rows");
     ensure!(same == ours.len(), "the predictions differ from scikit-learn's");
-    Ok(())
-}
-
-/// Runs a command whose output is for the reader.
-fn show(command: &mut Command) -> Result<()> {
-    let line = process::line(command);
-    let status = command.status().with_context(|| format!("start `{line}`"))?;
-    if !status.success() {
-        bail!("`{line}` failed ({status})");
-    }
     Ok(())
 }
 

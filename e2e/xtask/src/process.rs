@@ -39,6 +39,16 @@ pub fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
+/// Runs a command whose output is for the reader.
+pub fn show(command: &mut Command) -> Result<()> {
+    let line = line(command);
+    let status = command.status().with_context(|| format!("start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed ({status})");
+    }
+    Ok(())
+}
+
 /// Runs a long command: its lines of standard error are shown by `step`, and kept for the error.
 pub fn run_long(command: &mut Command, step: &Step) -> Result<()> {
     let shown = line(command);

@@ -51,17 +51,7 @@ pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
-    show(process::cargo().args(arguments))
-}
-
-/// Runs a command whose output is for the reader.
-fn show(command: &mut Command) -> Result<()> {
-    let line = process::line(command);
-    let status = command.status().with_context(|| format!("start `{line}`"))?;
-    if !status.success() {
-        bail!("`{line}` failed ({status})");
-    }
-    Ok(())
+    process::show(process::cargo().args(arguments))
 }
 
 /// What can be said of the chart without a cluster.
@@ -106,7 +96,7 @@ fn demo_without_root(settings: &Settings, programs: &Programs, this: &Path) -> R
     command.env("HOME", home.path()).env("ORION_CACHE", home.path().join("cache"));
     command.env("ORION_STATE", home.path().join("state")).env("ORION_PROGRAMS", home.path().join("bin"));
     command.env("ORION_MODE", "processes").env("ORION_YES", "1").env_remove("ORION_CONTEXT");
-    let outcome = show(command.arg("demo"));
+    let outcome = process::show(command.arg("demo"));
     let mut own = settings.clone();
     own.state_root = home.path().join("state");
     cluster::down(&own, crate::demo::CLUSTER)?;
@@ -128,7 +118,7 @@ fn demo_with_pods(settings: &Settings, pods: bool, this: &Path) -> Result<()> {
     let state = tempfile::tempdir().context("making a state folder")?;
     let mut own = settings.clone();
     state.path().clone_into(&mut own.state_root);
-    let outcome = show(
+    let outcome = process::show(
         Command::new(this)
             .arg("demo")
             .env("ORION_STATE", state.path())

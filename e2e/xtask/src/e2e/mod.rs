@@ -112,12 +112,7 @@ fn test(cluster: &Cluster, programs: &Programs, target: &str, options: &Options)
     command.current_dir(&programs.root).args(["test", "--workspace", "--locked", "--test", target, "--"]);
     command.arg("--test-threads=2").args(&options.filter);
     command.env(STATE, &cluster.state_dir).env(MODE, cluster.mode.to_string()).env(PROGRAMS, programs.path(""));
-    let line = process::line(&command);
-    let status = command.status().with_context(|| format!("start `{line}`"))?;
-    if !status.success() {
-        bail!("`{line}` failed ({status})");
-    }
-    Ok(())
+    process::show(&mut command)
 }
 
 #[cfg(test)]
