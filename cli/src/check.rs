@@ -1,10 +1,12 @@
-//! Whether result files are what was accepted: every unit is hashed again, and each shard's root compared with the one in the
-//! log. Pure.
+//! Whether the log judged what was asked for, and whether result files are what was accepted: every unit is hashed again, and
+//! each shard's root compared with the one in the log. Pure; the job's status is believed in nothing.
 
+use orion_crds::job::{InputStatus, OutputStatus};
+use orion_crds::validated::ValidatedJob;
 use orion_ledger_core::report::{Attempt, JobReport};
 use orion_protocol::merkle::{self, Sha3};
 use orion_protocol::npy;
-use orion_protocol::task::{UnitOutput, unit_digest, unit_salt};
+use orion_protocol::task::{OutputSpec, TaskSpec, UnitOutput, unit_digest, unit_salt};
 use orion_protocol::{Digest, PublicKey};
 
 /// Why files are not the result.
@@ -13,6 +15,17 @@ pub enum CheckError {
     /// The log does not have an accepted attempt for every shard.
     #[error("the log has no accepted attempt for every shard of this job")]
     Incomplete,
+    /// The task in the log is not the job's.
+    #[error("the task in the log is not this job: {0} differs")]
+    Task(&'static str),
+    /// The status does not list what the task gives.
+    #[error("the job's status lists the outputs {listed:?}, the task in the log gives {given:?}")]
+    Outputs {
+        /// Names in the status.
+        listed: Vec<String>,
+        /// Names in the log.
+        given: Vec<String>,
+    },
     /// A file is no npy array of the output's type and shape.
     #[error("output {output}: {why}")]
     File {
@@ -35,6 +48,34 @@ pub enum CheckError {
         /// Who committed to the root.
         provider: PublicKey,
     },
+}
+
+/// Whether the task in the log is what the job's spec says. How many units make a shard is the operator's to choose; what the
+/// inputs held was written down in the status when they were read.
+pub fn task(spec: &TaskSpec, job: &ValidatedJob, inputs: &[InputStatus]) -> Result<(), CheckError> {
+    let (have, asked) = (&spec.units, &job.units);
+    let read: Vec<&str> = inputs.iter().map(|input| input.digest.as_str()).collect();
+    let judged: Vec<String> = spec.inputs.iter().map(Digest::to_string).collect();
+    let same = [
+        ("workload", spec.workload == Digest::of(&job.workload().object())),
+        ("inputs", read == judged),
+        ("outputs", spec.outputs == job.outputs),
+        ("the number of items", have.items == asked.items),
+        ("itemsPerUnit", have.items_per_unit == asked.items_per_unit),
+        ("the declared work", have.work_per_item == asked.work_per_item),
+        ("auditsPerShard", spec.audits_per_shard == job.audits_per_shard),
+    ];
+    same.iter().find(|(_, same)| !same).map_or(Ok(()), |(what, _)| Err(CheckError::Task(what)))
+}
+
+/// The status's entries in the order of the task's outputs, one for each; nothing else may be listed.
+pub fn listed<'s>(spec: &TaskSpec, status: &'s [OutputStatus]) -> Result<Vec<&'s OutputStatus>, CheckError> {
+    let find = |output: &OutputSpec| status.iter().find(|listed| listed.name == output.name.as_str());
+    let found: Option<Vec<&OutputStatus>> = spec.outputs.iter().map(find).collect();
+    found.filter(|found| found.len() == status.len()).ok_or_else(|| CheckError::Outputs {
+        listed: status.iter().map(|output| output.name.clone()).collect(),
+        given: spec.outputs.iter().map(|output| output.name.to_string()).collect(),
+    })
 }
 
 /// Checks `files`, whole npy files in the order of the job's outputs; gives how many units were hashed.

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use orion_crds::job::OutputStatus;
+use orion_crds::validated::ValidatedJob;
 use orion_ledger_core::report::Report;
 use orion_ledger_core::verify;
 use orion_protocol::bytes::unhex;
+use orion_protocol::task::OutputSpec;
 use orion_protocol::{Digest, JobId};
 use serde_json::{Value, json};
 
@@ -45,13 +47,6 @@ pub async fn run(access: &Access, format: Format, args: &ResultArgs) -> anyhow::
         args.job,
         args.job
     );
-    let mut files = Vec::new();
-    for output in &status.outputs {
-        match fetch(&cluster, output, args).await? {
-            Ok(file) => files.push(file),
-            Err(why) => return Ok(refuse(format, &why)),
-        }
-    }
     let report = match replay(&cluster, args.key.as_deref()).await? {
         Ok(report) => report,
         Err(why) => return Ok(refuse(format, &format!("the ledger does not verify: {why}"))),
@@ -61,30 +56,49 @@ pub async fn run(access: &Access, format: Format, args: &ResultArgs) -> anyhow::
     let Some(record) = report.job(&id) else {
         return Ok(refuse(format, "the ledger has no such job"));
     };
+    let valid =
+        ValidatedJob::try_from(&job).map_err(|refusal| anyhow::anyhow!("the job's spec: {}", refusal.message))?;
+    let asked = check::task(&record.spec, &valid, &status.inputs);
+    let outputs = match asked.and_then(|()| check::listed(&record.spec, &status.outputs)) {
+        Ok(outputs) => outputs,
+        Err(error) => return Ok(refuse(format, &error.to_string())),
+    };
+    let mut files = Vec::new();
+    for (output, spec) in outputs.iter().zip(&record.spec.outputs) {
+        match fetch(&cluster, output, &path(args, spec), args.check_only).await? {
+            Ok(file) => files.push(file),
+            Err(why) => return Ok(refuse(format, &why)),
+        }
+    }
     let salt = salt(&cluster, &args.job).await?;
     match check::result(record, &salt, &files) {
         Err(error) => Ok(refuse(format, &error.to_string())),
         Ok(units) => {
             if !args.check_only {
-                for (output, file) in status.outputs.iter().zip(&files) {
+                for (output, file) in record.spec.outputs.iter().zip(&files) {
                     save(&path(args, output), file)?;
                 }
             }
-            say(format, args, &status.outputs, units, &report, record);
+            say(format, args, &outputs, units, &report, record);
             Ok(Verdict::Good)
         }
     }
 }
 
-fn path(args: &ResultArgs, output: &OutputStatus) -> PathBuf {
+/// Where an output goes: under its name in the log, which is a name and no path.
+fn path(args: &ResultArgs, output: &OutputSpec) -> PathBuf {
     args.dir.join(format!("{}.npy", output.name))
 }
 
 /// One file, whose digest is as the status says; or why it is not.
-async fn fetch(cluster: &Cluster, output: &OutputStatus, args: &ResultArgs) -> anyhow::Result<Result<Vec<u8>, String>> {
-    let file = if args.check_only {
-        let path = path(args, output);
-        std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?
+async fn fetch(
+    cluster: &Cluster,
+    output: &OutputStatus,
+    path: &Path,
+    check_only: bool,
+) -> anyhow::Result<Result<Vec<u8>, String>> {
+    let file = if check_only {
+        std::fs::read(path).with_context(|| format!("reading {}", path.display()))?
     } else {
         cluster.gateway().get(&format!("/v1/results/{}", output.digest), MAX_FILE).await?
     };
@@ -137,21 +151,16 @@ fn refuse(format: Format, why: &str) -> Verdict {
 fn say(
     format: Format,
     args: &ResultArgs,
-    outputs: &[OutputStatus],
+    outputs: &[&OutputStatus],
     units: u64,
     report: &Report,
     record: &orion_ledger_core::report::JobReport,
 ) {
     match format {
         Format::Text => {
-            for output in outputs {
-                println!(
-                    "{}  {} {:?}  sha3-256 {}",
-                    path(args, output).display(),
-                    output.type_,
-                    output.shape,
-                    output.digest
-                );
+            for (output, spec) in outputs.iter().zip(&record.spec.outputs) {
+                let path = path(args, spec);
+                println!("{}  {} {:?}  sha3-256 {}", path.display(), spec.dtype, spec.shape, output.digest);
             }
             println!(
                 "result: verified {units} units against the accepted roots of {} shards",
@@ -163,7 +172,8 @@ fn say(
         Format::Json => {
             let files: Vec<Value> = outputs
                 .iter()
-                .map(|output| json!({"name": output.name, "path": path(args, output), "digest": output.digest}))
+                .zip(&record.spec.outputs)
+                .map(|(output, spec)| json!({"name": spec.name, "path": path(args, spec), "digest": output.digest}))
                 .collect();
             println!("{}", json!({"verified": true, "units": units, "files": files, "entries": report.entries}));
         }

@@ -151,7 +151,7 @@ pub struct Kernel {
     /// Where its text is. Exactly one place.
     pub source: Source,
     /// The kernel function.
-    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"), length(min = 1, max = 128))]
+    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"), length(min = 1, max = 64))]
     pub entry_point: String,
     /// Size of the whole index space, 1 to 3 dimensions. The last one counts the items.
     #[schemars(length(min = 1, max = 3))]

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::schema::{self, AMOUNT, DIGITS, FRACTION, HEX64};
+use crate::schema::{self, AMOUNT, DIGITS, FRACTION, HEX64, LABEL};
 
 /// How a job stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,7 +59,7 @@ pub struct JobStatus {
 #[serde(rename_all = "camelCase")]
 pub struct InputStatus {
     /// Its name in the spec.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(regex(pattern = LABEL), length(min = 1, max = 63))]
     pub name: String,
     /// SHA3-256 of the file.
     #[schemars(regex(pattern = HEX64), length(max = 64))]
@@ -169,7 +169,7 @@ pub struct Detection {
 #[serde(rename_all = "camelCase")]
 pub struct OutputStatus {
     /// Its name in the spec.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(regex(pattern = LABEL), length(min = 1, max = 63))]
     pub name: String,
     /// SHA3-256 of the file.
     #[schemars(regex(pattern = HEX64), length(max = 64))]

@@ -16,6 +16,8 @@ const MAX_DEFINES: usize = 32;
 const MAX_LOCAL_BYTES: u64 = 1 << 20;
 /// At most so large in one dimension: what every JSON reader carries exactly.
 const MAX_DIMENSION: u64 = 1 << 53;
+/// Longest name of a function or macro; an executor refuses longer ones.
+const MAX_NAME: usize = 64;
 const KERNEL: &str = "spec.workload.kernel";
 
 /// The items: the last dimension of the index space.
@@ -136,7 +138,7 @@ fn definitions(raw: &std::collections::BTreeMap<String, String>) -> Result<Vec<(
 fn is_identifier(text: &str) -> bool {
     let letter = |c: u8| c.is_ascii_alphabetic() || c == b'_';
     let first = text.bytes().next().is_some_and(letter);
-    first && text.len() <= 128 && text.bytes().all(|c| letter(c) || c.is_ascii_digit())
+    first && text.len() <= MAX_NAME && text.bytes().all(|c| letter(c) || c.is_ascii_digit())
 }
 
 fn bind(

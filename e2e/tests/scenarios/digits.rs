@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use kube::api::{Patch, PatchParams};
+use orion_crds::job::OutputStatus;
 use orion_e2e::{Namespace, World, jobs};
 use orion_ledger_core::VerifierKey;
 use orion_protocol::SecretKey;
+use serde_json::json;
 
 use crate::{LONG, shared};
 
@@ -29,6 +32,30 @@ async fn the_example_succeeds_and_its_result_is_checked_byte_by_byte() -> Result
     std::fs::write(&file, bytes)?;
     let words = result(&world, &namespace, folder.path(), 1, &["--check-only"])?;
     ensure!(words.contains("REFUSED"), "{words}");
+
+    // Whoever writes a status can neither name a file nor say what was computed.
+    let fair = job.status.context("a job that is over has a status")?;
+    let mut extra = fair.outputs.clone();
+    extra.extend(fair.outputs.iter().cloned().map(|output| OutputStatus { name: "extra".into(), ..output }));
+    let mut inputs = fair.inputs.clone();
+    inputs.reverse();
+    for (status, expected) in [
+        (json!({"outputs": extra}), "lists the outputs"),
+        (json!({"outputs": fair.outputs, "inputs": inputs}), "inputs differs"),
+    ] {
+        let patch = Patch::Merge(json!({"status": status}));
+        namespace
+            .jobs
+            .patch_status("digits-knn", &PatchParams::default(), &patch)
+            .await
+            .context("changing a status")?;
+        let words = result(&world, &namespace, folder.path(), 1, &[])?;
+        ensure!(words.contains(expected), "{words}");
+    }
+    let climbs = json!({"status": {"outputs": [{"name": "../predictions", "digest": fair.outputs[0].digest,
+        "sizeBytes": 1, "type": "uint8", "shape": [1]}]}});
+    let climbs = namespace.jobs.patch_status("digits-knn", &PatchParams::default(), &Patch::Merge(climbs)).await;
+    ensure!(climbs.is_err(), "an output was named like a path");
     namespace.passed();
     Ok(())
 }

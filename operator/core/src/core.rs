@@ -346,6 +346,7 @@ impl Core {
             }
         }
         let mut unmet: BTreeSet<JobKey> = BTreeSet::new();
+        let mut trials = self.free_trials(now);
         while !waiting.is_empty() {
             let after =
                 |turn: JobKey| waiting.range((std::ops::Bound::Excluded(turn), std::ops::Bound::Unbounded)).next();
@@ -357,7 +358,9 @@ impl Core {
                 None => {
                     waiting.remove(&key);
                 }
+                Some(Duty::Preflight) if trials == 0 => {}
                 Some(duty) => {
+                    trials -= usize::from(duty == Duty::Preflight);
                     if !self.give(&key, duty, now, effects) {
                         unmet.insert(key);
                     }
@@ -367,6 +370,14 @@ impl Core {
         for key in unmet {
             self.say_unmet(&key, now);
         }
+    }
+
+    /// How many preflights may begin. They are free, and run what nobody has looked at yet: where the platform has several slots,
+    /// one is always left to the jobs that pay.
+    fn free_trials(&self, now: Millis) -> usize {
+        let slots = self.fleet.slots(orion_protocol::messages::Role::Platform, now);
+        let out = self.jobs.values().filter(|job| job.is_out(&Duty::Preflight)).count();
+        slots.saturating_sub(1).max(1).saturating_sub(out)
     }
 
     fn give(&mut self, key: &JobKey, duty: Duty, now: Millis, effects: &mut Vec<Effect>) -> bool {

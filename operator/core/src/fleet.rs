@@ -123,6 +123,12 @@ impl Fleet {
             .any(|(id, provider)| suits(id, provider))
     }
 
+    /// All slots of the live workers of a role.
+    pub fn slots(&self, role: Role, now: Millis) -> usize {
+        let live = self.workers.values().filter(|worker| worker.alive.role == role && worker.seen + LOST_MS >= now);
+        live.map(|worker| worker.alive.slots as usize).sum()
+    }
+
     /// The worker that should take the next lease of this role: ready, with a free slot, `suits`; the freest, and among
     /// equals the one that waited longest.
     pub fn pick(

@@ -501,3 +501,28 @@ fn a_job_like_one_that_is_being_cleared_away_keeps_its_objects() {
         world.rest();
     }
 }
+
+#[test]
+fn preflights_leave_a_slot_of_the_platform_to_jobs_that_pay() {
+    for seed in 60..64 {
+        let mut world = fleet(seed);
+        for number in 0..12 {
+            let spec = world.job_spec(number, 1, 10, 5);
+            world.apply(spec);
+        }
+        let trials = |world: &World| {
+            let platform = world.actors.values().filter(|actor| actor.role == Role::Platform);
+            let tasks = platform.flat_map(|actor| actor.queue.iter().chain(actor.holding.values()));
+            tasks.filter(|task| task.core.kind == LeaseKind::Preflight).count()
+        };
+        let slots: u32 =
+            world.actors.values().filter(|actor| actor.role == Role::Platform).map(|actor| actor.slots).sum();
+        let most = std::cell::Cell::new(0);
+        world.until("every job ends", 5 * MINUTE, |world| {
+            most.set(most.get().max(trials(world)));
+            world.jobs.values().all(|job| job.over)
+        });
+        assert_eq!(most.get(), slots as usize - 1, "preflights at once, of {slots} slots");
+        world.rest();
+    }
+}
