@@ -255,7 +255,11 @@ impl Core {
         for job in self.jobs.values_mut() {
             job.listed(worker, &held, now);
         }
-        for signed in leases.iter().take(orion_protocol::messages::Alive::MAX_SLOTS as usize) {
+        for (signed, digest) in leases.iter().zip(&held) {
+            let known = self.jobs.values().any(|job| job.leases.contains_key(digest));
+            if known || !self.fleet.may_look(&worker.provider, now) {
+                continue;
+            }
             let Ok(lease) = signed.verify(&self.config.chain, &self.config.operator) else { continue };
             let owns = self.fleet.provider(&worker.provider).is_some_and(|provider| provider.key == lease.provider);
             let Some(key) = self.tasks.get(&lease.task).copied() else { continue };

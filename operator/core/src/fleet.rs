@@ -22,11 +22,16 @@ pub struct WorkerId {
 const MAX_WORKERS_PER_PROVIDER: usize = 1024;
 /// Who was not heard for so long is lost.
 const LOST_MS: Millis = Alive::LOST_S * 1000;
+/// At most so many leases that are not known are looked at a provider and second: verifying a signature takes some 0.1 ms, and
+/// a provider may send as many as the broker lets it. What is left over is listed again by the next heartbeat.
+const LOOKS_A_SECOND: u32 = 256;
 
 /// Who is there.
 #[derive(Debug, Default)]
 pub struct Fleet {
     providers: BTreeMap<Name, ProviderInfo>,
+    /// Leases that each provider's heartbeats made us look at, since that moment.
+    looks: BTreeMap<Name, (Millis, u32)>,
     /// Owners of all keys that the ledger knew when the leadership began.
     registered: BTreeMap<PublicKey, Name>,
     workers: BTreeMap<WorkerId, Worker>,
@@ -92,6 +97,16 @@ impl Fleet {
         }
         self.workers.insert(id.clone(), Worker { alive, seen: now, ready: false, held: 0, last_assigned: 0 });
         Some(true)
+    }
+
+    /// Whether a lease that this provider's worker lists, and that is not known, may be looked at now.
+    pub fn may_look(&mut self, provider: &Name, now: Millis) -> bool {
+        let (since, looks) = self.looks.entry(provider.clone()).or_default();
+        if now >= *since + 1000 {
+            (*since, *looks) = (now, 0);
+        }
+        *looks += 1;
+        *looks <= LOOKS_A_SECOND
     }
 
     /// The worker's consumer exists.
