@@ -143,7 +143,7 @@ impl Replay {
         let last = self.base + leaves.len() as u64 - 1;
         let at_seal = |error| ReplayError { leaf: last, fault: Fault::Block(error) };
         let block = match (&mut self.chain, self.genesis.take()) {
-            (Some((chain, _)), _) => chain.finalize_block(time_ms, &txs).map_err(at_seal)?,
+            (Some((chain, _)), _) => chain.remake_block(time_ms, &txs).map_err(at_seal)?,
             (none, genesis) => {
                 let genesis = genesis.ok_or(ReplayError { leaf: self.base, fault: Fault::Genesis })?;
                 let (chain, block) = Chain::start(&genesis, time_ms).map_err(at_seal)?;
