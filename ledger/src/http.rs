@@ -19,7 +19,7 @@ use orion_protocol::{AccountId, JobId, cbor};
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
-use crate::node::{Node, SubmitError};
+use crate::node::{Halted, Node, SubmitError};
 
 mod export;
 
@@ -49,7 +49,8 @@ impl Shared {
     }
 
     fn node(&self) -> Result<&Node, Refused> {
-        self.node.get().filter(|node| node.is_running()).ok_or(Refused::Unavailable("the ledger is not running"))
+        let node = self.node.get().ok_or(Refused::Unavailable("the ledger is starting: its log is being replayed"))?;
+        if node.is_running() { Ok(node) } else { Err(Halted.into()) }
     }
 }
 
@@ -59,6 +60,12 @@ enum Refused {
     NotFound(&'static str),
     Unavailable(&'static str),
     Failed,
+}
+
+impl From<Halted> for Refused {
+    fn from(Halted: Halted) -> Refused {
+        Refused::Unavailable("the ledger has halted: its last block could not be stored, and it must start again")
+    }
 }
 
 impl IntoResponse for Refused {
@@ -106,7 +113,7 @@ async fn submit(State(shared): State<Shared>, body: Bytes) -> Answer {
         Refused::Bad(with_sources(&error))
     })?;
     // What is known already needs no place in the queue.
-    let standing = node.look(|chain| chain.check_tx(&tx)).await;
+    let standing = node.look(|chain| chain.check_tx(&tx)).await?;
     let submitted = match standing {
         Standing::Known(submitted) | Standing::Clash(submitted) => {
             shared.metrics.answered(tx.transaction().kind(), submitted.receipt.code);
@@ -114,26 +121,26 @@ async fn submit(State(shared): State<Shared>, body: Bytes) -> Answer {
         }
         Standing::New => node.submit(tx).await.map_err(|error| match error {
             SubmitError::Busy => Refused::Unavailable("the queue is full"),
-            SubmitError::Stopped => Refused::Unavailable("the ledger is not running"),
+            SubmitError::Stopped => Halted.into(),
         })?,
     };
     Ok(cbor_body(cbor::to_vec(&submitted)))
 }
 
 async fn head(State(shared): State<Shared>) -> Answer {
-    let head = shared.node()?.look(|chain| cbor::to_vec(&chain.head())).await;
+    let head = shared.node()?.look(|chain| cbor::to_vec(&chain.head())).await?;
     Ok(cbor_body(head))
 }
 
 async fn account(State(shared): State<Shared>, Path(account): Path<String>) -> Answer {
     let account: AccountId = account.parse().map_err(|error| Refused::Bad(format!("account id: {error}")))?;
-    let view = shared.node()?.look(|chain| cbor::to_vec(&chain.account(account))).await;
+    let view = shared.node()?.look(|chain| cbor::to_vec(&chain.account(account))).await?;
     Ok(cbor_body(view))
 }
 
 async fn job(State(shared): State<Shared>, Path(job): Path<String>) -> Answer {
     let job: JobId = job.parse().map_err(|error| Refused::Bad(format!("job id: {error}")))?;
-    let view = shared.node()?.look(|chain| chain.job(&job)).await;
+    let view = shared.node()?.look(|chain| chain.job(&job)).await?;
     let view = view.ok_or(Refused::NotFound("the job has no escrow"))?;
     Ok(cbor_body(cbor::to_vec(&view)))
 }
@@ -142,7 +149,7 @@ async fn open_jobs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> A
     if query.as_deref() != Some("open") {
         return Err(Refused::Bad("only ?open is known".into()));
     }
-    let jobs = shared.node()?.look(|chain| cbor::to_vec(&chain.open_jobs())).await;
+    let jobs = shared.node()?.look(|chain| cbor::to_vec(&chain.open_jobs())).await?;
     Ok(cbor_body(jobs))
 }
 

@@ -69,11 +69,19 @@ pub enum SubmitError {
     Stopped,
 }
 
+/// The ledger has halted: its last block could not be stored, and nothing is known until it starts again from its store.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger has halted: its last block could not be stored")]
+pub struct Halted;
+
+/// The chain as it is on disk; empty while that cannot be told any more.
+pub(crate) type Books = Arc<RwLock<Option<Chain>>>;
+
 /// A running ledger.
 pub struct Node {
     admission: Admission,
     key: VerifierKey,
-    chain: Arc<RwLock<Chain>>,
+    books: Books,
     store: Arc<Store>,
     queue: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
@@ -103,13 +111,13 @@ impl Node {
         };
         let key = signer.key().clone();
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
-        let chain = Arc::new(RwLock::new(chain));
+        let books = Arc::new(RwLock::new(Some(chain)));
         let (queue, orders) = mpsc::channel(MAX_QUEUE);
         let writer =
-            Writer { chain: chain.clone(), store: store.clone(), signer, orders, clock, metrics: metrics.clone() };
+            Writer { books: books.clone(), store: store.clone(), signer, orders, clock, metrics: metrics.clone() };
         let ended = writer::spawn(writer)?;
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, chain, store, queue, metrics }, ended))
+        Ok((Node { admission, key, books, store, queue, metrics }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -132,9 +140,9 @@ impl Node {
         !self.queue.is_closed()
     }
 
-    /// Looks at the chain as it is on disk: never at a block that is still being committed.
-    pub async fn look<T>(&self, at: impl FnOnce(&Chain) -> T) -> T {
-        at(&*self.chain.read().await)
+    /// Looks at the chain as it is on disk: never at a block that is still being committed, or could not be.
+    pub async fn look<T>(&self, at: impl FnOnce(&Chain) -> T) -> Result<T, Halted> {
+        self.books.read().await.as_ref().map(at).ok_or(Halted)
     }
 
     /// Orders a transaction; answers once its block is durable.

@@ -57,7 +57,7 @@ fn note(seal: &SealRef, secret: SecretKey) -> String {
 fn started(runtime: &Runtime) -> (TempDir, SealRef) {
     let directory = TempDir::new().unwrap();
     let (node, ended) = open(runtime, directory.path(), clock::wall()).unwrap();
-    let seal = runtime.block_on(node.look(Chain::seal_ref));
+    let seal = runtime.block_on(node.look(Chain::seal_ref)).unwrap();
     close(runtime, node, ended);
     (directory, seal)
 }
@@ -172,9 +172,55 @@ fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
     let busy = results.iter().filter(|result| matches!(result, Err(SubmitError::Busy))).count();
     assert!((SURPLUS..=TASKS - 1024).contains(&busy), "{busy} were turned away");
     assert!(results.iter().flatten().all(|submitted| submitted.receipt.code == orion_protocol::ledger::Code::Ok));
-    let deposited = runtime.block_on(node.look(|chain| chain.totals().deposited));
+    let deposited = runtime.block_on(node.look(|chain| chain.totals().deposited)).unwrap();
     assert_eq!(deposited, (TASKS - busy) as u64);
     close(&runtime, Arc::into_inner(node).unwrap(), ended);
+}
+
+/// A clock that says `time` and stops everybody who asks it while `hold` is locked; and how often it was asked.
+fn held_clock(time: u64, hold: &Arc<Mutex<()>>) -> (Clock, Arc<AtomicU64>) {
+    let (hold, asked) = (hold.clone(), Arc::new(AtomicU64::new(0)));
+    let count = asked.clone();
+    let clock = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        drop(hold.lock().unwrap());
+        time
+    };
+    (Arc::new(clock), asked)
+}
+
+#[test]
+fn whoever_waits_for_a_block_that_fails_sees_nothing_of_it() {
+    let runtime = Runtime::new().unwrap();
+    let directory = TempDir::new().unwrap();
+    let hold = Arc::new(Mutex::new(()));
+    let (clock, asked) = held_clock(u64::MAX, &hold);
+    let (node, ended) = open(&runtime, directory.path(), clock).unwrap();
+    let wait_for = |count| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while asked.load(Ordering::SeqCst) < count {
+            assert!(std::time::Instant::now() < deadline, "the clock is not asked");
+            std::thread::yield_now();
+        }
+    };
+    // Asked for block 0, and by the writer before it waits. There is no time after block 0's, so the next block fails.
+    wait_for(2);
+    let node = Arc::new(node);
+    let stalled = hold.lock().unwrap();
+    let (submitter, tx) = (node.clone(), node.admission().check(deposit(1)).unwrap());
+    let submitted = runtime.spawn(async move { submitter.submit(tx).await });
+    // The writer is within the block.
+    wait_for(3);
+    let reader = node.clone();
+    let mut looked = runtime.spawn(async move { reader.look(Chain::seal_ref).await });
+    let waits = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(50), &mut looked).await.is_err() });
+    assert!(waits, "a block that is being made is not looked at");
+    drop(stalled);
+    assert!(runtime.block_on(looked).unwrap().is_err(), "nothing is known after a block that failed");
+    assert!(matches!(runtime.block_on(submitted).unwrap(), Err(SubmitError::Stopped)));
+    assert!(matches!(runtime.block_on(ended).unwrap(), Err(NodeError::Block(_))));
+    assert!(!node.is_running());
+    assert!(runtime.block_on(node.look(Chain::seal_ref)).is_err());
 }
 
 #[test]
