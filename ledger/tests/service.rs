@@ -132,6 +132,31 @@ fn what_was_acknowledged_is_there_after_sigkill() {
 }
 
 #[test]
+fn a_full_disk_ends_the_ledger_and_takes_nothing_back() {
+    let home = Home::new();
+    home.start().kill();
+    let bytes = std::fs::metadata(home.data().join("ledger.redb")).unwrap().len();
+    let ledger = home.start_on_a_small_disk(bytes);
+    let client = ledger.client();
+    let mut sum = 0;
+    let refused = loop {
+        let answer = client.post("/v1/transactions", &cbor::to_vec(&deposit(sum, 1)));
+        if answer.status != 200 {
+            break answer;
+        }
+        sum += 1;
+        assert!(sum < 100_000, "the disk is never full");
+    };
+    assert_eq!(refused.status, 503);
+    assert!(String::from_utf8_lossy(&refused.body).contains("halted"), "{refused:?}");
+    assert_eq!(ledger.wait(), Some(1));
+    let ledger = home.start();
+    let balance = balance(ledger.client());
+    assert!(balance == sum || balance == sum + 1, "{balance} of {sum}: only the one without an answer may be either");
+    assert_eq!(ledger.client().submit(&deposit(sum, 1)).receipt.code, Code::Ok);
+}
+
+#[test]
 fn sixty_four_submitters_at_once_share_blocks_and_lose_nothing() {
     let home = Home::new();
     let ledger = home.start();

@@ -60,7 +60,22 @@ impl Home {
 
     /// Starts the ledger and waits until it is ready.
     pub fn start(&self) -> Ledger {
-        let mut child = self.command().spawn().unwrap();
+        Home::ready(self.command())
+    }
+
+    /// The same, with a disk on which no file can be longer than so many bytes.
+    pub fn start_on_a_small_disk(&self, bytes: u64) -> Ledger {
+        let ledger = self.command();
+        let mut shell = Command::new("sh");
+        // Blocks of 512 bytes; a write past them fails instead of killing.
+        let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", bytes / 512);
+        shell.args(["-c", &limit, "sh"]).arg(ledger.get_program()).args(ledger.get_args());
+        shell.env("RUST_LOG", "off").stdout(Stdio::piped()).stderr(Stdio::null());
+        Home::ready(shell)
+    }
+
+    fn ready(mut command: Command) -> Ledger {
+        let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         // The line comes, or the process ends: both end this read.
         let line = stdout.lines().next().expect("the ledger ended before it was ready").unwrap();
@@ -93,6 +108,11 @@ impl Ledger {
     pub fn stop(mut self) -> Option<i32> {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+        self.child.wait().unwrap().code()
+    }
+
+    /// Waits for the end that it comes to by itself; gives the exit code.
+    pub fn wait(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
