@@ -9,6 +9,7 @@
 //! | `writer` | the queue becomes blocks |
 //! | [`http`] | the routes |
 //! | [`serve`] | connections, bounded and with timeouts |
+//! | [`ready`] | waits for a ledger from outside |
 //! | [`metrics`] | what Prometheus sees |
 
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod http;
 pub mod metrics;
 pub mod node;
+pub mod ready;
 pub mod serve;
 pub mod store;
 mod writer;

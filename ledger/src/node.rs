@@ -47,6 +47,12 @@ pub enum NodeError {
     /// The stored checkpoint.
     #[error("the stored checkpoint was refused")]
     Checkpoint(#[source] CheckpointError),
+    /// The store is empty, and the log is known to have been begun.
+    #[error(
+        "the store in {0} is empty, but this chain's log was begun before; restore it: a second log under the same key \
+         would contradict every checkpoint of the first"
+    )]
+    Lost(String),
     /// A checkpoint was signed that the log contradicts.
     #[error("a checkpoint of size {0} was signed, which the log does not have; refusing to sign another")]
     Forked(u64),
@@ -67,6 +73,15 @@ pub enum SubmitError {
     /// The ledger has stopped.
     #[error("the ledger has stopped")]
     Stopped,
+}
+
+/// What is known of the log from elsewhere than the store, which can be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing: an empty store starts the chain.
+    Unknown,
+    /// It was begun: an empty store has lost it.
+    Begun,
 }
 
 /// The ledger has halted: its last block could not be stored, and nothing is known until it starts again from its store.
@@ -95,6 +110,7 @@ impl Node {
     /// async threads.
     pub fn open(
         directory: &Path,
+        past: Past,
         genesis: &Genesis,
         secret: SecretKey,
         clock: Clock,
@@ -106,6 +122,7 @@ impl Node {
         }
         let store = Arc::new(Store::open(directory)?);
         let (chain, signer) = match store.snapshot()?.head()? {
+            None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
             None => first(&store, genesis, secret, &clock)?,
             Some(head) => again(&store, genesis, secret, head)?,
         };

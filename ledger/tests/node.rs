@@ -13,7 +13,7 @@ use std::time::Duration;
 use orion_ledger::clock::{self, Clock};
 use orion_ledger::http::{Shared, router};
 use orion_ledger::metrics::Metrics;
-use orion_ledger::node::{Ended, Node, NodeError, SubmitError};
+use orion_ledger::node::{Ended, Node, NodeError, Past, SubmitError};
 use orion_ledger::serve::serve;
 use orion_ledger::store::Store;
 use orion_ledger_core::{Chain, Signer};
@@ -27,9 +27,13 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 fn open(runtime: &Runtime, directory: &Path, clock: Clock) -> Result<(Node, Ended), NodeError> {
+    open_with(runtime, directory, Past::Unknown, clock)
+}
+
+fn open_with(runtime: &Runtime, directory: &Path, past: Past, clock: Clock) -> Result<(Node, Ended), NodeError> {
     let keys = Keys::new();
     let (directory, genesis) = (directory.to_owned(), keys.genesis());
-    let open = move || Node::open(&directory, &genesis, keys.checkpoint, clock, Arc::new(Metrics::default()));
+    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, Arc::new(Metrics::default()));
     let task = runtime.spawn_blocking(open);
     runtime.block_on(task).unwrap()
 }
@@ -102,6 +106,24 @@ fn a_stored_seal_or_checkpoint_that_the_log_contradicts_halts_the_start() {
     assert!(matches!(rewritten(same, world::key(4), |seal| seal.size = 9), Some(NodeError::Forked(9))));
     assert!(matches!(rewritten(same, world::key(5), same), Some(NodeError::Checkpoint(_))));
     assert!(rewritten(same, world::key(4), same).is_none());
+}
+
+#[test]
+fn an_empty_store_begins_no_second_log() {
+    let runtime = Runtime::new().unwrap();
+    let (directory, seal) = started(&runtime);
+    let again = open_with(&runtime, directory.path(), Past::Begun, clock::wall());
+    let (node, ended) = again.expect("a log that was begun goes on");
+    assert_eq!(runtime.block_on(node.look(Chain::seal_ref)).unwrap(), seal);
+    close(&runtime, node, ended);
+
+    let emptied = TempDir::new().unwrap();
+    for _ in 0..2 {
+        let refused = open_with(&runtime, emptied.path(), Past::Begun, clock::wall()).err();
+        assert!(matches!(refused, Some(NodeError::Lost(_))), "{refused:?}");
+    }
+    let (node, ended) = open(&runtime, emptied.path(), clock::wall()).expect("a refusal leaves nothing behind");
+    close(&runtime, node, ended);
 }
 
 #[test]

@@ -157,6 +157,24 @@ fn a_full_disk_ends_the_ledger_and_takes_nothing_back() {
 }
 
 #[test]
+fn a_lost_volume_is_refused_once_the_log_was_marked_as_begun() {
+    let home = Home::new();
+    let ledger = home.start();
+    assert!(support::awaited(ledger.address, 30).0, "a ledger that is ready is waited for");
+    std::fs::write(home.begun(), "").unwrap();
+    let address = ledger.address;
+    ledger.kill();
+    let (ready, said) = support::awaited(address, 1);
+    assert!(!ready && said.contains("not ready after 1s"), "{said}");
+    home.start().kill();
+    std::fs::remove_dir_all(home.data()).unwrap();
+    let said = home.start_refused();
+    assert!(said.contains("is empty, but this chain's log was begun before"), "{said}");
+    std::fs::remove_file(home.begun()).unwrap();
+    home.start().kill();
+}
+
+#[test]
 fn sixty_four_submitters_at_once_share_blocks_and_lose_nothing() {
     let home = Home::new();
     let ledger = home.start();

@@ -48,12 +48,17 @@ impl Home {
         self.dir.path().join("checkpoint.key")
     }
 
+    /// Exists once somebody says that the log was begun.
+    pub fn begun(&self) -> PathBuf {
+        self.dir.path().join("begun")
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
         let flag = |path: &Path| path.as_os_str().to_owned();
         command.args(["serve", "--listen", "127.0.0.1:0"]);
         command.arg("--data").arg(flag(&self.data())).arg("--genesis").arg(flag(&self.genesis()));
-        command.arg("--checkpoint-key").arg(flag(&self.key()));
+        command.arg("--checkpoint-key").arg(flag(&self.key())).arg("--begun").arg(flag(&self.begun()));
         command.env("RUST_LOG", "warn").stdout(Stdio::piped());
         command
     }
@@ -127,6 +132,14 @@ impl Drop for Ledger {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits for whatever is at an address as the install does.
+pub fn awaited(address: SocketAddr, seconds: u32) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
+    command.args(["await", "--url", &format!("http://{address}/"), "--for-seconds", &seconds.to_string()]);
+    let output = command.output().unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
 
 /// An answer.
