@@ -16,17 +16,35 @@ use axum::routing::{get, post};
 use orion_ledger_core::Standing;
 use orion_ledger_core::admission::MAX_SIGNED_BYTES;
 use orion_protocol::{AccountId, JobId, cbor};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::Metrics;
 use crate::node::{Halted, Node, SubmitError};
 
 mod export;
+mod feed;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Exports at a time: each holds a thread and a snapshot of the store.
-const MAX_EXPORTS: usize = 4;
+/// A view of a job must have been read within this time, however long it is.
+const VIEW_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of what costs most is done at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Exports: each holds a thread and a snapshot of the store.
+    pub exports: usize,
+    /// Views of jobs: each may be tens of MiB, from the chain to the reader.
+    pub views: usize,
+    /// How long a request waits for its turn before it is answered 503.
+    pub turn: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { exports: 4, views: 8, turn: Duration::from_secs(3) }
+    }
+}
 
 /// What the routes share.
 #[derive(Clone)]
@@ -34,12 +52,16 @@ pub struct Shared {
     node: Arc<OnceLock<Node>>,
     metrics: Arc<Metrics>,
     exports: Arc<Semaphore>,
+    views: Arc<Semaphore>,
+    turn: Duration,
 }
 
 impl Shared {
     /// Routes that answer 503 until there is a node.
-    pub fn new(metrics: Arc<Metrics>) -> Shared {
-        Shared { node: Arc::default(), metrics, exports: Arc::new(Semaphore::new(MAX_EXPORTS)) }
+    pub fn new(metrics: Arc<Metrics>, limits: Limits) -> Shared {
+        let Limits { exports, views, turn } = limits;
+        let (exports, views) = (Arc::new(Semaphore::new(exports)), Arc::new(Semaphore::new(views)));
+        Shared { node: Arc::default(), metrics, exports, views, turn }
     }
 
     /// The ledger has started.
@@ -51,6 +73,12 @@ impl Shared {
     fn node(&self) -> Result<&Node, Refused> {
         let node = self.node.get().ok_or(Refused::Unavailable("the ledger is starting: its log is being replayed"))?;
         if node.is_running() { Ok(node) } else { Err(Halted.into()) }
+    }
+
+    /// Waits for one of `turns`, not for long.
+    async fn turn(&self, turns: &Arc<Semaphore>, busy: &'static str) -> Result<OwnedSemaphorePermit, Refused> {
+        let turn = tokio::time::timeout(self.turn, turns.clone().acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or(Refused::Unavailable(busy))
     }
 }
 
@@ -140,9 +168,13 @@ async fn account(State(shared): State<Shared>, Path(account): Path<String>) -> A
 
 async fn job(State(shared): State<Shared>, Path(job): Path<String>) -> Answer {
     let job: JobId = job.parse().map_err(|error| Refused::Bad(format!("job id: {error}")))?;
-    let view = shared.node()?.look(|chain| chain.job(&job)).await?;
-    let view = view.ok_or(Refused::NotFound("the job has no escrow"))?;
-    Ok(cbor_body(cbor::to_vec(&view)))
+    let node = shared.node()?;
+    let turn = shared.turn(&shared.views, "too many views of jobs at a time").await?;
+    let view = node.look(|chain| chain.job(&job)).await?.ok_or(Refused::NotFound("the job has no escrow"))?;
+    // A long one takes a while.
+    let encoded = tokio::task::spawn_blocking(move || cbor::to_vec(&view)).await;
+    let bytes = encoded.map_err(|_| Refused::Unavailable("the ledger is ending"))?;
+    Ok(cbor_body(feed::whole(bytes, turn, VIEW_TIMEOUT)))
 }
 
 async fn open_jobs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Answer {
@@ -171,8 +203,8 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, kind)], shared.metrics.text()).into_response()
 }
 
-fn cbor_body(bytes: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, "application/cbor")], Body::from(bytes)).into_response()
+fn cbor_body(bytes: impl Into<Body>) -> Response {
+    ([(header::CONTENT_TYPE, "application/cbor")], bytes.into()).into_response()
 }
 
 /// An error with everything that caused it, on one line.

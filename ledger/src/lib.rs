@@ -10,6 +10,7 @@
 //! | [`http`] | the routes |
 //! | [`serve`] | connections, bounded and with timeouts |
 //! | [`ready`] | waits for a ledger from outside |
+//! | `stall` | writes that wait too long fail |
 //! | [`metrics`] | what Prometheus sees |
 
 #![forbid(unsafe_code)]
@@ -20,5 +21,6 @@ pub mod metrics;
 pub mod node;
 pub mod ready;
 pub mod serve;
+mod stall;
 pub mod store;
 mod writer;

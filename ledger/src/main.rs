@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
-use orion_ledger::http::{Shared, router};
+use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
 use orion_ledger::{clock, ready, serve};
@@ -112,11 +112,12 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("cannot tell the address")?;
     let metrics = Arc::new(Metrics::default());
-    let shared = Shared::new(metrics.clone());
+    let shared = Shared::new(metrics.clone(), http::Limits::default());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(serve::serve(listener, router(shared.clone()), async move {
+    let stopped = async move {
         let _ = stopped.await;
-    }));
+    };
+    let server = tokio::spawn(serve::serve(listener, router(shared.clone()), serve::Limits::default(), stopped));
     let open = move || Node::open(&data, past, &genesis, secret, clock::wall(), metrics);
     let (node, ended) = tokio::select! {
         () = &mut told_to_end => return Ok(()),

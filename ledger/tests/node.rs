@@ -1,5 +1,5 @@
 //! The node's own promises: it halts on a log that does not replay, never signs twice, bounds its queue, keeps block time
-//! rising under any clock, and says so while it is not ready.
+//! rising under any clock.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -11,17 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orion_ledger::clock::{self, Clock};
-use orion_ledger::http::{Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Ended, Node, NodeError, Past, SubmitError};
-use orion_ledger::serve::serve;
 use orion_ledger::store::Store;
 use orion_ledger_core::{Chain, Signer};
 use orion_protocol::ids::TxId;
 use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, JobId, SecretKey, Signed};
-use support::Client;
 use support::world::{self, Keys};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -229,8 +226,8 @@ fn whoever_waits_for_a_block_that_fails_sees_nothing_of_it() {
     wait_for(2);
     let node = Arc::new(node);
     let stalled = hold.lock().unwrap();
-    let (submitter, tx) = (node.clone(), node.admission().check(deposit(1)).unwrap());
-    let submitted = runtime.spawn(async move { submitter.submit(tx).await });
+    let (sender, tx) = (node.clone(), node.admission().check(deposit(1)).unwrap());
+    let submitted = runtime.spawn(async move { sender.submit(tx).await });
     // The writer is within the block.
     wait_for(3);
     let reader = node.clone();
@@ -243,28 +240,4 @@ fn whoever_waits_for_a_block_that_fails_sees_nothing_of_it() {
     assert!(matches!(runtime.block_on(ended).unwrap(), Err(NodeError::Block(_))));
     assert!(!node.is_running());
     assert!(runtime.block_on(node.look(Chain::seal_ref)).is_err());
-}
-
-#[test]
-fn until_the_log_is_replayed_it_is_alive_but_not_ready() {
-    let runtime = Runtime::new().unwrap();
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let client = Client { address: listener.local_addr().unwrap() };
-    let shared = Shared::new(Arc::new(Metrics::default()));
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = runtime.spawn(serve(listener, router(shared.clone()), async move {
-        let _ = stopped.await;
-    }));
-    assert_eq!(client.get("/livez").status, 200);
-    for path in ["/readyz", "/v1/head", "/v1/export", "/v1/checkpoint"] {
-        let answer = client.get(path);
-        assert_eq!(answer.status, 503, "{path}");
-        assert!(answer.head.to_lowercase().contains("retry-after: 1"), "{}", answer.head);
-    }
-    let directory = TempDir::new().unwrap();
-    let (node, _ended) = open(&runtime, directory.path(), clock::wall()).unwrap();
-    shared.ready(node);
-    assert_eq!(client.get("/readyz").status, 200);
-    stop.send(()).unwrap();
-    runtime.block_on(server).unwrap();
 }
