@@ -19,7 +19,7 @@ use orion_protocol::{AccountId, JobId, cbor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::Metrics;
-use crate::node::{Halted, Node, SubmitError};
+use crate::node::{Halted, LookError, Node, SubmitError};
 
 mod export;
 mod feed;
@@ -93,6 +93,18 @@ enum Refused {
 impl From<Halted> for Refused {
     fn from(Halted: Halted) -> Refused {
         Refused::Unavailable("the ledger has halted: its last block could not be stored, and it must start again")
+    }
+}
+
+impl From<LookError> for Refused {
+    fn from(error: LookError) -> Refused {
+        match error {
+            LookError::Halted(halted) => halted.into(),
+            LookError::Store(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a view was not read");
+                Refused::Failed
+            }
+        }
     }
 }
 
@@ -170,11 +182,8 @@ async fn job(State(shared): State<Shared>, Path(job): Path<String>) -> Answer {
     let job: JobId = job.parse().map_err(|error| Refused::Bad(format!("job id: {error}")))?;
     let node = shared.node()?;
     let turn = shared.turn(&shared.views, "too many views of jobs at a time").await?;
-    let view = node.look(|chain| chain.job(&job)).await?.ok_or(Refused::NotFound("the job has no escrow"))?;
-    // A long one takes a while.
-    let encoded = tokio::task::spawn_blocking(move || cbor::to_vec(&view)).await;
-    let bytes = encoded.map_err(|_| Refused::Unavailable("the ledger is ending"))?;
-    Ok(cbor_body(feed::whole(bytes, turn, VIEW_TIMEOUT)))
+    let view = node.job(job).await?.ok_or(Refused::NotFound("the job has no escrow"))?;
+    Ok(cbor_body(feed::whole(view, turn, VIEW_TIMEOUT)))
 }
 
 async fn open_jobs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Answer {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use orion_ledger_core::checkpoint::CheckpointError;
 use orion_ledger_core::{Admission, Admitted, BlockError, Chain, Checkpoint, Replay, ReplayError, Signer, VerifierKey};
-use orion_protocol::SecretKey;
 use orion_protocol::ledger::Genesis;
-use orion_protocol::ledger::api::{SealRef, Submitted};
+use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
+use orion_protocol::{JobId, SecretKey, cbor};
 use tokio::sync::{RwLock, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Snapshot, Store, StoreError};
 use crate::writer::{self, Order, Writer};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
@@ -89,6 +89,17 @@ pub enum Past {
 #[error("the ledger has halted: its last block could not be stored")]
 pub struct Halted;
 
+/// A question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// There is nobody to ask.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// The disk.
+    #[error("the ledger's store failed")]
+    Store(#[from] StoreError),
+}
+
 /// The chain as it is on disk; empty while that cannot be told any more.
 pub(crate) type Books = Arc<RwLock<Option<Chain>>>;
 
@@ -162,6 +173,21 @@ impl Node {
         self.books.read().await.as_ref().map(at).ok_or(Halted)
     }
 
+    /// The canonical bytes of a job's view; `None` when it has no escrow. Of a job that ended, the view lies in the store.
+    pub async fn job(&self, job: JobId) -> Result<Option<Vec<u8>>, LookError> {
+        let view = self.look(|chain| chain.job(&job)).await?;
+        let store = self.store.clone();
+        // A long one takes a while.
+        let read = move || match view {
+            Some(view) => Ok(Some(cbor::to_vec(&view))),
+            None => store.snapshot()?.ended(&job),
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(LookError::Halted(Halted)),
+        }
+    }
+
     /// Orders a transaction; answers once its block is durable.
     pub async fn submit(&self, tx: Admitted) -> Result<Submitted, SubmitError> {
         let (reply, answer) = oneshot::channel();
@@ -184,7 +210,7 @@ fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> 
     let (chain, block) = Chain::start(&genesis.to_bytes(), clock()).map_err(NodeError::Block)?;
     let mut signer = Signer::new(chain.id(), secret, None);
     let note = signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
-    store.commit(&block.leaves, &block.seal, &note)?;
+    store.commit(&block.leaves, &block.seal, &note, &[])?;
     tracing::info!(chain = %chain.id(), key = %signer.key(), "a new chain starts");
     Ok((chain, signer))
 }
@@ -193,17 +219,12 @@ fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> 
 fn again(store: &Store, genesis: &Genesis, secret: SecretKey, head: SealRef) -> Result<(Chain, Signer), NodeError> {
     let snapshot = store.snapshot()?;
     let mut replay = Replay::new(genesis.chain());
-    let mut refused = None;
-    snapshot.leaves(|leaf| match replay.leaf(leaf) {
-        Ok(_) => true,
-        Err(error) => {
-            refused = Some(error);
-            false
-        }
+    let mut done = Ok(());
+    snapshot.leaves(|leaf| {
+        done = replay.leaf(leaf).map_err(NodeError::Replay).and_then(|_| keep(store, &snapshot, replay.shed()));
+        done.is_ok()
     })?;
-    if let Some(error) = refused {
-        return Err(NodeError::Replay(error));
-    }
+    done?;
     let chain = replay.finish().map_err(NodeError::Replay)?;
     let replayed = chain.seal_ref();
     if replayed != head {
@@ -218,4 +239,26 @@ fn again(store: &Store, genesis: &Genesis, secret: SecretKey, head: SealRef) -> 
     tracing::info!(chain = %chain.id(), height = replayed.height, size = replayed.size, "the log was replayed");
     let signer = Signer::new(chain.id(), secret, Some(&last));
     Ok((chain, signer))
+}
+
+/// Stores views of jobs that ended where they are missing, or are not what the log says: earlier versions stored none, and
+/// what they did store may have had another form.
+fn keep(store: &Store, snapshot: &Snapshot, ended: Vec<(JobId, JobView)>) -> Result<(), NodeError> {
+    let mut changed = Vec::new();
+    for (job, view) in encoded(ended) {
+        let stored = snapshot.ended(&job)?;
+        if stored.as_ref() == Some(&view) {
+            continue;
+        }
+        if stored.is_some() {
+            tracing::warn!(%job, "the stored view of a job is not what the log says, and is replaced");
+        }
+        changed.push((job, view));
+    }
+    if changed.is_empty() { Ok(()) } else { Ok(store.add_ended(&changed)?) }
+}
+
+/// Views as they are stored and answered.
+pub(crate) fn encoded(ended: Vec<(JobId, JobView)>) -> Vec<store::EndedJob> {
+    ended.into_iter().map(|(job, view)| (job, cbor::to_vec(&view))).collect()
 }

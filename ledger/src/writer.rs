@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::node::{Books, Ended, NodeError};
+use crate::node::{self, Books, Ended, NodeError};
 use crate::store::{Store, StoreError};
 
 /// A block takes no more transactions than this,
@@ -130,7 +130,8 @@ impl Writer {
         let block = chain.finalize_block(time_ms, &txs).map_err(NodeError::Block)?;
         if !block.leaves.is_empty() {
             let checkpoint = self.signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
-            self.store.commit(&block.leaves, &block.seal, &checkpoint)?;
+            let ended = node::encoded(chain.shed());
+            self.store.commit(&block.leaves, &block.seal, &checkpoint, &ended)?;
             self.metrics.sealed(&block.seal, &chain.totals(), chain.epoch());
             self.metrics.block_seconds.observe(started.elapsed().as_secs_f64());
         }

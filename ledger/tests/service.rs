@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use orion_ledger_core::{VerifierKey, verify};
 use orion_protocol::cbor;
 use orion_protocol::ids::{Account, TxId};
-use orion_protocol::ledger::api::{AccountView, JobView, OpenJobs};
+use orion_protocol::ledger::api::{AccountView, JobPhase, JobView, OpenJobs};
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{JobId, Signed, bytes::hex};
@@ -90,6 +90,9 @@ fn a_whole_job_over_http_and_an_export_that_verifies() {
     ] {
         assert_eq!(order(&mut world, &tx).receipt.code, Code::Ok, "{}", tx.kind());
     }
+
+    let view: JobView = cbor::from_slice("job", &client.get(&format!("/v1/jobs/{}", task.job)).body, MAX).unwrap();
+    assert_eq!((view.phase, view.rounds.len()), (JobPhase::Closed, 1), "all of it can still be asked for");
 
     let export = client.get("/v1/export");
     let report = verify::log(export.body.as_slice(), &vkey()).unwrap();
@@ -263,7 +266,7 @@ fn an_escrow_ends_by_itself_in_an_idle_ledger() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let view: JobView = cbor::from_slice("job", &client.get(&format!("/v1/jobs/{}", task.job)).body, MAX).unwrap();
-        if view.phase == orion_protocol::ledger::api::JobPhase::Expired {
+        if view.phase == JobPhase::Expired {
             assert_eq!(view.paid.refunded, view.escrowed);
             break;
         }

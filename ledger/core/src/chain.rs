@@ -207,7 +207,7 @@ impl Chain {
         self.state.book.totals()
     }
 
-    /// Every job that ever had an escrow.
+    /// Every job that ever had an escrow and was not shed.
     pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
         &self.state.jobs
     }
@@ -234,7 +234,14 @@ impl Chain {
         AccountView { account, balance: self.state.book.balance_of_id(account) }
     }
 
-    /// A job.
+    /// Takes out what is known of jobs that ended in sealed blocks, and gives it: rounds and verdicts are most of what a
+    /// chain holds, and no rule asks for them once a job is closed or expired. Whoever answers questions keeps the views;
+    /// whoever checks a whole log does not call this.
+    pub fn shed(&mut self) -> Vec<(JobId, JobView)> {
+        self.state.shed().into_iter().map(|(id, job)| (id, job.view())).collect()
+    }
+
+    /// A job that was not shed.
     pub fn job(&self, job: &JobId) -> Option<JobView> {
         self.state.jobs.get(job).map(Job::view)
     }

@@ -1,9 +1,9 @@
 //! The machine driven by leaves that already exist: each block's transactions are taken out of its leaves, applied again,
 //! and every leaf that comes out, receipts and seal included, must be the one that went in, byte for byte.
 
-use orion_protocol::ledger::api::SealRef;
+use orion_protocol::ledger::api::{JobView, SealRef};
 use orion_protocol::ledger::leaf::{Leaf, LeafBody};
-use orion_protocol::{CborError, ChainId};
+use orion_protocol::{CborError, ChainId, JobId};
 
 use crate::admission::{Admission, Admitted, Unorderable};
 use crate::chain::{BlockError, Chain};
@@ -91,6 +91,11 @@ impl Replay {
         let at = self.base + self.pending.leaves.len() as u64;
         let time_ms = self.take(bytes).map_err(|fault| ReplayError { leaf: at, fault })?;
         time_ms.map(|time_ms| self.block(time_ms)).transpose()
+    }
+
+    /// Takes out what is known of jobs that ended: see [`Chain::shed`].
+    pub fn shed(&mut self) -> Vec<(JobId, JobView)> {
+        self.chain.as_mut().map(|(chain, _)| chain.shed()).unwrap_or_default()
     }
 
     /// Ends the log; gives the chain as it was after the last seal.

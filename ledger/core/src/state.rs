@@ -66,6 +66,10 @@ pub(crate) struct State {
     /// Envelopes that were refused for their epoch, which holds no id.
     stale: BTreeMap<Said, Fate>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
+    /// Jobs that ended and still lie in `jobs`, since they were last shed.
+    ended: Vec<JobId>,
+    /// What is left of jobs that were shed: no rule asks for more.
+    shed: BTreeMap<JobId, JobPhase>,
     /// Escrows that are open, by deadline.
     pub(crate) deadlines: BTreeSet<(u64, JobId)>,
     /// Rounds closed in the block that is being made; their seed comes with its seal.
@@ -84,6 +88,8 @@ impl State {
             sent: BTreeMap::new(),
             stale: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            ended: Vec::new(),
+            shed: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             unsealed: Vec::new(),
         }
@@ -123,12 +129,26 @@ impl State {
         past.map(|(_, job)| *job).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    /// How far a job is, whether or not it was shed.
+    pub(crate) fn phase(&self, id: &JobId) -> Option<JobPhase> {
+        self.jobs.get(id).map(|job| job.phase).or_else(|| self.shed.get(id).copied())
+    }
+
     /// Ends a job's escrow: nothing more can happen to it.
     pub(crate) fn end(&mut self, id: JobId, phase: JobPhase) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.phase = phase;
             self.deadlines.remove(&(job.deadline_ms, id));
+            self.ended.push(id);
         }
+    }
+
+    /// Takes out the jobs that ended since this was last called.
+    pub(crate) fn shed(&mut self) -> Vec<(JobId, Job)> {
+        let ended = std::mem::take(&mut self.ended);
+        let jobs: Vec<(JobId, Job)> = ended.into_iter().filter_map(|id| Some((id, self.jobs.remove(&id)?))).collect();
+        self.shed.extend(jobs.iter().map(|(id, job)| (*id, job.phase)));
+        jobs
     }
 
     /// Seeds the draws of the rounds that were closed in the block sealed by `seal`.
