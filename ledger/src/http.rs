@@ -16,17 +16,35 @@ use axum::routing::{get, post};
 use orion_ledger_core::Standing;
 use orion_ledger_core::admission::MAX_SIGNED_BYTES;
 use orion_protocol::{AccountId, JobId, cbor};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::Metrics;
-use crate::node::{Node, SubmitError};
+use crate::node::{Halted, LookError, Node, SubmitError};
 
 mod export;
+mod feed;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Exports at a time: each holds a thread and a snapshot of the store.
-const MAX_EXPORTS: usize = 4;
+/// A view of a job must have been read within this time, however long it is.
+const VIEW_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of what costs most is done at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Exports: each holds a thread and a snapshot of the store.
+    pub exports: usize,
+    /// Views of jobs: each may be tens of MiB, from the chain to the reader.
+    pub views: usize,
+    /// How long a request waits for its turn before it is answered 503.
+    pub turn: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { exports: 4, views: 8, turn: Duration::from_secs(3) }
+    }
+}
 
 /// What the routes share.
 #[derive(Clone)]
@@ -34,12 +52,16 @@ pub struct Shared {
     node: Arc<OnceLock<Node>>,
     metrics: Arc<Metrics>,
     exports: Arc<Semaphore>,
+    views: Arc<Semaphore>,
+    turn: Duration,
 }
 
 impl Shared {
     /// Routes that answer 503 until there is a node.
-    pub fn new(metrics: Arc<Metrics>) -> Shared {
-        Shared { node: Arc::default(), metrics, exports: Arc::new(Semaphore::new(MAX_EXPORTS)) }
+    pub fn new(metrics: Arc<Metrics>, limits: Limits) -> Shared {
+        let Limits { exports, views, turn } = limits;
+        let (exports, views) = (Arc::new(Semaphore::new(exports)), Arc::new(Semaphore::new(views)));
+        Shared { node: Arc::default(), metrics, exports, views, turn }
     }
 
     /// The ledger has started.
@@ -49,7 +71,14 @@ impl Shared {
     }
 
     fn node(&self) -> Result<&Node, Refused> {
-        self.node.get().filter(|node| node.is_running()).ok_or(Refused::Unavailable("the ledger is not running"))
+        let node = self.node.get().ok_or(Refused::Unavailable("the ledger is starting: its log is being replayed"))?;
+        if node.is_running() { Ok(node) } else { Err(Halted.into()) }
+    }
+
+    /// Waits for one of `turns`, not for long.
+    async fn turn(&self, turns: &Arc<Semaphore>, busy: &'static str) -> Result<OwnedSemaphorePermit, Refused> {
+        let turn = tokio::time::timeout(self.turn, turns.clone().acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or(Refused::Unavailable(busy))
     }
 }
 
@@ -59,6 +88,24 @@ enum Refused {
     NotFound(&'static str),
     Unavailable(&'static str),
     Failed,
+}
+
+impl From<Halted> for Refused {
+    fn from(Halted: Halted) -> Refused {
+        Refused::Unavailable("the ledger has halted: its last block could not be stored, and it must start again")
+    }
+}
+
+impl From<LookError> for Refused {
+    fn from(error: LookError) -> Refused {
+        match error {
+            LookError::Halted(halted) => halted.into(),
+            LookError::Store(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a view was not read");
+                Refused::Failed
+            }
+        }
+    }
 }
 
 impl IntoResponse for Refused {
@@ -106,7 +153,7 @@ async fn submit(State(shared): State<Shared>, body: Bytes) -> Answer {
         Refused::Bad(with_sources(&error))
     })?;
     // What is known already needs no place in the queue.
-    let standing = node.look(|chain| chain.check_tx(&tx)).await;
+    let standing = node.look(|chain| chain.check_tx(&tx)).await?;
     let submitted = match standing {
         Standing::Known(submitted) | Standing::Clash(submitted) => {
             shared.metrics.answered(tx.transaction().kind(), submitted.receipt.code);
@@ -114,35 +161,36 @@ async fn submit(State(shared): State<Shared>, body: Bytes) -> Answer {
         }
         Standing::New => node.submit(tx).await.map_err(|error| match error {
             SubmitError::Busy => Refused::Unavailable("the queue is full"),
-            SubmitError::Stopped => Refused::Unavailable("the ledger is not running"),
+            SubmitError::Stopped => Halted.into(),
         })?,
     };
     Ok(cbor_body(cbor::to_vec(&submitted)))
 }
 
 async fn head(State(shared): State<Shared>) -> Answer {
-    let head = shared.node()?.look(|chain| cbor::to_vec(&chain.head())).await;
+    let head = shared.node()?.look(|chain| cbor::to_vec(&chain.head())).await?;
     Ok(cbor_body(head))
 }
 
 async fn account(State(shared): State<Shared>, Path(account): Path<String>) -> Answer {
     let account: AccountId = account.parse().map_err(|error| Refused::Bad(format!("account id: {error}")))?;
-    let view = shared.node()?.look(|chain| cbor::to_vec(&chain.account(account))).await;
+    let view = shared.node()?.look(|chain| cbor::to_vec(&chain.account(account))).await?;
     Ok(cbor_body(view))
 }
 
 async fn job(State(shared): State<Shared>, Path(job): Path<String>) -> Answer {
     let job: JobId = job.parse().map_err(|error| Refused::Bad(format!("job id: {error}")))?;
-    let view = shared.node()?.look(|chain| chain.job(&job)).await;
-    let view = view.ok_or(Refused::NotFound("the job has no escrow"))?;
-    Ok(cbor_body(cbor::to_vec(&view)))
+    let node = shared.node()?;
+    let turn = shared.turn(&shared.views, "too many views of jobs at a time").await?;
+    let view = node.job(job).await?.ok_or(Refused::NotFound("the job has no escrow"))?;
+    Ok(cbor_body(feed::whole(view, turn, VIEW_TIMEOUT)))
 }
 
 async fn open_jobs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Answer {
     if query.as_deref() != Some("open") {
         return Err(Refused::Bad("only ?open is known".into()));
     }
-    let jobs = shared.node()?.look(|chain| cbor::to_vec(&chain.open_jobs())).await;
+    let jobs = shared.node()?.look(|chain| cbor::to_vec(&chain.open_jobs())).await?;
     Ok(cbor_body(jobs))
 }
 
@@ -164,8 +212,8 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, kind)], shared.metrics.text()).into_response()
 }
 
-fn cbor_body(bytes: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, "application/cbor")], Body::from(bytes)).into_response()
+fn cbor_body(bytes: impl Into<Body>) -> Response {
+    ([(header::CONTENT_TYPE, "application/cbor")], bytes.into()).into_response()
 }
 
 /// An error with everything that caused it, on one line.

@@ -9,6 +9,8 @@
 //! | `writer` | the queue becomes blocks |
 //! | [`http`] | the routes |
 //! | [`serve`] | connections, bounded and with timeouts |
+//! | [`ready`] | waits for a ledger from outside |
+//! | `stall` | writes that wait too long fail |
 //! | [`metrics`] | what Prometheus sees |
 
 #![forbid(unsafe_code)]
@@ -17,6 +19,8 @@ pub mod clock;
 pub mod http;
 pub mod metrics;
 pub mod node;
+pub mod ready;
 pub mod serve;
+mod stall;
 pub mod store;
 mod writer;

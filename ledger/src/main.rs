@@ -1,17 +1,18 @@
-//! `orion-ledger`: serves the ledger, or prints the key that verifies its checkpoints.
+//! `orion-ledger`: serves the ledger, waits for one that is served, or prints the key that verifies its checkpoints.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
-use orion_ledger::http::{Shared, router};
+use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
-use orion_ledger::node::Node;
-use orion_ledger::{clock, serve};
+use orion_ledger::node::{Node, Past};
+use orion_ledger::{clock, ready, serve};
 use orion_ledger_core::VerifierKey;
 use orion_protocol::SecretKey;
 use orion_protocol::bytes::unhex;
@@ -31,6 +32,15 @@ struct Cli {
 enum Command {
     /// Serve the ledger.
     Serve(Serve),
+    /// Wait until a ledger takes transactions.
+    Await {
+        /// Where it is, such as http://orion-ledger:8080.
+        #[arg(long, value_name = "URL")]
+        url: String,
+        /// Give up after so many seconds.
+        #[arg(long, default_value_t = 540, value_name = "SECONDS")]
+        for_seconds: u64,
+    },
     /// Print the key that verifies this chain's checkpoints.
     Key {
         /// The genesis: its canonical bytes, or their hex.
@@ -53,6 +63,10 @@ struct Serve {
     /// The checkpoint key's seed: 64 hex digits.
     #[arg(long, env = "ORION_LEDGER_CHECKPOINT_KEY", value_name = "FILE")]
     checkpoint_key: PathBuf,
+    /// A file that exists once the log of this genesis was begun. With it an empty store is refused. It must lie elsewhere
+    /// than the store, and is never written by the ledger.
+    #[arg(long, env = "ORION_LEDGER_BEGUN", value_name = "FILE")]
+    begun: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -65,6 +79,11 @@ fn main() -> anyhow::Result<()> {
             let genesis = read_genesis(&genesis)?;
             println!("{}", VerifierKey::new(&genesis.chain(), genesis.checkpoint));
             Ok(())
+        }
+        Command::Await { url, for_seconds } => {
+            let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+            let ready = ready::wait(&url, Duration::from_secs(for_seconds));
+            runtime.block_on(ready).with_context(|| format!("waiting for the ledger at {url}"))
         }
         Command::Serve(args) => {
             let genesis = read_genesis(&args.genesis)?;
@@ -80,7 +99,8 @@ fn main() -> anyhow::Result<()> {
 
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, genesis: _, checkpoint_key: _ } = args;
+    let Serve { listen, data, genesis: _, checkpoint_key: _, begun } = args;
+    let past = past(begun.as_deref())?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut told_to_end = pin!(async move {
@@ -92,12 +112,13 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("cannot tell the address")?;
     let metrics = Arc::new(Metrics::default());
-    let shared = Shared::new(metrics.clone());
+    let shared = Shared::new(metrics.clone(), http::Limits::default());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(serve::serve(listener, router(shared.clone()), async move {
+    let stopped = async move {
         let _ = stopped.await;
-    }));
-    let open = move || Node::open(&data, &genesis, secret, clock::wall(), metrics);
+    };
+    let server = tokio::spawn(serve::serve(listener, router(shared.clone()), serve::Limits::default(), stopped));
+    let open = move || Node::open(&data, past, &genesis, secret, clock::wall(), metrics);
     let (node, ended) = tokio::select! {
         () = &mut told_to_end => return Ok(()),
         opened = tokio::task::spawn_blocking(open) => opened.context("the start was cut off")??,
@@ -116,6 +137,13 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let _ = stop.send(());
     server.await.context("the server was cut off")?;
     result
+}
+
+/// Whether the log was begun. That it cannot be told is no reason to begin another.
+fn past(begun: Option<&Path>) -> anyhow::Result<Past> {
+    let Some(begun) = begun else { return Ok(Past::Unknown) };
+    let found = begun.try_exists().with_context(|| format!("cannot tell whether {} exists", begun.display()))?;
+    Ok(if found { Past::Begun } else { Past::Unknown })
 }
 
 fn read_genesis(path: &Path) -> anyhow::Result<Genesis> {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use orion_ledger_core::checkpoint::CheckpointError;
 use orion_ledger_core::{Admission, Admitted, BlockError, Chain, Checkpoint, Replay, ReplayError, Signer, VerifierKey};
-use orion_protocol::SecretKey;
 use orion_protocol::ledger::Genesis;
-use orion_protocol::ledger::api::{SealRef, Submitted};
+use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
+use orion_protocol::{JobId, SecretKey, cbor};
 use tokio::sync::{RwLock, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Snapshot, Store, StoreError};
 use crate::writer::{self, Order, Writer};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
@@ -47,6 +47,12 @@ pub enum NodeError {
     /// The stored checkpoint.
     #[error("the stored checkpoint was refused")]
     Checkpoint(#[source] CheckpointError),
+    /// The store is empty, and the log is known to have been begun.
+    #[error(
+        "the store in {0} is empty, but this chain's log was begun before; restore it: a second log under the same key \
+         would contradict every checkpoint of the first"
+    )]
+    Lost(String),
     /// A checkpoint was signed that the log contradicts.
     #[error("a checkpoint of size {0} was signed, which the log does not have; refusing to sign another")]
     Forked(u64),
@@ -69,11 +75,39 @@ pub enum SubmitError {
     Stopped,
 }
 
+/// What is known of the log from elsewhere than the store, which can be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing: an empty store starts the chain.
+    Unknown,
+    /// It was begun: an empty store has lost it.
+    Begun,
+}
+
+/// The ledger has halted: its last block could not be stored, and nothing is known until it starts again from its store.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger has halted: its last block could not be stored")]
+pub struct Halted;
+
+/// A question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// There is nobody to ask.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// The disk.
+    #[error("the ledger's store failed")]
+    Store(#[from] StoreError),
+}
+
+/// The chain as it is on disk; empty while that cannot be told any more.
+pub(crate) type Books = Arc<RwLock<Option<Chain>>>;
+
 /// A running ledger.
 pub struct Node {
     admission: Admission,
     key: VerifierKey,
-    chain: Arc<RwLock<Chain>>,
+    books: Books,
     store: Arc<Store>,
     queue: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
@@ -87,6 +121,7 @@ impl Node {
     /// async threads.
     pub fn open(
         directory: &Path,
+        past: Past,
         genesis: &Genesis,
         secret: SecretKey,
         clock: Clock,
@@ -98,18 +133,19 @@ impl Node {
         }
         let store = Arc::new(Store::open(directory)?);
         let (chain, signer) = match store.snapshot()?.head()? {
+            None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
             None => first(&store, genesis, secret, &clock)?,
             Some(head) => again(&store, genesis, secret, head)?,
         };
         let key = signer.key().clone();
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
-        let chain = Arc::new(RwLock::new(chain));
+        let books = Arc::new(RwLock::new(Some(chain)));
         let (queue, orders) = mpsc::channel(MAX_QUEUE);
         let writer =
-            Writer { chain: chain.clone(), store: store.clone(), signer, orders, clock, metrics: metrics.clone() };
+            Writer { books: books.clone(), store: store.clone(), signer, orders, clock, metrics: metrics.clone() };
         let ended = writer::spawn(writer)?;
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, chain, store, queue, metrics }, ended))
+        Ok((Node { admission, key, books, store, queue, metrics }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -132,9 +168,24 @@ impl Node {
         !self.queue.is_closed()
     }
 
-    /// Looks at the chain as it is on disk: never at a block that is still being committed.
-    pub async fn look<T>(&self, at: impl FnOnce(&Chain) -> T) -> T {
-        at(&*self.chain.read().await)
+    /// Looks at the chain as it is on disk: never at a block that is still being committed, or could not be.
+    pub async fn look<T>(&self, at: impl FnOnce(&Chain) -> T) -> Result<T, Halted> {
+        self.books.read().await.as_ref().map(at).ok_or(Halted)
+    }
+
+    /// The canonical bytes of a job's view; `None` when it has no escrow. Of a job that ended, the view lies in the store.
+    pub async fn job(&self, job: JobId) -> Result<Option<Vec<u8>>, LookError> {
+        let view = self.look(|chain| chain.job(&job)).await?;
+        let store = self.store.clone();
+        // A long one takes a while.
+        let read = move || match view {
+            Some(view) => Ok(Some(cbor::to_vec(&view))),
+            None => store.snapshot()?.ended(&job),
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(LookError::Halted(Halted)),
+        }
     }
 
     /// Orders a transaction; answers once its block is durable.
@@ -159,7 +210,7 @@ fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> 
     let (chain, block) = Chain::start(&genesis.to_bytes(), clock()).map_err(NodeError::Block)?;
     let mut signer = Signer::new(chain.id(), secret, None);
     let note = signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
-    store.commit(&block.leaves, &block.seal, &note)?;
+    store.commit(&block.leaves, &block.seal, &note, &[])?;
     tracing::info!(chain = %chain.id(), key = %signer.key(), "a new chain starts");
     Ok((chain, signer))
 }
@@ -168,17 +219,12 @@ fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> 
 fn again(store: &Store, genesis: &Genesis, secret: SecretKey, head: SealRef) -> Result<(Chain, Signer), NodeError> {
     let snapshot = store.snapshot()?;
     let mut replay = Replay::new(genesis.chain());
-    let mut refused = None;
-    snapshot.leaves(|leaf| match replay.leaf(leaf) {
-        Ok(_) => true,
-        Err(error) => {
-            refused = Some(error);
-            false
-        }
+    let mut done = Ok(());
+    snapshot.leaves(|leaf| {
+        done = replay.leaf(leaf).map_err(NodeError::Replay).and_then(|_| keep(store, &snapshot, replay.shed()));
+        done.is_ok()
     })?;
-    if let Some(error) = refused {
-        return Err(NodeError::Replay(error));
-    }
+    done?;
     let chain = replay.finish().map_err(NodeError::Replay)?;
     let replayed = chain.seal_ref();
     if replayed != head {
@@ -193,4 +239,26 @@ fn again(store: &Store, genesis: &Genesis, secret: SecretKey, head: SealRef) -> 
     tracing::info!(chain = %chain.id(), height = replayed.height, size = replayed.size, "the log was replayed");
     let signer = Signer::new(chain.id(), secret, Some(&last));
     Ok((chain, signer))
+}
+
+/// Stores views of jobs that ended where they are missing, or are not what the log says: earlier versions stored none, and
+/// what they did store may have had another form.
+fn keep(store: &Store, snapshot: &Snapshot, ended: Vec<(JobId, JobView)>) -> Result<(), NodeError> {
+    let mut changed = Vec::new();
+    for (job, view) in encoded(ended) {
+        let stored = snapshot.ended(&job)?;
+        if stored.as_ref() == Some(&view) {
+            continue;
+        }
+        if stored.is_some() {
+            tracing::warn!(%job, "the stored view of a job is not what the log says, and is replaced");
+        }
+        changed.push((job, view));
+    }
+    if changed.is_empty() { Ok(()) } else { Ok(store.add_ended(&changed)?) }
+}
+
+/// Views as they are stored and answered.
+pub(crate) fn encoded(ended: Vec<(JobId, JobView)>) -> Vec<store::EndedJob> {
+    ended.into_iter().map(|(job, view)| (job, cbor::to_vec(&view))).collect()
 }

@@ -1,13 +1,15 @@
 //! Leaves on disk. One redb transaction a block writes its leaves, its seal and the checkpoint signed over it, with an
-//! fsync: that commit is the moment from which the block exists. Nothing is ever overwritten or deleted but the head.
+//! fsync: that commit is the moment from which the block exists. Nothing is ever overwritten or deleted but the head. Views of
+//! jobs that ended lie here too, so that nobody has to remember those; they follow from the leaves, which have the last word.
 
 use std::fs::{self, File};
 use std::path::Path;
 
 use orion_protocol::ledger::api::SealRef;
-use orion_protocol::{CborError, cbor};
+use orion_protocol::{CborError, JobId, cbor};
 use redb::{
     Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
 };
 
 /// Leaf bytes by index.
@@ -16,11 +18,16 @@ const LEAVES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("leaves");
 const SEALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("seals");
 /// The last signed checkpoint, under the one key [`CHECKPOINT`].
 const SIGNED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("signed");
+/// Canonical bytes of the view of each job that ended, by job id.
+const ENDED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("ended");
 const CHECKPOINT: &str = "checkpoint";
 /// The file within the data directory.
 const FILE: &str = "ledger.redb";
 /// A seal's canonical bytes are shorter.
 const MAX_SEAL_BYTES: usize = 256;
+
+/// A job that ended, and the canonical bytes of its view.
+pub type EndedJob = (JobId, Vec<u8>);
 
 /// Why the store failed. All of these end the process: it is better to stop than to guess.
 #[derive(Debug, thiserror::Error)]
@@ -71,16 +78,25 @@ impl Store {
         write.open_table(LEAVES).map_err(doing("make its tables"))?;
         write.open_table(SEALS).map_err(doing("make its tables"))?;
         write.open_table(SIGNED).map_err(doing("make its tables"))?;
+        write.open_table(ENDED).map_err(doing("make its tables"))?;
         write.commit().map_err(doing("commit its tables"))?;
         // The file's name must survive a power cut as well as its content.
         File::open(directory).and_then(|dir| dir.sync_all()).map_err(on_disk)?;
         Ok(store)
     }
 
-    /// Adds a block after all others: `leaves` at the index where the log ends. Durable when it returns.
-    pub fn commit(&self, leaves: &[Vec<u8>], seal: &SealRef, checkpoint: &str) -> Result<(), StoreError> {
+    /// Adds a block after all others: `leaves` at the index where the log ends, and the views of jobs that `ended` in it.
+    /// Durable when it returns.
+    pub fn commit(
+        &self,
+        leaves: &[Vec<u8>],
+        seal: &SealRef,
+        checkpoint: &str,
+        ended: &[EndedJob],
+    ) -> Result<(), StoreError> {
         let mut write = self.database.begin_write().map_err(doing("begin a block"))?;
         write.set_durability(Durability::Immediate).map_err(doing("ask for durability"))?;
+        insert_ended(&write, ended)?;
         {
             let mut table = write.open_table(LEAVES).map_err(doing("open its leaves"))?;
             let from = table.len().map_err(doing("count its leaves"))?;
@@ -98,10 +114,25 @@ impl Store {
         write.commit().map_err(doing("commit a block"))
     }
 
+    /// Adds or replaces views: a store of an earlier version has none, or others.
+    pub fn add_ended(&self, ended: &[EndedJob]) -> Result<(), StoreError> {
+        let write = self.database.begin_write().map_err(doing("begin to add views"))?;
+        insert_ended(&write, ended)?;
+        write.commit().map_err(doing("commit views"))
+    }
+
     /// The store as it is now, while blocks go on being added.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Ok(Snapshot { read: self.database.begin_read().map_err(doing("begin to read"))? })
     }
+}
+
+fn insert_ended(write: &WriteTransaction, ended: &[EndedJob]) -> Result<(), StoreError> {
+    let mut table = write.open_table(ENDED).map_err(doing("open its views"))?;
+    for (job, view) in ended {
+        table.insert(job.0.as_slice(), view.as_slice()).map_err(doing("write a view"))?;
+    }
+    Ok(())
 }
 
 /// The store as it was at one moment.
@@ -129,6 +160,13 @@ impl Snapshot {
         let Some(bytes) = table.get(CHECKPOINT).map_err(doing("read its checkpoint"))? else { return Ok(None) };
         let text = String::from_utf8(bytes.value().to_vec());
         text.map(Some).map_err(|_| StoreError::Damaged("the checkpoint is not text".into()))
+    }
+
+    /// The canonical bytes of the view of a job that ended.
+    pub fn ended(&self, job: &JobId) -> Result<Option<Vec<u8>>, StoreError> {
+        let table = self.read.open_table(ENDED).map_err(doing("open its views"))?;
+        let view = table.get(job.0.as_slice()).map_err(doing("read a view"))?;
+        Ok(view.map(|view| view.value().to_vec()))
     }
 
     /// Gives every leaf in order to `each`, until it says `false`.

@@ -1,7 +1,8 @@
 //! The one writer: whatever waits in the queue becomes one block, is committed, and only then answered. A thread of its own,
 //! because fsync blocks. While one block is being written the next one gathers, so load makes blocks larger, not slower.
 //!
-//! The chain is locked from the first change until the commit is durable: nobody sees what a power cut could take back.
+//! The chain is locked from the first change until the commit is durable: nobody sees what a power cut could take back. A
+//! chain whose block could not be committed is dropped under that lock, so that those who waited for it see nothing at all.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +10,11 @@ use std::time::{Duration, Instant};
 use orion_ledger_core::{Admitted, Chain, Signer};
 use orion_protocol::ledger::api::Submitted;
 use tokio::runtime::Handle;
-use tokio::sync::{RwLock, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::node::{Ended, NodeError};
+use crate::node::{self, Books, Ended, NodeError};
 use crate::store::{Store, StoreError};
 
 /// A block takes no more transactions than this,
@@ -30,7 +31,7 @@ pub(crate) struct Order {
 }
 
 pub(crate) struct Writer {
-    pub(crate) chain: Arc<RwLock<Chain>>,
+    pub(crate) books: Books,
     pub(crate) store: Arc<Store>,
     pub(crate) signer: Signer,
     pub(crate) orders: mpsc::Receiver<Order>,
@@ -81,7 +82,7 @@ impl Writer {
     }
 
     fn wake(&mut self, runtime: &Handle) -> Wake {
-        let deadline = self.chain.blocking_read().next_deadline_ms();
+        let deadline = self.next_deadline_ms();
         let now = (self.clock)();
         let orders = &mut self.orders;
         runtime.block_on(async {
@@ -110,25 +111,32 @@ impl Writer {
         }
     }
 
+    fn next_deadline_ms(&self) -> Option<u64> {
+        self.books.blocking_read().as_ref().and_then(Chain::next_deadline_ms)
+    }
+
     fn deadline_due(&self) -> bool {
-        let deadline = self.chain.blocking_read().next_deadline_ms();
-        deadline.is_some_and(|deadline| (self.clock)() > deadline)
+        self.next_deadline_ms().is_some_and(|deadline| (self.clock)() > deadline)
     }
 
     /// Makes, commits and answers one block.
     fn block(&mut self, orders: Vec<Order>) -> Result<(), NodeError> {
         let (txs, replies): (Vec<Admitted>, Vec<_>) = orders.into_iter().map(|order| (order.tx, order.reply)).unzip();
         let started = Instant::now();
-        let mut chain = self.chain.blocking_write();
+        let mut books = self.books.blocking_write();
+        // Whatever ends this function early leaves the place empty before the lock goes.
+        let mut chain = books.take().ok_or(NodeError::Writer)?;
         let time_ms = (self.clock)().max(chain.seal_ref().time_ms.saturating_add(1));
         let block = chain.finalize_block(time_ms, &txs).map_err(NodeError::Block)?;
         if !block.leaves.is_empty() {
             let checkpoint = self.signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
-            self.store.commit(&block.leaves, &block.seal, &checkpoint)?;
+            let ended = node::encoded(chain.shed());
+            self.store.commit(&block.leaves, &block.seal, &checkpoint, &ended)?;
             self.metrics.sealed(&block.seal, &chain.totals(), chain.epoch());
             self.metrics.block_seconds.observe(started.elapsed().as_secs_f64());
         }
-        drop(chain);
+        *books = Some(chain);
+        drop(books);
         for (tx, (reply, outcome)) in txs.iter().zip(replies.into_iter().zip(block.outcomes)) {
             self.metrics.answered(tx.transaction().kind(), outcome.receipt.code);
             // Whoever asked may have left; the transaction stands.

@@ -1,5 +1,5 @@
 //! The node's own promises: it halts on a log that does not replay, never signs twice, bounds its queue, keeps block time
-//! rising under any clock, and says so while it is not ready.
+//! rising under any clock.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -11,25 +11,26 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orion_ledger::clock::{self, Clock};
-use orion_ledger::http::{Shared, router};
 use orion_ledger::metrics::Metrics;
-use orion_ledger::node::{Ended, Node, NodeError, SubmitError};
-use orion_ledger::serve::serve;
+use orion_ledger::node::{Ended, Node, NodeError, Past, SubmitError};
 use orion_ledger::store::Store;
 use orion_ledger_core::{Chain, Signer};
 use orion_protocol::ids::TxId;
 use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, JobId, SecretKey, Signed};
-use support::Client;
 use support::world::{self, Keys};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 fn open(runtime: &Runtime, directory: &Path, clock: Clock) -> Result<(Node, Ended), NodeError> {
+    open_with(runtime, directory, Past::Unknown, clock)
+}
+
+fn open_with(runtime: &Runtime, directory: &Path, past: Past, clock: Clock) -> Result<(Node, Ended), NodeError> {
     let keys = Keys::new();
     let (directory, genesis) = (directory.to_owned(), keys.genesis());
-    let open = move || Node::open(&directory, &genesis, keys.checkpoint, clock, Arc::new(Metrics::default()));
+    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, Arc::new(Metrics::default()));
     let task = runtime.spawn_blocking(open);
     runtime.block_on(task).unwrap()
 }
@@ -57,7 +58,7 @@ fn note(seal: &SealRef, secret: SecretKey) -> String {
 fn started(runtime: &Runtime) -> (TempDir, SealRef) {
     let directory = TempDir::new().unwrap();
     let (node, ended) = open(runtime, directory.path(), clock::wall()).unwrap();
-    let seal = runtime.block_on(node.look(Chain::seal_ref));
+    let seal = runtime.block_on(node.look(Chain::seal_ref)).unwrap();
     close(runtime, node, ended);
     (directory, seal)
 }
@@ -69,7 +70,7 @@ fn tampered(leaf: &[u8], change: impl FnOnce(&mut SealRef), secret: SecretKey) -
     (seal.size, seal.height) = (seal.size + 1, seal.height + 1);
     change(&mut seal);
     let store = Store::open(directory.path()).unwrap();
-    store.commit(&[leaf.to_vec()], &seal, &note(&seal, secret)).unwrap();
+    store.commit(&[leaf.to_vec()], &seal, &note(&seal, secret), &[]).unwrap();
     drop(store);
     match open(&runtime, directory.path(), clock::wall()) {
         Ok(_) => panic!("it went on from a log that does not replay"),
@@ -92,7 +93,7 @@ fn a_stored_seal_or_checkpoint_that_the_log_contradicts_halts_the_start() {
         change(&mut seal);
         changed_note(&mut signed);
         // No new leaves: only what is said about them.
-        Store::open(directory.path()).unwrap().commit(&[], &seal, &note(&signed, secret)).unwrap();
+        Store::open(directory.path()).unwrap().commit(&[], &seal, &note(&signed, secret), &[]).unwrap();
         open(&runtime, directory.path(), clock::wall()).err()
     };
     let same: fn(&mut SealRef) = |_| {};
@@ -105,12 +106,30 @@ fn a_stored_seal_or_checkpoint_that_the_log_contradicts_halts_the_start() {
 }
 
 #[test]
+fn an_empty_store_begins_no_second_log() {
+    let runtime = Runtime::new().unwrap();
+    let (directory, seal) = started(&runtime);
+    let again = open_with(&runtime, directory.path(), Past::Begun, clock::wall());
+    let (node, ended) = again.expect("a log that was begun goes on");
+    assert_eq!(runtime.block_on(node.look(Chain::seal_ref)).unwrap(), seal);
+    close(&runtime, node, ended);
+
+    let emptied = TempDir::new().unwrap();
+    for _ in 0..2 {
+        let refused = open_with(&runtime, emptied.path(), Past::Begun, clock::wall()).err();
+        assert!(matches!(refused, Some(NodeError::Lost(_))), "{refused:?}");
+    }
+    let (node, ended) = open(&runtime, emptied.path(), clock::wall()).expect("a refusal leaves nothing behind");
+    close(&runtime, node, ended);
+}
+
+#[test]
 fn a_block_is_only_added_where_the_log_ends() {
     let runtime = Runtime::new().unwrap();
     let (directory, seal) = started(&runtime);
     let store = Store::open(directory.path()).unwrap();
     let note = note(&seal, world::key(4));
-    assert!(store.commit(&[b"leaf".to_vec()], &seal, &note).is_err(), "a leaf more than the seal says");
+    assert!(store.commit(&[b"leaf".to_vec()], &seal, &note, &[]).is_err(), "a leaf more than the seal says");
     assert_eq!(store.snapshot().unwrap().size().unwrap(), seal.size);
 }
 
@@ -172,31 +191,53 @@ fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
     let busy = results.iter().filter(|result| matches!(result, Err(SubmitError::Busy))).count();
     assert!((SURPLUS..=TASKS - 1024).contains(&busy), "{busy} were turned away");
     assert!(results.iter().flatten().all(|submitted| submitted.receipt.code == orion_protocol::ledger::Code::Ok));
-    let deposited = runtime.block_on(node.look(|chain| chain.totals().deposited));
+    let deposited = runtime.block_on(node.look(|chain| chain.totals().deposited)).unwrap();
     assert_eq!(deposited, (TASKS - busy) as u64);
     close(&runtime, Arc::into_inner(node).unwrap(), ended);
 }
 
+/// A clock that says `time` and stops everybody who asks it while `hold` is locked; and how often it was asked.
+fn held_clock(time: u64, hold: &Arc<Mutex<()>>) -> (Clock, Arc<AtomicU64>) {
+    let (hold, asked) = (hold.clone(), Arc::new(AtomicU64::new(0)));
+    let count = asked.clone();
+    let clock = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        drop(hold.lock().unwrap());
+        time
+    };
+    (Arc::new(clock), asked)
+}
+
 #[test]
-fn until_the_log_is_replayed_it_is_alive_but_not_ready() {
+fn whoever_waits_for_a_block_that_fails_sees_nothing_of_it() {
     let runtime = Runtime::new().unwrap();
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let client = Client { address: listener.local_addr().unwrap() };
-    let shared = Shared::new(Arc::new(Metrics::default()));
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = runtime.spawn(serve(listener, router(shared.clone()), async move {
-        let _ = stopped.await;
-    }));
-    assert_eq!(client.get("/livez").status, 200);
-    for path in ["/readyz", "/v1/head", "/v1/export", "/v1/checkpoint"] {
-        let answer = client.get(path);
-        assert_eq!(answer.status, 503, "{path}");
-        assert!(answer.head.to_lowercase().contains("retry-after: 1"), "{}", answer.head);
-    }
     let directory = TempDir::new().unwrap();
-    let (node, _ended) = open(&runtime, directory.path(), clock::wall()).unwrap();
-    shared.ready(node);
-    assert_eq!(client.get("/readyz").status, 200);
-    stop.send(()).unwrap();
-    runtime.block_on(server).unwrap();
+    let hold = Arc::new(Mutex::new(()));
+    let (clock, asked) = held_clock(u64::MAX, &hold);
+    let (node, ended) = open(&runtime, directory.path(), clock).unwrap();
+    let wait_for = |count| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while asked.load(Ordering::SeqCst) < count {
+            assert!(std::time::Instant::now() < deadline, "the clock is not asked");
+            std::thread::yield_now();
+        }
+    };
+    // Asked for block 0, and by the writer before it waits. There is no time after block 0's, so the next block fails.
+    wait_for(2);
+    let node = Arc::new(node);
+    let stalled = hold.lock().unwrap();
+    let (sender, tx) = (node.clone(), node.admission().check(deposit(1)).unwrap());
+    let submitted = runtime.spawn(async move { sender.submit(tx).await });
+    // The writer is within the block.
+    wait_for(3);
+    let reader = node.clone();
+    let mut looked = runtime.spawn(async move { reader.look(Chain::seal_ref).await });
+    let waits = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(50), &mut looked).await.is_err() });
+    assert!(waits, "a block that is being made is not looked at");
+    drop(stalled);
+    assert!(runtime.block_on(looked).unwrap().is_err(), "nothing is known after a block that failed");
+    assert!(matches!(runtime.block_on(submitted).unwrap(), Err(SubmitError::Stopped)));
+    assert!(matches!(runtime.block_on(ended).unwrap(), Err(NodeError::Block(_))));
+    assert!(!node.is_running());
+    assert!(runtime.block_on(node.look(Chain::seal_ref)).is_err());
 }

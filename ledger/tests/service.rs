@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use orion_ledger_core::{VerifierKey, verify};
 use orion_protocol::cbor;
 use orion_protocol::ids::{Account, TxId};
-use orion_protocol::ledger::api::{AccountView, JobView, OpenJobs};
+use orion_protocol::ledger::api::{AccountView, JobPhase, JobView, OpenJobs};
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{JobId, Signed, bytes::hex};
@@ -91,6 +91,9 @@ fn a_whole_job_over_http_and_an_export_that_verifies() {
         assert_eq!(order(&mut world, &tx).receipt.code, Code::Ok, "{}", tx.kind());
     }
 
+    let view: JobView = cbor::from_slice("job", &client.get(&format!("/v1/jobs/{}", task.job)).body, MAX).unwrap();
+    assert_eq!((view.phase, view.rounds.len()), (JobPhase::Closed, 1), "all of it can still be asked for");
+
     let export = client.get("/v1/export");
     let report = verify::log(export.body.as_slice(), &vkey()).unwrap();
     assert_eq!(report.seal, client.head().seal);
@@ -129,6 +132,49 @@ fn what_was_acknowledged_is_there_after_sigkill() {
     let export = ledger.client().get("/v1/export");
     let report = verify::log(export.body.as_slice(), &vkey()).unwrap();
     assert_eq!(report.totals.consumers, 150);
+}
+
+#[test]
+fn a_full_disk_ends_the_ledger_and_takes_nothing_back() {
+    let home = Home::new();
+    home.start().kill();
+    let bytes = std::fs::metadata(home.data().join("ledger.redb")).unwrap().len();
+    let ledger = home.start_on_a_small_disk(bytes);
+    let client = ledger.client();
+    let mut sum = 0;
+    let refused = loop {
+        let answer = client.post("/v1/transactions", &cbor::to_vec(&deposit(sum, 1)));
+        if answer.status != 200 {
+            break answer;
+        }
+        sum += 1;
+        assert!(sum < 100_000, "the disk is never full");
+    };
+    assert_eq!(refused.status, 503);
+    assert!(String::from_utf8_lossy(&refused.body).contains("halted"), "{refused:?}");
+    assert_eq!(ledger.wait(), Some(1));
+    let ledger = home.start();
+    let balance = balance(ledger.client());
+    assert!(balance == sum || balance == sum + 1, "{balance} of {sum}: only the one without an answer may be either");
+    assert_eq!(ledger.client().submit(&deposit(sum, 1)).receipt.code, Code::Ok);
+}
+
+#[test]
+fn a_lost_volume_is_refused_once_the_log_was_marked_as_begun() {
+    let home = Home::new();
+    let ledger = home.start();
+    assert!(support::awaited(ledger.address, 30).0, "a ledger that is ready is waited for");
+    std::fs::write(home.begun(), "").unwrap();
+    let address = ledger.address;
+    ledger.kill();
+    let (ready, said) = support::awaited(address, 1);
+    assert!(!ready && said.contains("not ready after 1s"), "{said}");
+    home.start().kill();
+    std::fs::remove_dir_all(home.data()).unwrap();
+    let said = home.start_refused();
+    assert!(said.contains("is empty, but this chain's log was begun before"), "{said}");
+    std::fs::remove_file(home.begun()).unwrap();
+    home.start().kill();
 }
 
 #[test]
@@ -220,7 +266,7 @@ fn an_escrow_ends_by_itself_in_an_idle_ledger() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let view: JobView = cbor::from_slice("job", &client.get(&format!("/v1/jobs/{}", task.job)).body, MAX).unwrap();
-        if view.phase == orion_protocol::ledger::api::JobPhase::Expired {
+        if view.phase == JobPhase::Expired {
             assert_eq!(view.paid.refunded, view.escrowed);
             break;
         }

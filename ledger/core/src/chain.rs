@@ -6,58 +6,18 @@
 use std::collections::BTreeMap;
 
 use minicbor::bytes::ByteVec;
+use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{AccountView, Head, JobView, OpenJobs, SealRef, Submitted};
-use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt, Seal, Totals};
-use orion_protocol::ledger::tx::MAX_LEAF_BYTES;
-use orion_protocol::ledger::{Genesis, Transaction};
+use orion_protocol::ledger::leaf::{Code, LeafBody, Seal, Totals};
 use orion_protocol::merkle::{Sha256, Tree};
 use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey};
 
 use crate::admission::Admitted;
+use crate::block::Draft;
+pub use crate::block::{Block, BlockError};
 use crate::job::Job;
 use crate::rules;
-use crate::state::{Provider, Sent, State, paid};
-
-/// Why a block cannot be made. Each but the first two is a bug in the ledger or an overflow of everything.
-#[derive(Debug, thiserror::Error)]
-pub enum BlockError {
-    /// The genesis is refused.
-    #[error("cannot start a chain from this genesis")]
-    Genesis(#[source] CborError),
-    /// Block time must rise.
-    #[error("block time {have} does not come after {last}")]
-    Time {
-        /// The time asked for.
-        have: u64,
-        /// The last block's.
-        last: u64,
-    },
-    /// A leaf is too long for the log.
-    #[error("a leaf of {0} bytes does not fit the log")]
-    LeafTooLong(usize),
-    /// An escrow could not be ended.
-    #[error("cannot expire job {job}: {code}")]
-    Expire {
-        /// The job.
-        job: JobId,
-        /// Why.
-        code: Code,
-    },
-    /// Deposits are not the sum of all balances.
-    #[error("the books do not balance: {0:?}")]
-    Unbalanced(Totals),
-}
-
-/// A sealed block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// Its leaves' bytes, the seal's last. Empty when there was nothing to record; then there is no block.
-    pub leaves: Vec<Vec<u8>>,
-    /// The seal: this block's, or the last one where there is no block.
-    pub seal: SealRef,
-    /// What came of each transaction, in the order given.
-    pub outcomes: Vec<Submitted>,
-}
+use crate::state::{Fate, Provider, Seen, State, paid, refused};
 
 /// What is known of a transaction before it is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +28,16 @@ pub enum Standing {
     Known(Submitted),
     /// Its id is held by other bytes. It is never ordered; leaf and seal are the holder's.
     Clash(Submitted),
+}
+
+/// What becomes of an envelope that is refused for its epoch once more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    /// It gets its first receipt and no leaf: whoever holds an old envelope cannot make the log grow with it.
+    Answered,
+    /// It has a leaf in a log that exists, and gets it again: such leaves change nothing, and logs that were written when
+    /// each repetition left one stay valid.
+    Recorded,
 }
 
 /// State and log of one chain, after some seal.
@@ -94,7 +64,7 @@ impl Chain {
             previous: Digest::ZERO,
             state_hash: Digest::ZERO,
         };
-        let mut draft = Draft::new(&chain);
+        let mut draft = Draft::new(0, 0);
         draft.push(LeafBody::Genesis(ByteVec::from(genesis.to_vec())))?;
         let block = chain.seal(draft, time_ms)?;
         Ok((chain, block))
@@ -102,28 +72,34 @@ impl Chain {
 
     /// Whether a transaction still needs to be ordered.
     pub fn check_tx(&self, admitted: &Admitted) -> Standing {
-        let Some(sent) = self.state.sent.get(&(admitted.envelope.signer, admitted.envelope.id)) else {
-            return Standing::New;
-        };
+        let Some(seen) = self.state.seen(admitted) else { return Standing::New };
+        let (Seen::Same(fate) | Seen::Clash(fate)) = &seen;
         // Every recorded transaction lies in a sealed block.
-        let Some(seal) = usize::try_from(sent.height).ok().and_then(|height| self.seals.get(height)) else {
-            return Standing::New;
-        };
-        let submitted = |receipt| Submitted { leaf: sent.leaf, receipt, seal: *seal };
-        match clash(sent, admitted) {
-            None => Standing::Known(submitted(sent.receipt.clone())),
-            Some(code) => Standing::Clash(submitted(Receipt { code, transfers: Vec::new() })),
+        let Some(seal) = self.seal_at(fate.height) else { return Standing::New };
+        let submitted = Submitted { leaf: fate.leaf, receipt: fate.receipt.clone(), seal };
+        match seen {
+            Seen::Same(_) => Standing::Known(submitted),
+            Seen::Clash(_) => Standing::Clash(submitted),
         }
     }
 
     /// Makes the next block: expires what is due, applies `txs` in order, seals. A transaction that was there before, in
     /// this block too, leaves no leaf. With nothing to record there is no block.
     pub fn finalize_block(&mut self, time_ms: u64, txs: &[Admitted]) -> Result<Block, BlockError> {
+        self.make_block(time_ms, txs, Repeats::Answered)
+    }
+
+    /// Makes a block again from the transactions that its leaves hold.
+    pub(crate) fn remake_block(&mut self, time_ms: u64, txs: &[Admitted]) -> Result<Block, BlockError> {
+        self.make_block(time_ms, txs, Repeats::Recorded)
+    }
+
+    fn make_block(&mut self, time_ms: u64, txs: &[Admitted], repeats: Repeats) -> Result<Block, BlockError> {
         let last = self.seal_ref();
         if time_ms <= last.time_ms {
             return Err(BlockError::Time { have: time_ms, last: last.time_ms });
         }
-        let mut draft = Draft::new(self);
+        let mut draft = Draft::new(self.seals.len() as u64, self.tree.size());
         for job in self.state.due(time_ms) {
             let receipts = rules::expire(&mut self.state, job).map_err(|code| BlockError::Expire { job, code })?;
             for receipt in receipts {
@@ -132,45 +108,43 @@ impl Chain {
         }
         let mut fates = Vec::with_capacity(txs.len());
         for tx in txs {
-            fates.push(self.deliver(&mut draft, tx, time_ms)?);
+            fates.push(self.deliver(&mut draft, tx, time_ms, repeats)?);
         }
         let block = if draft.leaves.is_empty() {
             Block { leaves: Vec::new(), seal: last, outcomes: Vec::new() }
         } else {
             self.seal(draft, time_ms)?
         };
-        let seal_of = |height: u64| usize::try_from(height).ok().and_then(|at| self.seals.get(at)).copied();
         let outcomes = fates
             .into_iter()
-            .map(|fate| Submitted {
-                leaf: fate.leaf,
-                receipt: fate.receipt,
-                seal: seal_of(fate.height).unwrap_or(block.seal),
+            .map(|Fate { leaf, height, receipt }| Submitted {
+                leaf,
+                receipt,
+                seal: self.seal_at(height).unwrap_or(block.seal),
             })
             .collect();
         Ok(Block { outcomes, ..block })
     }
 
-    fn deliver(&mut self, draft: &mut Draft, tx: &Admitted, time_ms: u64) -> Result<Fate, BlockError> {
-        let key = (tx.envelope.signer, tx.envelope.id);
-        if let Some(sent) = self.state.sent.get(&key) {
-            let receipt = match clash(sent, tx) {
-                None => sent.receipt.clone(),
-                Some(code) => Receipt { code, transfers: Vec::new() },
-            };
-            return Ok(Fate { leaf: sent.leaf, height: sent.height, receipt });
+    fn deliver(
+        &mut self,
+        draft: &mut Draft,
+        tx: &Admitted,
+        time_ms: u64,
+        repeats: Repeats,
+    ) -> Result<Fate, BlockError> {
+        match self.state.seen(tx) {
+            Some(Seen::Same(fate)) if repeats == Repeats::Recorded && fate.receipt.code == Code::StaleEpoch => {}
+            Some(Seen::Same(fate) | Seen::Clash(fate)) => return Ok(fate),
+            None => {}
         }
         let receipt = match rules::apply(&mut self.state, &tx.envelope, &tx.transaction, time_ms) {
             Ok(transfers) => paid(transfers),
-            Err(code) => Receipt { code, transfers: Vec::new() },
+            Err(code) => refused(code),
         };
         let leaf = draft.push(LeafBody::Transaction(tx.signed.clone(), receipt.clone()))?;
-        let fate = Fate { leaf, height: draft.height, receipt: receipt.clone() };
-        // An old leader must not be able to spend ids that its successor needs: a stale epoch leaves the id free.
-        if receipt.code != Code::StaleEpoch {
-            let payload = Digest::of(&tx.envelope.payload);
-            self.state.sent.insert(key, Sent { payload, leaf, height: draft.height, receipt });
-        }
+        let fate = Fate { leaf, height: draft.height, receipt };
+        self.state.remember(tx, fate.clone());
         Ok(fate)
     }
 
@@ -209,6 +183,10 @@ impl Chain {
         self.seals.last().copied().unwrap_or(SealRef { height: 0, size: 0, root: Digest::ZERO, time_ms: 0 })
     }
 
+    fn seal_at(&self, height: u64) -> Option<SealRef> {
+        usize::try_from(height).ok().and_then(|at| self.seals.get(at)).copied()
+    }
+
     /// The seals, by height.
     pub fn seals(&self) -> &[SealRef] {
         &self.seals
@@ -229,7 +207,7 @@ impl Chain {
         self.state.book.totals()
     }
 
-    /// Every job that ever had an escrow.
+    /// Every job that ever had an escrow and was not shed.
     pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
         &self.state.jobs
     }
@@ -256,7 +234,14 @@ impl Chain {
         AccountView { account, balance: self.state.book.balance_of_id(account) }
     }
 
-    /// A job.
+    /// Takes out what is known of jobs that ended in sealed blocks, and gives it: rounds and verdicts are most of what a
+    /// chain holds, and no rule asks for them once a job is closed or expired. Whoever answers questions keeps the views;
+    /// whoever checks a whole log does not call this.
+    pub fn shed(&mut self) -> Vec<(JobId, JobView)> {
+        self.state.shed().into_iter().map(|(id, job)| (id, job.view())).collect()
+    }
+
+    /// A job that was not shed.
     pub fn job(&self, job: &JobId) -> Option<JobView> {
         self.state.jobs.get(job).map(Job::view)
     }
@@ -276,47 +261,6 @@ impl Chain {
         }
         crate::report::check_jobs(self)
     }
-}
-
-/// A transaction's fate within a block whose seal may still be missing.
-struct Fate {
-    leaf: u64,
-    height: u64,
-    receipt: Receipt,
-}
-
-/// Leaves of a block that is being made.
-struct Draft {
-    height: u64,
-    base: u64,
-    leaves: Vec<Vec<u8>>,
-}
-
-impl Draft {
-    fn new(chain: &Chain) -> Draft {
-        Draft { height: chain.seals.len() as u64, base: chain.tree.size(), leaves: Vec::new() }
-    }
-
-    /// Adds a leaf and gives its index in the log.
-    fn push(&mut self, body: LeafBody) -> Result<u64, BlockError> {
-        let index = self.leaves.len() as u64;
-        let bytes = Leaf { height: self.height, index, body }.to_bytes();
-        if bytes.len() > MAX_LEAF_BYTES {
-            return Err(BlockError::LeafTooLong(bytes.len()));
-        }
-        self.leaves.push(bytes);
-        Ok(self.base + index)
-    }
-}
-
-/// Why a transaction may not have the id that `sent` holds; `None` when it is the same transaction again.
-fn clash(sent: &Sent, tx: &Admitted) -> Option<Code> {
-    if sent.payload == Digest::of(&tx.envelope.payload) {
-        return None;
-    }
-    // Two replicas that race for an epoch use the same id with different nonces.
-    let epoch = matches!(tx.transaction, Transaction::OpenEpoch(_));
-    Some(if epoch { Code::EpochTaken } else { Code::ExistsWithDifferentBytes })
 }
 
 fn check_genesis(genesis: &Genesis) -> Result<(), CborError> {

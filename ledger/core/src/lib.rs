@@ -20,6 +20,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod admission;
+mod block;
 mod book;
 pub mod chain;
 pub mod checkpoint;

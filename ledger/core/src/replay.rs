@@ -1,9 +1,9 @@
 //! The machine driven by leaves that already exist: each block's transactions are taken out of its leaves, applied again,
 //! and every leaf that comes out, receipts and seal included, must be the one that went in, byte for byte.
 
-use orion_protocol::ledger::api::SealRef;
+use orion_protocol::ledger::api::{JobView, SealRef};
 use orion_protocol::ledger::leaf::{Leaf, LeafBody};
-use orion_protocol::{CborError, ChainId};
+use orion_protocol::{CborError, ChainId, JobId};
 
 use crate::admission::{Admission, Admitted, Unorderable};
 use crate::chain::{BlockError, Chain};
@@ -93,6 +93,11 @@ impl Replay {
         time_ms.map(|time_ms| self.block(time_ms)).transpose()
     }
 
+    /// Takes out what is known of jobs that ended: see [`Chain::shed`].
+    pub fn shed(&mut self) -> Vec<(JobId, JobView)> {
+        self.chain.as_mut().map(|(chain, _)| chain.shed()).unwrap_or_default()
+    }
+
     /// Ends the log; gives the chain as it was after the last seal.
     pub fn finish(self) -> Result<Chain, ReplayError> {
         match self.chain {
@@ -143,7 +148,7 @@ impl Replay {
         let last = self.base + leaves.len() as u64 - 1;
         let at_seal = |error| ReplayError { leaf: last, fault: Fault::Block(error) };
         let block = match (&mut self.chain, self.genesis.take()) {
-            (Some((chain, _)), _) => chain.finalize_block(time_ms, &txs).map_err(at_seal)?,
+            (Some((chain, _)), _) => chain.remake_block(time_ms, &txs).map_err(at_seal)?,
             (none, genesis) => {
                 let genesis = genesis.ok_or(ReplayError { leaf: self.base, fault: Fault::Genesis })?;
                 let (chain, block) = Chain::start(&genesis, time_ms).map_err(at_seal)?;

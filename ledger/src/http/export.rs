@@ -1,44 +1,29 @@
 //! `GET /v1/export`: the log as it was at one moment, streamed from a snapshot of the store. A reader that stalls is cut off.
 
-use std::time::Duration;
-
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use orion_ledger_core::export;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
+use super::feed::{CHUNK, Feed};
 use super::{Answer, Refused, Shared};
 use crate::store::{Snapshot, Store, StoreError};
-
-/// Bytes a chunk, about.
-const CHUNK: usize = 256 * 1024;
-/// Chunks that wait for the reader.
-const WAITING: usize = 4;
-/// A reader must take a chunk within this time.
-const STALL: Duration = Duration::from_secs(30);
 
 /// The route.
 pub(super) async fn export(State(shared): State<Shared>) -> Answer {
     let store = shared.node()?.store().clone();
-    let busy = Refused::Unavailable("too many exports at a time");
-    let permit = shared.exports.clone().try_acquire_owned().map_err(|_| busy)?;
+    let turn = shared.turn(&shared.exports, "too many exports at a time").await?;
     let started = tokio::task::spawn_blocking(move || start(&store)).await;
     let Ok(Ok((snapshot, head))) = started else { return Err(Refused::Failed) };
-    let (chunks, mut waiting) = mpsc::channel::<Result<Bytes, std::io::Error>>(WAITING);
+    let (feed, body) = Feed::new(turn);
     let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || {
-        let send = |chunk| runtime.block_on(async { matches!(chunks.send_timeout(chunk, STALL).await, Ok(())) });
-        if let Err(error) = stream(&snapshot, head, |chunk| send(Ok(chunk))) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "an export broke off");
-            // The body must not look complete.
-            send(Err(std::io::Error::other("the store cannot be read")));
-        }
-        drop(permit);
+    tokio::task::spawn_blocking(move || match stream(&snapshot, head, |chunk| runtime.block_on(feed.send(chunk))) {
+        Ok(true) => runtime.block_on(feed.end()),
+        Ok(false) => tracing::debug!("an export's reader left or stalled"),
+        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "an export broke off"),
     });
-    let body = Body::from_stream(futures::stream::poll_fn(move |context| waiting.poll_recv(context)));
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
@@ -51,7 +36,8 @@ fn start(store: &Store) -> Result<(Snapshot, Vec<u8>), StoreError> {
     Ok((snapshot, head))
 }
 
-fn stream(snapshot: &Snapshot, head: Vec<u8>, mut send: impl FnMut(Bytes) -> bool) -> Result<(), StoreError> {
+/// Says whether everything was taken.
+fn stream(snapshot: &Snapshot, head: Vec<u8>, mut send: impl FnMut(Bytes) -> bool) -> Result<bool, StoreError> {
     let mut chunk = head;
     let mut listening = true;
     snapshot.leaves(|leaf| {
@@ -61,8 +47,5 @@ fn stream(snapshot: &Snapshot, head: Vec<u8>, mut send: impl FnMut(Bytes) -> boo
         }
         listening
     })?;
-    if listening && !chunk.is_empty() {
-        send(chunk.into());
-    }
-    Ok(())
+    Ok(listening && (chunk.is_empty() || send(chunk.into())))
 }

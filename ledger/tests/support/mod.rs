@@ -48,19 +48,39 @@ impl Home {
         self.dir.path().join("checkpoint.key")
     }
 
+    /// Exists once somebody says that the log was begun.
+    pub fn begun(&self) -> PathBuf {
+        self.dir.path().join("begun")
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
         let flag = |path: &Path| path.as_os_str().to_owned();
         command.args(["serve", "--listen", "127.0.0.1:0"]);
         command.arg("--data").arg(flag(&self.data())).arg("--genesis").arg(flag(&self.genesis()));
-        command.arg("--checkpoint-key").arg(flag(&self.key()));
+        command.arg("--checkpoint-key").arg(flag(&self.key())).arg("--begun").arg(flag(&self.begun()));
         command.env("RUST_LOG", "warn").stdout(Stdio::piped());
         command
     }
 
     /// Starts the ledger and waits until it is ready.
     pub fn start(&self) -> Ledger {
-        let mut child = self.command().spawn().unwrap();
+        Home::ready(self.command())
+    }
+
+    /// The same, with a disk on which no file can be longer than so many bytes.
+    pub fn start_on_a_small_disk(&self, bytes: u64) -> Ledger {
+        let ledger = self.command();
+        let mut shell = Command::new("sh");
+        // Blocks of 512 bytes; a write past them fails instead of killing.
+        let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", bytes / 512);
+        shell.args(["-c", &limit, "sh"]).arg(ledger.get_program()).args(ledger.get_args());
+        shell.env("RUST_LOG", "off").stdout(Stdio::piped()).stderr(Stdio::null());
+        Home::ready(shell)
+    }
+
+    fn ready(mut command: Command) -> Ledger {
+        let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         // The line comes, or the process ends: both end this read.
         let line = stdout.lines().next().expect("the ledger ended before it was ready").unwrap();
@@ -96,6 +116,11 @@ impl Ledger {
         self.child.wait().unwrap().code()
     }
 
+    /// Waits for the end that it comes to by itself; gives the exit code.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     pub fn client(&self) -> Client {
         Client { address: self.address }
     }
@@ -107,6 +132,14 @@ impl Drop for Ledger {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits for whatever is at an address as the install does.
+pub fn awaited(address: SocketAddr, seconds: u32) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
+    command.args(["await", "--url", &format!("http://{address}/"), "--for-seconds", &seconds.to_string()]);
+    let output = command.output().unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
 
 /// An answer.

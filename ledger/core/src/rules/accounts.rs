@@ -57,7 +57,7 @@ pub(super) fn open_escrow(state: &mut State, tx: &OpenEscrow, time_ms: u64) -> R
     if spec.policy != state.policy || spec.price != policy.price || spec.fee_ppm != policy.fee_ppm {
         return Err(Code::UnknownPolicy);
     }
-    if state.jobs.contains_key(&id) {
+    if state.phase(&id).is_some() {
         return Err(Code::JobExists);
     }
     let amount = price::escrow_of(&spec).map_err(|_| Code::Overflow)?;

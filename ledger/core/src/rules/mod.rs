@@ -53,9 +53,8 @@ fn may_send(state: &State, envelope: &Envelope, transaction: &Transaction) -> Re
 
 /// The job, in any phase but ended ones.
 fn open_job<'s>(state: &'s State, id: &JobId) -> Result<&'s Job, Code> {
-    let job = state.jobs.get(id).ok_or(Code::NoSuchJob)?;
-    match job.phase {
-        JobPhase::Open | JobPhase::Settling => Ok(job),
+    match state.phase(id).ok_or(Code::NoSuchJob)? {
+        JobPhase::Open | JobPhase::Settling => state.jobs.get(id).ok_or(Code::NoSuchJob),
         JobPhase::Closed => Err(Code::JobSettling),
         JobPhase::Expired => Err(Code::EscrowExpired),
     }

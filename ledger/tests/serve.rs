@@ -1,0 +1,104 @@
+//! What the service does with too much at a time, with readers that stall, and before it has a log.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use orion_ledger::clock;
+use orion_ledger::http::{self, Shared, router};
+use orion_ledger::metrics::Metrics;
+use orion_ledger::node::{Ended, Node, Past};
+use orion_ledger::serve::{self, serve};
+use orion_protocol::JobId;
+use support::Client;
+use support::world::Keys;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Serves until it is dropped.
+struct Served {
+    client: Client,
+    runtime: Runtime,
+}
+
+fn served(router: Router, limits: serve::Limits) -> Served {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let client = Client { address: listener.local_addr().unwrap() };
+    runtime.spawn(serve(listener, router, limits, std::future::pending()));
+    Served { client, runtime }
+}
+
+/// A node over a log of its own, for as long as the folder lives.
+fn node(runtime: &Runtime) -> (Node, Ended, TempDir) {
+    let directory = TempDir::new().unwrap();
+    let (path, keys) = (directory.path().to_owned(), Keys::new());
+    let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
+    let open = move || Node::open(&path, Past::Unknown, &genesis, keys.checkpoint, clock::wall(), metrics);
+    let (node, ended) = runtime.block_on(runtime.spawn_blocking(open)).unwrap().unwrap();
+    (node, ended, directory)
+}
+
+fn shared(limits: http::Limits) -> Shared {
+    Shared::new(Arc::new(Metrics::default()), limits)
+}
+
+fn busy(client: Client, path: &str, why: &str) {
+    let answer = client.get(path);
+    assert_eq!(answer.status, 503, "{path}");
+    assert!(answer.head.to_lowercase().contains("retry-after: 1"), "{}", answer.head);
+    let said = String::from_utf8(answer.body).unwrap();
+    assert!(said.contains(why), "{path}: {said}");
+}
+
+#[test]
+fn until_the_log_is_replayed_it_is_alive_but_not_ready() {
+    let shared = shared(http::Limits::default());
+    let Served { client, runtime } = served(router(shared.clone()), serve::Limits::default());
+    assert_eq!(client.get("/livez").status, 200);
+    for path in ["/readyz", "/v1/head", "/v1/export", "/v1/checkpoint"] {
+        busy(client, path, "starting");
+    }
+    let (node, _ended, _directory) = node(&runtime);
+    shared.ready(node);
+    assert_eq!(client.get("/readyz").status, 200);
+    assert_eq!(client.get("/v1/export").status, 200);
+}
+
+#[test]
+fn what_costs_most_has_turns_and_the_rest_goes_on() {
+    let shared = shared(http::Limits { exports: 0, views: 0, turn: Duration::from_millis(20) });
+    let Served { client, runtime } = served(router(shared.clone()), serve::Limits::default());
+    let (node, _ended, _directory) = node(&runtime);
+    shared.ready(node);
+    busy(client, "/v1/export", "too many exports");
+    busy(client, &format!("/v1/jobs/{}", JobId([1; 32])), "too many views");
+    for path in ["/readyz", "/v1/head", "/v1/jobs?open", "/v1/checkpoint"] {
+        assert_eq!(client.get(path).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_reader_that_stalls_loses_its_connection_to_the_next_one() {
+    // More than the buffers of both sides hold.
+    const LENGTH: usize = 64 << 20;
+    let long = Router::new().route("/long", get(|| async { vec![0_u8; LENGTH] })).route("/short", get(|| async { "" }));
+    let limits = serve::Limits { connections: 1, stall: Duration::from_millis(200), ..serve::Limits::default() };
+    let Served { client, runtime: _runtime } = served(long, limits);
+    let mut stalled = TcpStream::connect(client.address).unwrap();
+    stalled.write_all(b"GET /long HTTP/1.1\r\nhost: ledger\r\n\r\n").unwrap();
+    let started = Instant::now();
+    assert_eq!(client.get("/short").status, 200, "the one connection is free again");
+    assert!(started.elapsed() >= Duration::from_millis(200), "it was not cut off at once");
+    let mut taken = Vec::new();
+    // However it ends, it ends, and too early.
+    let _ = stalled.read_to_end(&mut taken);
+    assert!(taken.len() < LENGTH, "{} bytes", taken.len());
+}
