@@ -8,7 +8,7 @@ use orion_engine::Load;
 use orion_protocol::{Digest, Reason, Refusal};
 
 use crate::agent::retry::{Deadline, Trouble};
-use crate::executor::{DeviceInfo, Executor, ExecutorConfig, Fault};
+use crate::executor::{DeviceInfo, Executor, ExecutorConfig};
 
 /// Idle executors kept: each may hold a job's buffers.
 const IDLE_MAX: usize = 3;
@@ -92,11 +92,4 @@ impl Executors {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A fault of a preflight: lateness there says something about the job.
-pub fn of_preflight(fault: Fault) -> Refusal {
-    let late = matches!(&fault, Fault::TimedOut(refusal) if refusal.reason == Reason::LeaseExpired);
-    let refusal = fault.into_refusal();
-    if late { Refusal::new(Reason::PreflightTimeout, refusal.message) } else { refusal }
 }

@@ -139,7 +139,8 @@ fn answer<'d>(
     blocks: Vec<Vec<u8>>,
     to_agent: &mut BufWriter<File>,
 ) -> Result<(Reply, Vec<Vec<u8>>), Refusal> {
-    let device = device.as_ref().map_err(DeviceError::refusal)?;
+    // Without a device no kernel is at fault, whatever the driver says.
+    let device = device.as_ref().map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
     let nothing = || Refusal::new(Reason::InternalError, "no job is loaded");
     let reply = match request {
         Request::Probe => Reply::Probed { class: selftest::class(device)?, driver: device.driver().to_owned() },
