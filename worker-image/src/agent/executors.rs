@@ -44,9 +44,10 @@ impl Executors {
         Ok(device?)
     }
 
-    /// An idle executor that has this task loaded.
+    /// An idle executor that has this task loaded. Those that ended while they idled are let go.
     pub fn idle(&self, task: &Digest) -> Option<Executor> {
         let mut idle = self.lock();
+        idle.retain(|idle| idle.executor.is_usable());
         let at = idle.iter().position(|idle| idle.task == *task)?;
         Some(idle.remove(at).executor)
     }

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod preflight;
 pub mod pull;
 pub mod retry;
+pub mod session;
 pub mod shard;
 pub mod verify;
 

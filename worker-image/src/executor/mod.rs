@@ -96,9 +96,9 @@ impl Executor {
         Ok(Executor { process, pipe: Pipe::new(stdin, stdout), memory: config.memory, job: None, broken: None })
     }
 
-    /// Whether anything can still be asked.
+    /// Whether anything can still be asked. Its process may end the moment after.
     pub fn is_usable(&self) -> bool {
-        self.broken.is_none()
+        self.broken.is_none() && !self.process.has_ended()
     }
 
     /// Asks for the device's class and driver; runs the self-test.

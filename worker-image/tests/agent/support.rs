@@ -82,6 +82,15 @@ impl Operator {
         Operator { server, broker, chain: genesis().chain(), scratch, attempt: 0 }
     }
 
+    /// Process ids of the executors of all workers.
+    pub fn executors(&self) -> Vec<i32> {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let here =
+            |path: &PathBuf| std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(self.scratch.path()));
+        let paths = entries.map(|entry| entry.path()).filter(here);
+        paths.filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect()
+    }
+
     /// The settings of a worker.
     pub fn config(&self, provider: &str, worker: &str, role: Role) -> Config {
         let (seed, inbox_prefix) = match role {
