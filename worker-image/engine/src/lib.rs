@@ -7,6 +7,7 @@
 mod arguments;
 pub mod device;
 mod groups;
+mod inputs;
 pub mod job;
 pub mod load;
 pub mod opencl;

@@ -1,6 +1,8 @@
 //! A job as it arrives, and everything about it that can be judged without a device: index space, units, arguments' indices,
 //! input files, sizes. Agent and executor both check it, so that a bad job costs no process and no bad job is believed.
 
+use std::sync::Arc;
+
 use orion_protocol::dtype::DType;
 use orion_protocol::npy;
 use orion_protocol::task::{
@@ -34,8 +36,8 @@ pub struct Load {
     pub units: UnitTable,
     /// What comes out, in the order of the spec.
     pub outputs: Vec<OutputSpec>,
-    /// What goes in, in the order of the spec: whole npy files.
-    pub inputs: Vec<Vec<u8>>,
+    /// What goes in, in the order of the spec: whole npy files. Shared, because they are the largest things around.
+    pub inputs: Vec<Arc<Vec<u8>>>,
 }
 
 /// Sizes of a job whose every bound was checked.

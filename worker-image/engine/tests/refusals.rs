@@ -233,7 +233,7 @@ fn inputs_must_be_arrays() {
     let device = device();
     let with = |file: Vec<u8>| {
         let mut kernel = Kernel::new(PLAIN, 4).output(DType::Uint32, &[]);
-        kernel.load.inputs.push(file);
+        kernel.load.inputs.push(file.into());
         kernel
     };
     let check = |file: Vec<u8>, words: &str| check_refused(&device, &with(file), Reason::InvalidInput, words);

@@ -1,5 +1,7 @@
 //! What a lease refers to: TaskSpec, workload and inputs, fetched from bucket `in` by digest, bounded, and decoded.
 
+use std::sync::Arc;
+
 use orion_broker::{Broker, ObjectError};
 use orion_engine::Load;
 use orion_protocol::task::{OutputSpec, TaskSpec, UnitTable, Workload};
@@ -47,12 +49,12 @@ impl Source<'_> {
         for input in inputs {
             let file = self.object(input, room).await?;
             room -= file.len() as u64;
-            files.push(file.to_vec());
+            files.push(file);
         }
         Ok(Load { workload, units, outputs, inputs: files })
     }
 
-    async fn object(&self, digest: &Digest, max_bytes: u64) -> Result<std::sync::Arc<Vec<u8>>, Trouble> {
+    async fn object(&self, digest: &Digest, max_bytes: u64) -> Result<Arc<Vec<u8>>, Trouble> {
         let got = self.cache.get(self.broker, digest, max_bytes, self.deadline).await;
         got.map_err(|error| {
             error.or(|error| match error {

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -148,7 +149,7 @@ fn answer<'d>(
             // The job before goes first: both may not fit.
             *job = None;
             let LoadHead { workload, units, outputs, inputs: _, memory } = *head;
-            let load = Load { workload, units, outputs, inputs: blocks };
+            let load = Load { workload, units, outputs, inputs: blocks.into_iter().map(Arc::new).collect() };
             *job = Some(Job::load(device, &load, memory)?);
             Reply::Loaded
         }

@@ -11,6 +11,7 @@ mod process;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use orion_engine::Load;
@@ -189,7 +190,7 @@ impl Executor {
     async fn ask(
         &mut self,
         request: &Request,
-        data: &[Vec<u8>],
+        data: &[Arc<Vec<u8>>],
         deadline: Instant,
         late: Reason,
         progress: impl FnMut(u64) -> bool,
