@@ -48,7 +48,7 @@ pub(crate) struct Output<B> {
 pub type Rows = Vec<Vec<u8>>;
 
 impl<'d, D: Device> Job<'d, D> {
-    /// Checks, compiles and uploads; `memory` bounds all buffers together, in bytes.
+    /// Checks, compiles and uploads; `memory` bounds what the job takes in all, in bytes.
     pub fn load(device: &'d D, load: &Load, memory: u64) -> Result<Job<'d, D>, Refusal> {
         let sizes = load.check(memory)?;
         text::check(load.kernel())?;
@@ -95,7 +95,10 @@ impl<'d, D: Device> Job<'d, D> {
             let why = format!("{count} units from {first} on, of a job of {} units", self.units.units());
             return Err(Refusal::new(Reason::LeaseRefused, why));
         };
-        let mut rows: Rows = vec![Vec::new(); self.outputs.len()];
+        let items = self.units.items_of(first, count).1;
+        let room = |output: &Output<D::Buffer>| usize::try_from(output.size.item * items).unwrap_or_default();
+        // All at once: growing by doubling would take up to twice as much.
+        let mut rows: Rows = self.outputs.iter().map(|output| Vec::with_capacity(room(output))).collect();
         let (mut at, mut together) = (first, 1);
         while at < end {
             let batch = at..end.min(at + together);

@@ -10,6 +10,7 @@ mod groups;
 mod inputs;
 pub mod job;
 pub mod load;
+pub mod need;
 pub mod opencl;
 mod preamble;
 mod purity;

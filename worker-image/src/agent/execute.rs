@@ -30,8 +30,8 @@ pub async fn work(agent: &Agent, lease: &Lease, deadline: Deadline) -> Result<An
 pub async fn compute_work(agent: &Agent, lease: &Lease, deadline: Deadline) -> Result<Shard, Trouble> {
     let (task, units) = (lease.core.task, Units { first: lease.core.first_unit, count: lease.core.units });
     let spec = agent.source(deadline).task_spec(&task).await?;
-    check_shard(&spec, lease, agent.memory)?;
-    let mut session = Session::open(agent, task, &spec, deadline.less(ANSWER_TIME)).await?;
+    check_shard(&spec, lease)?;
+    let mut session = Session::open(agent, lease, &spec, deadline.less(ANSWER_TIME)).await?;
     let (progress, done) = tokio::sync::watch::channel(0);
     let run = session.run(units, |units| {
         progress.send_replace(units);
@@ -86,7 +86,7 @@ pub async fn compute_audit(agent: &Agent, lease: &Lease, deadline: Deadline) -> 
     if drawn.is_empty() || drawn.last().is_some_and(|last| *last >= spec.units.units()) {
         return Err(unusable("the audited units are not units of the job"));
     }
-    let mut session = Session::open(agent, task, &spec, deadline).await?;
+    let mut session = Session::open(agent, lease, &spec, deadline).await?;
     let result = run_drawn(&mut session, drawn).await;
     session.close();
     let digests = result?;
@@ -114,16 +114,10 @@ fn audit_of(lease: &Lease) -> Result<&AuditOf, Trouble> {
     lease.core.audit.as_ref().ok_or_else(|| unusable("the lease does not say what it audits"))
 }
 
-/// Refuses ranges that are no shard of the job, and shards that do not fit in memory.
-pub fn check_shard(spec: &TaskSpec, lease: &Lease, memory: u64) -> Result<(), Trouble> {
-    let units = Units { first: lease.core.first_unit, count: lease.core.units };
-    if spec.units.shard(lease.core.shard) != Some((units.first, units.count)) {
+/// Refuses ranges that are no shard of the job.
+pub fn check_shard(spec: &TaskSpec, lease: &Lease) -> Result<(), Trouble> {
+    if spec.units.shard(lease.core.shard) != Some((lease.core.first_unit, lease.core.units)) {
         return Err(unusable("the lease's units are not those of its shard"));
-    }
-    let bytes = shard::row_bytes(spec, units).into_iter().fold(0_u64, u64::saturating_add);
-    if bytes > memory {
-        let why = format!("the shard's outputs take {bytes} bytes, this worker holds at most {memory}");
-        return Err(Trouble::Refused(Refusal::new(Reason::TooLarge, why)));
     }
     Ok(())
 }

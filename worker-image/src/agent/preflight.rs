@@ -9,7 +9,7 @@ use orion_protocol::statements::Preflighted;
 use orion_protocol::{Reason, Refusal, Signed};
 
 use crate::agent::Agent;
-use crate::agent::materials::unusable;
+use crate::agent::materials::{JobRef, unusable};
 use crate::agent::retry::{Deadline, Trouble};
 use crate::agent::verify::Lease;
 use crate::executor::Fault;
@@ -26,7 +26,7 @@ pub async fn preflight(agent: &Agent, lease: &Lease, deadline: Deadline) -> Resu
     if preflight_digest(&trial.job, &trial.workload, &trial.inputs) != lease.core.task {
         return Err(unusable("the lease is for another workload, other inputs or another job"));
     }
-    let outcome = try_out(agent, trial, deadline.less(ANSWER_TIME)).await?;
+    let outcome = try_out(agent, lease, trial, deadline.less(ANSWER_TIME)).await?;
     Ok(answer(agent, lease, outcome))
 }
 
@@ -41,10 +41,16 @@ pub fn answer(agent: &Agent, lease: &Lease, outcome: Result<u64, Refusal>) -> An
 }
 
 /// The trial's outcome where it says something about the job; what befell this machine is trouble, and is tried again.
-async fn try_out(agent: &Agent, trial: &Trial, deadline: Deadline) -> Result<Result<u64, Refusal>, Trouble> {
+async fn try_out(
+    agent: &Agent,
+    lease: &Lease,
+    trial: &Trial,
+    deadline: Deadline,
+) -> Result<Result<u64, Refusal>, Trouble> {
     let Trial { workload, inputs, units, outputs, job: _ } = trial;
-    let load = match agent.source(deadline).load(workload, inputs, *units, outputs.clone()).await {
-        Ok(load) => load,
+    let job = JobRef { workload, inputs, units: *units, outputs };
+    let (load, _memory) = match agent.fetch(lease, job, deadline).await {
+        Ok(fetched) => fetched,
         Err(Trouble::Refused(refusal)) if is_of_job(refusal.reason) => return Ok(Err(refusal)),
         Err(trouble) => return Err(trouble),
     };

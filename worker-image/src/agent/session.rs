@@ -3,16 +3,18 @@
 //!
 //! No kernel is blamed for the end of a process that may have been gone before it was asked.
 
+use orion_engine::need::{self, CHUNK_BYTES};
 use orion_protocol::task::TaskSpec;
 use orion_protocol::{Digest, Reason, Refusal};
 
 use crate::agent::Agent;
+use crate::agent::executors::Loaded;
 use crate::agent::retry::{Deadline, Trouble};
 use crate::agent::shard::{self, Shard, Units};
+use crate::agent::verify::Lease;
 use crate::executor::{Executor, Fault};
 
-/// Rows asked for at a time, in bytes, and units at a time.
-const CHUNK_BYTES: u64 = 8 << 20;
+/// Units whose rows are asked for at a time.
 const CHUNK_UNITS: u64 = 65_536;
 
 /// An executor with a task loaded, for one lease.
@@ -21,7 +23,7 @@ pub struct Session<'a> {
     task: Digest,
     spec: &'a TaskSpec,
     deadline: Deadline,
-    executor: Executor,
+    loaded: Loaded,
     /// It was idle, and has not said anything since.
     silent: bool,
 }
@@ -30,15 +32,22 @@ impl<'a> Session<'a> {
     /// Takes an idle executor of the task, or loads a fresh one.
     pub async fn open(
         agent: &'a Agent,
-        task: Digest,
+        lease: &Lease,
         spec: &'a TaskSpec,
         deadline: Deadline,
     ) -> Result<Session<'a>, Trouble> {
-        let (executor, silent) = match agent.executors.idle(&task) {
-            Some(executor) => (executor, true),
-            None => (loaded(agent, spec, deadline).await?, false),
-        };
-        Ok(Session { agent, task, spec, deadline, executor, silent })
+        let task = lease.core.task;
+        if let Some(loaded) = agent.executors.idle(&task) {
+            if let Some(rows) = agent.executors.try_take(need::rows(&spec.units, &spec.outputs)).await {
+                agent.leases.keep(lease.digest(), rows);
+                return Ok(Session { agent, task, spec, deadline, loaded, silent: true });
+            }
+            // Who waits for memory holds none, or two could wait for each other.
+            loaded.executor.close().await;
+        }
+        let (load, memory) = agent.fetch(lease, spec.into(), deadline).await?;
+        let loaded = Loaded { executor: agent.executors.loaded(&load, deadline).await?, memory };
+        Ok(Session { agent, task, spec, deadline, loaded, silent: false })
     }
 
     /// Runs units; `progress` hears how many are done.
@@ -49,7 +58,8 @@ impl<'a> Session<'a> {
             Err(Fault::Crashed(refusal)) if self.silent => {
                 tracing::info!(%refusal, "an idle executor is gone, a fresh one is loaded");
                 self.silent = false;
-                self.executor = loaded(self.agent, self.spec, self.deadline).await?;
+                let load = self.agent.source(self.deadline).load(self.spec.into()).await?;
+                self.loaded.executor = self.agent.executors.loaded(&load, self.deadline).await?;
                 Ok(self.try_run(units, &mut progress).await?)
             }
             result => Ok(result?),
@@ -57,24 +67,18 @@ impl<'a> Session<'a> {
     }
 
     async fn try_run(&mut self, units: Units, mut progress: impl FnMut(u64)) -> Result<Shard, Fault> {
-        let Session { task, spec, deadline, executor, silent, .. } = self;
+        let Session { task, spec, deadline, loaded, silent, .. } = self;
         let heard = |units| {
             *silent = false;
             progress(units);
         };
-        run(executor, task, spec, units, *deadline, heard).await
+        run(&mut loaded.executor, task, spec, units, *deadline, heard).await
     }
 
     /// Leaves the executor for the task's next lease.
     pub fn close(self) {
-        self.agent.executors.give_back(self.task, self.executor);
+        self.agent.executors.give_back(self.task, self.loaded);
     }
-}
-
-/// A fresh executor with the task loaded.
-async fn loaded(agent: &Agent, spec: &TaskSpec, deadline: Deadline) -> Result<Executor, Trouble> {
-    let load = agent.source(deadline).load(&spec.workload, &spec.inputs, spec.units, spec.outputs.clone()).await?;
-    agent.executors.loaded(&load, deadline).await
 }
 
 /// Runs units in bounded chunks and hashes each; `progress` hears how many are done.
@@ -88,7 +92,10 @@ async fn run(
 ) -> Result<Shard, Fault> {
     let unit_bytes = shard::row_bytes(spec, Units { first: 0, count: 1 }).into_iter().fold(0_u64, u64::saturating_add);
     let chunk = (CHUNK_BYTES / unit_bytes.max(1)).clamp(1, CHUNK_UNITS);
-    let mut shard = Shard { outputs: vec![Vec::new(); spec.outputs.len()], digests: Vec::new() };
+    // All at once: growing by doubling would take up to twice as much.
+    let room = shard::row_bytes(spec, units).into_iter();
+    let outputs = room.map(|bytes| Vec::with_capacity(usize::try_from(bytes).unwrap_or_default())).collect();
+    let mut shard = Shard { outputs, digests: Vec::new() };
     let mut at = units.first;
     while at < units.numbers().end {
         let count = chunk.min(units.numbers().end - at);

@@ -34,7 +34,7 @@ pub struct ExecutorConfig {
     pub scratch: PathBuf,
     /// Where the OpenCL loader looks for drivers, if not where it usually does.
     pub icd_vendors: Option<OsString>,
-    /// Bound of a job's buffers together, in bytes; [`orion_engine::DEFAULT_MEMORY`] is a good one.
+    /// Bound of what one job takes in all, in bytes; [`orion_engine::DEFAULT_MEMORY`] is a good one.
     pub memory: u64,
     /// Threads for a CPU runtime that understands it (PoCL), if not one for each core it sees.
     pub threads: Option<NonZeroUsize>,

@@ -121,12 +121,18 @@ impl Operator {
 
     /// Starts a worker, waits until it lives, and gives it its consumer.
     pub async fn worker(&self, provider: &str, worker: &str, role: Role) -> Running {
+        self.announced(self.config(provider, worker, role)).await
+    }
+
+    /// The same with settings of its own.
+    pub async fn announced(&self, config: Config) -> Running {
         let mut heard = self.broker.heartbeats().await.unwrap();
         self.broker.flush().await.unwrap();
-        let running = run(self.config(provider, worker, role));
+        let Identity { provider, worker, role, .. } = config.identity.clone();
+        let running = run(config);
         let alive = loop {
             let heard = tokio::time::timeout(WAIT, heard.next()).await.expect("it lives").unwrap();
-            if (heard.provider.as_str(), heard.worker.as_str()) == (provider, worker) {
+            if (&heard.provider, &heard.worker) == (&provider, &worker) {
                 break Beat::from_bytes(&heard.bytes).unwrap();
             }
         };
@@ -134,7 +140,7 @@ impl Operator {
         alive.check().unwrap();
         let Alive { role: says, slots, leases, .. } = alive;
         assert_eq!((says, slots, leases.len()), (role, 1, 0));
-        self.broker.ensure_consumer(&name(provider), &name(worker)).await.unwrap();
+        self.broker.ensure_consumer(&provider, &worker).await.unwrap();
         running
     }
 
