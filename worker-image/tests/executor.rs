@@ -159,7 +159,7 @@ async fn a_job_is_tried_run_and_replaced_by_another() {
     let data: Vec<u8> = (0..1_u32 << 20).flat_map(|i| (i * 7).to_le_bytes()).collect();
     let header = Header { dtype: DType::Uint32, shape: vec![1 << 20] };
     let mut second = kernel("out[i] = in[count - 1 - i];");
-    second.inputs = vec![[header.to_bytes(), data].concat()];
+    second.inputs = vec![[header.to_bytes(), data].concat().into()];
     let Workload::Kernel(workload) = &mut second.workload;
     workload.source = workload.source.replace("run(", "run(__global const uint *in, uint count, ");
     workload.arguments = vec![Argument::Input(0), Argument::Scalar(DType::Uint32, 1 << 20), Argument::Output(0)];

@@ -14,7 +14,8 @@ use orion_protocol::{Reason, Refusal};
 use crate::arguments::{self, Binding};
 use crate::device::{Bound, Device, DeviceError, Launch, Limits};
 use crate::groups::{Choice, Groups};
-use crate::load::{InputSize, Load, OutputSize, Sizes};
+use crate::inputs::{self, Input};
+use crate::load::{Load, OutputSize, Sizes};
 use crate::{preamble, text};
 
 /// Units are launched together as far as they take about this long: progress stays visible, the queue never runs dry.
@@ -30,7 +31,7 @@ pub struct Job<'d, D: Device> {
     per_unit: Vec<(u32, DType, Builtin)>,
     staging: Option<D::Buffer>,
     staged_units: u64,
-    pub(crate) inputs: Vec<(D::Buffer, u64)>,
+    pub(crate) inputs: Vec<Input<D::Buffer>>,
     pub(crate) outputs: Vec<Output<D::Buffer>>,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct Output<B> {
 pub type Rows = Vec<Vec<u8>>;
 
 impl<'d, D: Device> Job<'d, D> {
-    /// Checks, compiles and uploads; `memory` bounds all buffers together, in bytes.
+    /// Checks, compiles and uploads; `memory` bounds what the job takes in all, in bytes.
     pub fn load(device: &'d D, load: &Load, memory: u64) -> Result<Job<'d, D>, Refusal> {
         let sizes = load.check(memory)?;
         text::check(load.kernel())?;
@@ -56,12 +57,12 @@ impl<'d, D: Device> Job<'d, D> {
         let bindings = arguments::fit(load, &sizes, &device.params(&kernel)?)?;
         let required = device.required_group(&kernel)?;
         let groups = Groups::of(load.kernel(), device.limits(), device.kernel_group(&kernel)?, required)?;
-        let inputs = upload(device, load, &sizes.inputs)?;
+        let inputs = inputs::upload(device, load, &sizes.inputs)?;
         let outputs = allocate(device, load, &sizes)?;
         let mut per_unit = Vec::new();
         for (index, binding) in (0..).zip(bindings) {
             let bound = match binding {
-                Binding::Input(at) => Bound::Buffer(&inputs[at].0),
+                Binding::Input(at) => Bound::Buffer(&inputs[at].buffer),
                 Binding::Output(at) => Bound::Buffer(&outputs[at].buffer),
                 Binding::Value(dtype, bits) => Bound::Value(dtype, bits),
                 Binding::Local(bytes) => Bound::Local(bytes),
@@ -86,14 +87,18 @@ impl<'d, D: Device> Job<'d, D> {
         &self.units
     }
 
-    /// Runs the units `[first, first + count)` and returns their rows; `progress` hears how many are done.
+    /// Runs the units `[first, first + count)` and returns their rows; `progress` hears how many are done. A kernel that wrote to
+    /// its inputs meanwhile gets no rows.
     pub fn run(&mut self, first: u64, count: u64, mut progress: impl FnMut(u64)) -> Result<Rows, Refusal> {
         let end = first.checked_add(count).filter(|end| count > 0 && *end <= self.units.units());
         let Some(end) = end else {
             let why = format!("{count} units from {first} on, of a job of {} units", self.units.units());
             return Err(Refusal::new(Reason::LeaseRefused, why));
         };
-        let mut rows: Rows = vec![Vec::new(); self.outputs.len()];
+        let items = self.units.items_of(first, count).1;
+        let room = |output: &Output<D::Buffer>| usize::try_from(output.size.item * items).unwrap_or_default();
+        // All at once: growing by doubling would take up to twice as much.
+        let mut rows: Rows = self.outputs.iter().map(|output| Vec::with_capacity(room(output))).collect();
         let (mut at, mut together) = (first, 1);
         while at < end {
             let batch = at..end.min(at + together);
@@ -106,6 +111,7 @@ impl<'d, D: Device> Job<'d, D> {
             at = batch.end;
             progress(at - first);
         }
+        inputs::check(self.device, &self.inputs)?;
         Ok(rows)
     }
 
@@ -226,15 +232,6 @@ fn check_device(load: &Load, sizes: &Sizes, limits: &Limits) -> Result<(), Refus
         return too_large(format!("the arguments take {local} bytes of local memory, a group has {most} here"));
     }
     Ok(())
-}
-
-fn upload<D: Device>(device: &D, load: &Load, sizes: &[InputSize]) -> Result<Vec<(D::Buffer, u64)>, DeviceError> {
-    let one = |(file, size): (&Vec<u8>, &InputSize)| {
-        let buffer = device.allocate(size.bytes)?;
-        device.write(&buffer, 0, &file[size.at..])?;
-        Ok((buffer, size.bytes))
-    };
-    load.inputs.iter().zip(sizes).map(one).collect()
 }
 
 fn allocate<D: Device>(device: &D, load: &Load, sizes: &Sizes) -> Result<Vec<Output<D::Buffer>>, DeviceError> {

@@ -7,8 +7,10 @@
 mod arguments;
 pub mod device;
 mod groups;
+mod inputs;
 pub mod job;
 pub mod load;
+pub mod need;
 pub mod opencl;
 mod preamble;
 mod purity;

@@ -1,6 +1,8 @@
 //! A job as it arrives, and everything about it that can be judged without a device: index space, units, arguments' indices,
 //! input files, sizes. Agent and executor both check it, so that a bad job costs no process and no bad job is believed.
 
+use std::sync::Arc;
+
 use orion_protocol::dtype::DType;
 use orion_protocol::npy;
 use orion_protocol::task::{
@@ -8,7 +10,9 @@ use orion_protocol::task::{
 };
 use orion_protocol::{Reason, Refusal};
 
-/// Memory that a job's buffers may take together where nobody says otherwise: 1 GiB.
+use crate::need::Need;
+
+/// Memory that a job may take where nobody says otherwise: 1 GiB.
 pub const DEFAULT_MEMORY: u64 = 1 << 30;
 /// The longest kernel source, in bytes.
 pub const MAX_SOURCE: usize = 64 * 1024;
@@ -34,8 +38,8 @@ pub struct Load {
     pub units: UnitTable,
     /// What comes out, in the order of the spec.
     pub outputs: Vec<OutputSpec>,
-    /// What goes in, in the order of the spec: whole npy files.
-    pub inputs: Vec<Vec<u8>>,
+    /// What goes in, in the order of the spec: whole npy files. Shared, because they are the largest things around.
+    pub inputs: Vec<Arc<Vec<u8>>>,
 }
 
 /// Sizes of a job whose every bound was checked.
@@ -49,6 +53,8 @@ pub struct Sizes {
     pub staged_units: u64,
     /// All buffers together, in bytes.
     pub total: u64,
+    /// What the job takes in all, copies included.
+    pub need: Need,
 }
 
 /// An input's data.
@@ -79,7 +85,7 @@ impl Load {
         }
     }
 
-    /// Checks all that needs no device; `memory` bounds the sum of all buffers, in bytes.
+    /// Checks all that needs no device; `memory` bounds what the job takes in all ([`Need`]), in bytes.
     pub fn check(&self, memory: u64) -> Result<Sizes, Refusal> {
         let invalid = |why: String| Refusal::new(Reason::InvalidSpec, why);
         self.units.check().map_err(invalid)?;
@@ -199,13 +205,18 @@ impl Load {
         let unit: u64 = outputs.iter().map(|output| output.item).sum::<u64>() * self.units.items_of(0, 1).1;
         let fitting = (STAGING_BYTES / unit).min(STAGING_UNITS).min(self.units.units());
         let staged_units = if fitting < 2 { 0 } else { fitting };
-        let buffers = inputs.iter().map(|input| input.bytes).chain(outputs.iter().map(|output| output.whole));
-        let total = buffers.sum::<u64>() + staged_units * unit;
-        if total > memory {
-            let why = format!("the job's buffers take {total} bytes together, at most {memory} are allowed");
+        let input_bytes: u64 = inputs.iter().map(|input| input.bytes).sum();
+        let staging = staged_units * unit;
+        let total = input_bytes + outputs.iter().map(|output| output.whole).sum::<u64>() + staging;
+        let need = Need::of(&self.units, &self.outputs, input_bytes, staging);
+        if need.all() > memory {
+            let why = format!(
+                "the job takes {} bytes of memory, {total} in buffers and the rest in copies; at most {memory} are allowed",
+                need.all()
+            );
             return Err(Refusal::new(Reason::TooLarge, why));
         }
-        Ok(Sizes { inputs, outputs, staged_units, total })
+        Ok(Sizes { inputs, outputs, staged_units, total, need })
     }
 }
 

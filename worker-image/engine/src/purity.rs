@@ -3,23 +3,20 @@
 
 use std::time::Instant;
 
-use orion_protocol::digest::Hasher;
-use orion_protocol::{Digest, Reason, Refusal};
+use orion_protocol::{Reason, Refusal};
 
 use crate::device::{Device, DeviceError};
 use crate::groups::Choice;
+use crate::inputs;
 use crate::job::{Job, Rows};
 
 /// What stands in rows that are not the unit's own: nothing a kernel could take for its own work.
 const GARBAGE: u8 = 0xa5;
-/// Bytes read at a time when inputs are hashed.
-const CHUNK: usize = 1 << 20;
 
 impl<D: Device> Job<'_, D> {
     /// Tries the first and the last unit: alone, in a pair, reversed among garbage, and in other work-groups where they are free.
     /// Returns the median time of a whole unit, in nanoseconds.
     pub fn preflight(&mut self) -> Result<u64, Refusal> {
-        let before = self.input_digests()?;
         let last = self.units().units() - 1;
         let units = if last == 0 { vec![0] } else { vec![0, last] };
         let mut expected = Vec::new();
@@ -42,10 +39,8 @@ impl<D: Device> Job<'_, D> {
                 self.again(*unit, Choice::Other, want, "with another work-group size")?;
             }
         }
-        for (at, (before, after)) in before.iter().zip(self.input_digests()?).enumerate() {
-            if *before != after {
-                return Err(impure(format!("the kernel writes to input {at}")));
-            }
+        if let Some(at) = inputs::altered(self.device(), &self.inputs)? {
+            return Err(impure(format!("the kernel writes to input {at}")));
         }
         nanos.sort_unstable();
         Ok(nanos.get(nanos.len() / 2).copied().unwrap_or(1).max(1))
@@ -76,23 +71,6 @@ impl<D: Device> Job<'_, D> {
     /// Sets every byte of every output.
     fn set_all(&mut self, byte: u8) -> Result<(), DeviceError> {
         self.outputs.iter().try_for_each(|output| self.device().fill(&output.buffer, byte, 0, output.size.whole))
-    }
-
-    /// Digests of the inputs as they are on the device now.
-    fn input_digests(&self) -> Result<Vec<Digest>, DeviceError> {
-        let mut chunk = vec![0; CHUNK];
-        let mut digest = |(buffer, bytes): &(D::Buffer, u64)| {
-            let mut hasher = Hasher::default();
-            let mut at = 0;
-            while at < *bytes {
-                let length = usize::try_from(bytes - at).unwrap_or(CHUNK).min(CHUNK);
-                self.device().read(buffer, at, &mut chunk[..length])?;
-                hasher.update(&chunk[..length]);
-                at += length as u64;
-            }
-            Ok(hasher.finish())
-        };
-        self.inputs.iter().map(&mut digest).collect()
     }
 }
 

@@ -54,7 +54,7 @@ pub struct LoadHead {
     /// Length of each input file, in bytes; the files follow in this order.
     #[n(3)]
     pub inputs: Vec<u64>,
-    /// Bound of all buffers together, in bytes.
+    /// Bound of what the job takes in all, in bytes.
     #[n(4)]
     pub memory: u64,
 }

@@ -46,6 +46,26 @@ fn writing_to_an_input_is_found() {
 }
 
 #[test]
+fn units_beyond_the_preflights_that_write_to_an_input_give_no_rows() {
+    let source = "__kernel void run(__global const uint *in, __global uint *out)
+        { const uint i = get_global_id(0); out[i] = in[0];
+          if (i == 12) ((volatile __global uint *)in)[0] = 5; }";
+    let kernel = Kernel::new(source, 32).unit(8).input(DType::Uint32, &[2], &bytes(&[3, 4])).output(DType::Uint32, &[]);
+    check_pure(&kernel);
+    let device = device();
+    let mut job = kernel.job(&device).unwrap();
+    let rows = bytes(&[3; 8]);
+    assert_eq!(job.run(0, 1, |_| {}).unwrap(), std::slice::from_ref(&rows));
+    for (first, count) in [(1, 1), (0, 4)] {
+        let refusal = job.run(first, count, |_| {}).unwrap_err();
+        assert_eq!(refusal.reason, Reason::KernelFault, "{refusal}");
+        assert!(refusal.message.contains("wrote to input 0"), "{refusal}");
+        // What comes after finds the inputs as they were.
+        assert_eq!(job.run(2, 1, |_| {}).unwrap(), std::slice::from_ref(&rows));
+    }
+}
+
+#[test]
 fn counting_across_launches_is_found() {
     let source = "__kernel void run(__global const uint *in, __global uint *out)
         { const uint i = get_global_id(0); out[i] = ((volatile __global uint *)in)[0]++; }";

@@ -233,7 +233,7 @@ fn inputs_must_be_arrays() {
     let device = device();
     let with = |file: Vec<u8>| {
         let mut kernel = Kernel::new(PLAIN, 4).output(DType::Uint32, &[]);
-        kernel.load.inputs.push(file);
+        kernel.load.inputs.push(file.into());
         kernel
     };
     let check = |file: Vec<u8>, words: &str| check_refused(&device, &with(file), Reason::InvalidInput, words);
@@ -258,8 +258,10 @@ fn what_is_too_large_is_refused_before_anything_is_allocated() {
     check_refused(&device, &kernel, Reason::TooLarge, "work-items in a group");
     // The bound is the job's: the same buffers fit into more memory.
     let kernel = Kernel::new(PLAIN, 16).output(DType::Uint32, &[1 << 10]);
-    assert!(Job::load(&device, &kernel.load, (1 << 16) - 1).is_err());
-    assert!(Job::load(&device, &kernel.load, 1 << 16).is_ok());
+    // 64 KiB on the device, four times as many in rows under way, and a unit's digest twice.
+    let need = 5 * (1 << 16) + 64;
+    assert!(Job::load(&device, &kernel.load, need - 1).is_err());
+    assert!(Job::load(&device, &kernel.load, need).is_ok());
 }
 
 #[test]

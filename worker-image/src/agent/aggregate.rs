@@ -24,6 +24,7 @@ pub async fn aggregate(agent: &Agent, lease: &Lease, deadline: Deadline) -> Resu
         return Err(unusable("the lease is for another manifest or another task"));
     }
     let spec = agent.source(deadline).task_spec(&manifest.task).await?;
+    agent.take_rows(lease, &spec, deadline).await?;
     let (results, refused) = match put_together(agent, &spec, &manifest, deadline).await {
         Ok(results) => (results, None),
         Err(Trouble::Refused(refusal)) => (Vec::new(), Some(refusal)),
@@ -100,9 +101,6 @@ async fn write_output(
 
 /// One shard's rows of one output.
 async fn rows(agent: &Agent, digest: &Digest, size: u64, shard: u32, deadline: Deadline) -> Result<Vec<u8>, Trouble> {
-    if size > agent.memory {
-        return Err(Trouble::Refused(failed(&format!("shard {shard} has {size} bytes, more than fit in memory"))));
-    }
     let got = retry::objects(deadline, || agent.broker.get(BUCKET_HELD, digest, size)).await;
     let rows = got.map_err(|error| error.or(|error| failed(&format!("shard {shard}: {error}"))))?;
     if rows.len() as u64 != size {

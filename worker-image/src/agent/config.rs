@@ -13,11 +13,19 @@ use orion_protocol::ledger::Genesis;
 use orion_protocol::messages::{Alive, Role};
 use orion_protocol::{Name, PublicKey, SecretKey};
 
+use crate::agent::executors::IDLE_MAX;
 use crate::agent::verify::Identity;
 use crate::executor::ExecutorConfig;
 
 /// Key and seed files are a line of text, the genesis under a kilobyte (twice that in hex).
 const MAX_FILE_BYTES: u64 = 4096;
+/// Memory of a worker where nobody says otherwise: 3 GiB.
+const DEFAULT_MEMORY: u64 = 3 << 30;
+/// Memory of this process without any job: code, connection, messages on their way.
+const OWN_BYTES: u64 = 128 << 20;
+/// Memory of an executor without its job: the driver and its compiler. With PoCL 140 MiB were seen; what it maps from files
+/// is not counted.
+const EXECUTOR_BYTES: u64 = 192 << 20;
 
 /// What a worker process does, as a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -77,8 +85,8 @@ pub struct Flags {
     /// Leases worked on at a time.
     #[arg(long, env = "ORION_SLOTS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(Alive::MAX_SLOTS)))]
     pub slots: u32,
-    /// Bytes that a job's buffers, and a shard's outputs, may take.
-    #[arg(long, env = "ORION_MEMORY", default_value_t = orion_engine::DEFAULT_MEMORY, value_name = "BYTES")]
+    /// Bytes that this worker may take in all, its executors and its cache included: in a pod, its limit.
+    #[arg(long, env = "ORION_MEMORY", default_value_t = DEFAULT_MEMORY, value_name = "BYTES")]
     pub memory: u64,
     /// Bytes of inputs that are kept for the next lease.
     #[arg(long, env = "ORION_CACHE", default_value_t = 256 << 20, value_name = "BYTES")]
@@ -111,6 +119,18 @@ pub enum ConfigError {
         /// What it should hold.
         what: &'static str,
     },
+    /// Less memory than the worker takes before any job.
+    #[error(
+        "--memory is {have} bytes, over {least} are taken without any job: {cache} by the cache, the rest by processes"
+    )]
+    Memory {
+        /// What it may take.
+        have: u64,
+        /// What it takes.
+        least: u64,
+        /// What the cache takes of that.
+        cache: u64,
+    },
     /// The name `platform` and the role platform belong together.
     #[error("the platform's worker, and only that, has the role and the provider name platform")]
     PlatformName,
@@ -135,7 +155,7 @@ pub struct Config {
     pub executor: ExecutorConfig,
     /// Leases worked on at a time.
     pub slots: u32,
-    /// Bytes that a shard's outputs, or a job's inputs, may take.
+    /// Bytes that jobs may take, in this process and in executors.
     pub memory: u64,
     /// Bytes of objects that are kept.
     pub cache: u64,
@@ -164,9 +184,18 @@ impl Config {
         let broker = Settings { url: nats_url, seed, inbox_prefix, name: format!("{provider}/{worker}") };
         let (chain, operator, platform) = (genesis.chain(), genesis.operator, genesis.platform);
         let identity = Identity { chain, operator, platform, key, provider, worker, role };
+        let memory = for_jobs(memory, cache, slots)?;
         let executor = ExecutorConfig { binary: executor, scratch, icd_vendors, memory, threads };
         Ok(Config { identity, broker, executor, slots, memory, cache, listen })
     }
+}
+
+/// What jobs may take of all memory: processes are there before them, at work and idle.
+fn for_jobs(memory: u64, cache: u64, slots: u32) -> Result<u64, ConfigError> {
+    let executors = EXECUTOR_BYTES * (u64::from(slots) + IDLE_MAX as u64);
+    let least = cache.saturating_add(OWN_BYTES + executors);
+    let rest = memory.checked_sub(least).filter(|rest| *rest > 0);
+    rest.ok_or(ConfigError::Memory { have: memory, least, cache })
 }
 
 fn read_genesis(path: &Path) -> Result<Genesis, ConfigError> {

@@ -1,5 +1,5 @@
 //! The executors at hand: one process a job, kept with its job loaded for the next lease of the same task, killed when it was
-//! idle for a while, when too many are idle, or when it failed.
+//! idle for a while, when too many are idle, when its memory is needed, or when it failed.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,33 +7,47 @@ use std::time::{Duration, Instant};
 use orion_engine::Load;
 use orion_protocol::{Digest, Reason, Refusal};
 
+use crate::agent::memory::{Memory, Taken};
 use crate::agent::retry::{Deadline, Trouble};
-use crate::executor::{DeviceInfo, Executor, ExecutorConfig, Fault};
+use crate::executor::{DeviceInfo, Executor, ExecutorConfig};
 
-/// Idle executors kept: each may hold a job's buffers.
-const IDLE_MAX: usize = 3;
+/// Idle executors kept: each is a process and may hold a job's buffers.
+pub const IDLE_MAX: usize = 3;
 /// An executor idle for longer is killed.
 const IDLE_FOR: Duration = Duration::from_mins(1);
 /// The self-test may take so long, a driver's first start included.
 const PROBE_WAIT: Duration = Duration::from_mins(1);
 
-/// Executors by task digest.
+/// Between two looks whether other leases have given memory back.
+const MEMORY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Executors by task digest, and the memory that jobs may take.
 pub struct Executors {
     config: ExecutorConfig,
+    memory: Memory,
     /// Longest idle first.
     idle: Mutex<Vec<Idle>>,
 }
 
+/// An executor with a job loaded, and the memory that this takes.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The executor.
+    pub executor: Executor,
+    /// Given back after the executor is gone.
+    pub memory: Taken,
+}
+
 struct Idle {
     task: Digest,
-    executor: Executor,
+    loaded: Loaded,
     since: Instant,
 }
 
 impl Executors {
     /// None yet.
-    pub fn new(config: ExecutorConfig) -> Executors {
-        Executors { config, idle: Mutex::default() }
+    pub fn new(config: ExecutorConfig, memory: u64) -> Executors {
+        Executors { config, memory: Memory::new(memory), idle: Mutex::default() }
     }
 
     /// Asks a fresh executor what the device is.
@@ -44,11 +58,12 @@ impl Executors {
         Ok(device?)
     }
 
-    /// An idle executor that has this task loaded.
-    pub fn idle(&self, task: &Digest) -> Option<Executor> {
+    /// An idle executor that has this task loaded. Those that ended while they idled are let go.
+    pub fn idle(&self, task: &Digest) -> Option<Loaded> {
         let mut idle = self.lock();
+        idle.retain(|idle| idle.loaded.executor.is_usable());
         let at = idle.iter().position(|idle| idle.task == *task)?;
-        Some(idle.remove(at).executor)
+        Some(idle.remove(at).loaded)
     }
 
     /// A fresh executor with a job loaded.
@@ -72,16 +87,49 @@ impl Executors {
         })
     }
 
+    /// Takes memory if it is there once enough idle executors are gone.
+    pub async fn try_take(&self, bytes: u64) -> Option<Taken> {
+        loop {
+            if let Some(taken) = self.memory.take(bytes) {
+                return Some(taken);
+            }
+            let longest_idle = {
+                let mut idle = self.lock();
+                if idle.is_empty() { None } else { Some(idle.remove(0)) }
+            };
+            // Its memory is free when its process is gone, not before.
+            longest_idle?.loaded.executor.close().await;
+        }
+    }
+
+    /// Takes memory, and waits for it while other leases hold it. What never fits is refused.
+    pub async fn take(&self, bytes: u64, deadline: Deadline) -> Result<Taken, Trouble> {
+        let limit = self.memory.limit();
+        if bytes > limit {
+            let why = format!("the lease takes {bytes} bytes of memory, this worker has {limit} for its jobs");
+            return Err(Trouble::Refused(Refusal::new(Reason::TooLarge, why)));
+        }
+        loop {
+            if let Some(taken) = self.try_take(bytes).await {
+                return Ok(taken);
+            }
+            if !deadline.pause(MEMORY_PAUSE).await {
+                let why = format!("other leases hold the memory: {bytes} bytes of {limit} did not become free");
+                return Err(Trouble::GaveUp(why));
+            }
+        }
+    }
+
     /// Takes an executor back; one that failed is killed.
-    pub fn give_back(&self, task: Digest, executor: Executor) {
-        if !executor.is_usable() {
+    pub fn give_back(&self, task: Digest, loaded: Loaded) {
+        if !loaded.executor.is_usable() {
             return;
         }
         let mut idle = self.lock();
         if idle.len() >= IDLE_MAX {
             idle.remove(0);
         }
-        idle.push(Idle { task, executor, since: Instant::now() });
+        idle.push(Idle { task, loaded, since: Instant::now() });
     }
 
     /// Kills what was idle for too long.
@@ -92,11 +140,4 @@ impl Executors {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A fault of a preflight: lateness there says something about the job.
-pub fn of_preflight(fault: Fault) -> Refusal {
-    let late = matches!(&fault, Fault::TimedOut(refusal) if refusal.reason == Reason::LeaseExpired);
-    let refusal = fault.into_refusal();
-    if late { Refusal::new(Reason::PreflightTimeout, refusal.message) } else { refusal }
 }

@@ -12,6 +12,7 @@ use orion_protocol::{Digest, Signed};
 use tokio::sync::watch;
 
 use crate::agent::Agent;
+use crate::agent::memory::Taken;
 use crate::executor::DeviceInfo;
 
 /// Between two words of progress of one lease.
@@ -26,6 +27,8 @@ pub struct Leases(Mutex<Held>);
 #[derive(Default)]
 struct Held {
     now: Vec<(Digest, Signed<LeaseCore>)>,
+    /// What leases that are held now have taken.
+    memory: Vec<(Digest, Taken)>,
     before: VecDeque<Digest>,
 }
 
@@ -41,10 +44,19 @@ impl Leases {
         self.lock().now.push((digest, lease));
     }
 
+    /// Keeps memory taken until the lease ends, however it does; a lease that is not held any more keeps nothing.
+    pub fn keep(&self, lease: Digest, memory: Taken) {
+        let mut held = self.lock();
+        if held.now.iter().any(|(have, _)| *have == lease) {
+            held.memory.push((lease, memory));
+        }
+    }
+
     /// Ends holding it.
     pub fn drop_lease(&self, digest: &Digest) {
         let mut held = self.lock();
         held.now.retain(|(have, _)| have != digest);
+        held.memory.retain(|(have, _)| have != digest);
         if held.before.len() == REMEMBERED {
             held.before.pop_front();
         }

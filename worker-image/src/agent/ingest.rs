@@ -24,7 +24,8 @@ pub async fn ingest(agent: &Agent, lease: &Lease, deadline: Deadline) -> Result<
     let TaskBody::Ingest(committed) = &lease.body else { return Err(unusable("the task is no ingestion")) };
     let commitment = verify(agent, lease, committed)?;
     let spec = agent.source(deadline).task_spec(&lease.core.task).await?;
-    execute::check_shard(&spec, lease, agent.memory)?;
+    execute::check_shard(&spec, lease)?;
+    agent.take_rows(lease, &spec, deadline).await?;
     let refused = match take_in(agent, lease, committed, &commitment, &spec, deadline).await {
         Ok(()) => None,
         Err(Trouble::Refused(refusal)) if is_providers(&refusal) => Some(refusal),

@@ -14,10 +14,12 @@ pub mod heartbeat;
 mod http;
 pub mod ingest;
 pub mod materials;
+pub mod memory;
 pub mod metrics;
 pub mod preflight;
 pub mod pull;
 pub mod retry;
+pub mod session;
 pub mod shard;
 pub mod verify;
 
@@ -25,6 +27,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use orion_broker::Broker;
+use orion_engine::{Load, need};
+use orion_protocol::task::TaskSpec;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -33,10 +37,11 @@ use crate::agent::cache::Cache;
 use crate::agent::config::Config;
 use crate::agent::executors::Executors;
 use crate::agent::heartbeat::Leases;
-use crate::agent::materials::Source;
+use crate::agent::materials::{JobRef, Source};
+use crate::agent::memory::Taken;
 use crate::agent::metrics::Metrics;
 use crate::agent::retry::{Deadline, Trouble};
-use crate::agent::verify::Identity;
+use crate::agent::verify::{Identity, Lease};
 use crate::executor::{DeviceInfo, clear_leftovers};
 
 /// Between two looks for a device.
@@ -59,8 +64,10 @@ pub struct Agent {
     pub metrics: Metrics,
     /// Leases worked on at a time.
     pub slots: u32,
-    /// Bytes that a shard's outputs, or a job's inputs, may take.
+    /// Bytes that jobs may take, in this process and in executors.
     pub memory: u64,
+    /// Held while a job's materials are fetched: how large they are shows only then.
+    fetching: tokio::sync::Mutex<()>,
     device: OnceLock<DeviceInfo>,
 }
 
@@ -93,11 +100,12 @@ impl Agent {
             identity,
             broker,
             cache: Cache::new(cache),
-            executors: Executors::new(executor),
+            executors: Executors::new(executor, memory),
             leases: Leases::default(),
             metrics: Metrics::default(),
             slots,
             memory,
+            fetching: tokio::sync::Mutex::default(),
             device: OnceLock::new(),
         })
     }
@@ -109,7 +117,26 @@ impl Agent {
 
     /// Where materials come from.
     pub fn source(&self, deadline: Deadline) -> Source<'_> {
-        Source { broker: &self.broker, cache: &self.cache, memory: self.memory, deadline }
+        // Inputs are held three times over while a job is loaded: what does not fit so often need not be fetched.
+        Source { broker: &self.broker, cache: &self.cache, memory: self.memory / 3, deadline }
+    }
+
+    /// A lease's job, and the memory that loading it takes. What its rows take is kept until the lease ends.
+    pub async fn fetch(&self, lease: &Lease, job: JobRef<'_>, deadline: Deadline) -> Result<(Load, Taken), Trouble> {
+        // One job at a time: however many slots, no more than one job's inputs are here without being counted.
+        let _turn = self.fetching.lock().await;
+        let load = self.source(deadline).load(job).await?;
+        let need = load.check(self.memory).map_err(Trouble::Refused)?.need;
+        let mut taken = self.executors.take(need.all(), deadline).await?;
+        self.leases.keep(lease.digest(), taken.split(need.rows));
+        Ok((load, taken))
+    }
+
+    /// Takes the memory of a shard's rows until the lease ends.
+    pub async fn take_rows(&self, lease: &Lease, spec: &TaskSpec, deadline: Deadline) -> Result<(), Trouble> {
+        let taken = self.executors.take(need::rows(&spec.units, &spec.outputs), deadline).await?;
+        self.leases.keep(lease.digest(), taken);
+        Ok(())
     }
 
     /// Asks for the device until there is one.

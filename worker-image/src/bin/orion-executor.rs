@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -139,7 +140,8 @@ fn answer<'d>(
     blocks: Vec<Vec<u8>>,
     to_agent: &mut BufWriter<File>,
 ) -> Result<(Reply, Vec<Vec<u8>>), Refusal> {
-    let device = device.as_ref().map_err(DeviceError::refusal)?;
+    // Without a device no kernel is at fault, whatever the driver says.
+    let device = device.as_ref().map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
     let nothing = || Refusal::new(Reason::InternalError, "no job is loaded");
     let reply = match request {
         Request::Probe => Reply::Probed { class: selftest::class(device)?, driver: device.driver().to_owned() },
@@ -147,7 +149,7 @@ fn answer<'d>(
             // The job before goes first: both may not fit.
             *job = None;
             let LoadHead { workload, units, outputs, inputs: _, memory } = *head;
-            let load = Load { workload, units, outputs, inputs: blocks };
+            let load = Load { workload, units, outputs, inputs: blocks.into_iter().map(Arc::new).collect() };
             *job = Some(Job::load(device, &load, memory)?);
             Reply::Loaded
         }

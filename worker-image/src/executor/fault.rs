@@ -81,8 +81,15 @@ fn judge(status: ExitStatus, stderr: &str) -> (Reason, String) {
         Ok(Signal::SIGABRT) if stderr.contains("memory allocation of") => {
             (Reason::OutOfMemory, format!("the executor ran out of memory ({name})"))
         }
+        Ok(signal) if !is_of_crash(signal) => (Reason::InternalError, format!("the executor was ended by {name}")),
         _ => (Reason::KernelFault, format!("the kernel crashed its executor with {name}")),
     }
+}
+
+/// Whether code brings this signal upon itself. Others come from outside, and no kernel is blamed for them.
+fn is_of_crash(signal: Signal) -> bool {
+    use Signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    matches!(signal, SIGABRT | SIGBUS | SIGFPE | SIGILL | SIGSEGV | SIGSYS | SIGTRAP)
 }
 
 fn with_stderr(why: String, process: &Process) -> String {

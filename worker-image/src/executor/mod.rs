@@ -11,6 +11,7 @@ mod process;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use orion_engine::Load;
@@ -33,7 +34,7 @@ pub struct ExecutorConfig {
     pub scratch: PathBuf,
     /// Where the OpenCL loader looks for drivers, if not where it usually does.
     pub icd_vendors: Option<OsString>,
-    /// Bound of a job's buffers together, in bytes; [`orion_engine::DEFAULT_MEMORY`] is a good one.
+    /// Bound of what one job takes in all, in bytes; [`orion_engine::DEFAULT_MEMORY`] is a good one.
     pub memory: u64,
     /// Threads for a CPU runtime that understands it (PoCL), if not one for each core it sees.
     pub threads: Option<NonZeroUsize>,
@@ -96,9 +97,9 @@ impl Executor {
         Ok(Executor { process, pipe: Pipe::new(stdin, stdout), memory: config.memory, job: None, broken: None })
     }
 
-    /// Whether anything can still be asked.
+    /// Whether anything can still be asked. Its process may end the moment after.
     pub fn is_usable(&self) -> bool {
-        self.broken.is_none()
+        self.broken.is_none() && !self.process.has_ended()
     }
 
     /// Asks for the device's class and driver; runs the self-test.
@@ -189,7 +190,7 @@ impl Executor {
     async fn ask(
         &mut self,
         request: &Request,
-        data: &[Vec<u8>],
+        data: &[Arc<Vec<u8>>],
         deadline: Instant,
         late: Reason,
         progress: impl FnMut(u64) -> bool,

@@ -1,6 +1,7 @@
 //! The pipe to an executor: one request out, its answer in. Every length is bounded before anything is read or reserved.
 
 use std::io;
+use std::sync::Arc;
 
 use orion_engine::wire::{self, MAX_REPLY, Reply, Request, WireError};
 use orion_protocol::{Reason, Refusal};
@@ -61,7 +62,7 @@ impl Pipe {
     pub(super) async fn exchange(
         &mut self,
         request: &Request,
-        data: &[Vec<u8>],
+        data: &[Arc<Vec<u8>>],
         mut progress: impl FnMut(u64) -> bool,
     ) -> Result<Answer, PipeError> {
         let want = std::mem::take(&mut self.want);

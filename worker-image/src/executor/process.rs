@@ -93,6 +93,12 @@ impl Process {
         kill_group(*self.group.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Whether it is known to have ended.
+    pub(super) fn has_ended(&self) -> bool {
+        // Without a sender its directory is gone already, and its status may never have been had.
+        self.ended.borrow().is_some() || self.ended.has_changed().is_err()
+    }
+
     /// Waits until it is gone, its directory is removed, and all it wrote to stderr was read; bounded.
     pub(super) async fn ended(&mut self) {
         // The sender goes when the directory is gone.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orion_protocol::messages::{AnswerBody, Beat, Message as _, Role, Task, TaskBody};
 use orion_protocol::statements::{LeaseCore, LeaseKind, LeaseTail};
-use orion_protocol::{Digest, Reason, Signed, subjects};
+use orion_protocol::{Digest, Reason, Refusal, Signed, subjects};
 
 use crate::support::{Job, Operator, Running, WAIT, key, name};
 
@@ -177,4 +177,51 @@ async fn a_lease_whose_deadline_comes_while_it_runs_is_dropped_in_silence() {
     operator.work(&worker, &job, 0).await;
     assert_eq!(operator.broker.stream_facts("COMMIT_p1").await.unwrap().unwrap().messages, 1);
     worker.stop().await;
+}
+
+/// The platform's answer to a preflight of a job: its kind and the refusal in it.
+async fn tried(operator: &mut Operator, platform: &Running, job: &Job, lasts: Duration) -> (AnswerBody, Refusal) {
+    let (digest, trial) = job.trial();
+    let core = operator.core(platform, LeaseKind::Preflight, digest);
+    let task = operator.task(&core, TaskBody::Preflight(trial), lasts);
+    let lease = operator.send(platform, &task).await;
+    let body = operator.answer(platform, &lease).await;
+    let refusal = operator.refusal(platform, &body).unwrap();
+    (body, refusal)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preflight_refuses_a_job_for_its_own_faults() {
+    let mut operator = Operator::start().await;
+    let platform = operator.worker("platform", "pl", Role::Platform).await;
+    let crash = "size_t far = ((size_t)x[i] + 1) << 44; y[far + i] = 1;";
+    for (body, reason) in [("no C at all", Reason::CompileFailed), (crash, Reason::KernelFault)] {
+        let job = Job::with_body(body);
+        job.store(&operator.broker).await;
+        let (body, refusal) = tried(&mut operator, &platform, &job, WAIT).await;
+        assert!(matches!(body, AnswerBody::Preflighted(_)), "{refusal}");
+        assert_eq!(refusal.reason, reason, "{refusal}");
+    }
+    platform.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preflight_never_refuses_a_job_for_the_platforms_troubles() {
+    let mut operator = Operator::start().await;
+    let platform = operator.worker("platform", "pl", Role::Platform).await;
+    // The inputs are not there.
+    let lost = Job::with_body("y[i] = x[i] + 77;");
+    operator.broker.put(subjects::BUCKET_IN, &lost.workload.object()).await.unwrap();
+    let mut lost = lost;
+    lost.spec.inputs = vec![Digest::of(b"never stored")];
+    let (body, refusal) = tried(&mut operator, &platform, &lost, WAIT).await;
+    assert!(matches!(body, AnswerBody::Failed(_)), "{refusal}");
+    assert_eq!(refusal.reason, Reason::LeaseRefused, "{refusal}");
+    // Too little time was left for the trial.
+    let slow = Job::with_body("int s = 0; for (int a = 0; a < 2000000000; a++) { s = s * 3 + a + x[i]; } y[i] = s;");
+    slow.store(&operator.broker).await;
+    let (body, refusal) = tried(&mut operator, &platform, &slow, Duration::from_secs(6)).await;
+    assert!(matches!(body, AnswerBody::Failed(_)), "{refusal}");
+    assert_eq!(refusal.reason, Reason::LeaseExpired, "{refusal}");
+    platform.stop().await;
 }

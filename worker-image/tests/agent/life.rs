@@ -124,6 +124,9 @@ fn flags_become_checked_settings_or_say_what_is_wrong() {
     assert_eq!((worker.identity.provider, worker.identity.role), (name("p1"), Role::Worker));
     assert_eq!((worker.identity.chain, worker.identity.operator), (genesis().chain(), key("operator").public()));
     assert_eq!((worker.broker.inbox_prefix.as_str(), worker.broker.seed.as_str()), ("_INBOX_p1", "SUSEED"));
+    // 3 GiB without the cache, the agent itself, and two executors at work and three idle.
+    assert_eq!(worker.memory, (3072 - 256 - 128 - 5 * 192) << 20);
+    assert_eq!(worker.executor.memory, worker.memory);
     let of_platform = config("platform", "platform", &platform, &genesis_hex).unwrap();
     assert_eq!(of_platform.broker.inbox_prefix, "_INBOX_PLATFORM");
     assert!(matches!(config("worker", "platform", &p1, &genesis_file), Err(ConfigError::PlatformName)));

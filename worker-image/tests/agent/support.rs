@@ -82,6 +82,15 @@ impl Operator {
         Operator { server, broker, chain: genesis().chain(), scratch, attempt: 0 }
     }
 
+    /// Process ids of the executors of all workers.
+    pub fn executors(&self) -> Vec<i32> {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let here =
+            |path: &PathBuf| std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(self.scratch.path()));
+        let paths = entries.map(|entry| entry.path()).filter(here);
+        paths.filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect()
+    }
+
     /// The settings of a worker.
     pub fn config(&self, provider: &str, worker: &str, role: Role) -> Config {
         let (seed, inbox_prefix) = match role {
@@ -112,12 +121,18 @@ impl Operator {
 
     /// Starts a worker, waits until it lives, and gives it its consumer.
     pub async fn worker(&self, provider: &str, worker: &str, role: Role) -> Running {
+        self.announced(self.config(provider, worker, role)).await
+    }
+
+    /// The same with settings of its own.
+    pub async fn announced(&self, config: Config) -> Running {
         let mut heard = self.broker.heartbeats().await.unwrap();
         self.broker.flush().await.unwrap();
-        let running = run(self.config(provider, worker, role));
+        let Identity { provider, worker, role, .. } = config.identity.clone();
+        let running = run(config);
         let alive = loop {
             let heard = tokio::time::timeout(WAIT, heard.next()).await.expect("it lives").unwrap();
-            if (heard.provider.as_str(), heard.worker.as_str()) == (provider, worker) {
+            if (&heard.provider, &heard.worker) == (&provider, &worker) {
                 break Beat::from_bytes(&heard.bytes).unwrap();
             }
         };
@@ -125,7 +140,7 @@ impl Operator {
         alive.check().unwrap();
         let Alive { role: says, slots, leases, .. } = alive;
         assert_eq!((says, slots, leases.len()), (role, 1, 0));
-        self.broker.ensure_consumer(&name(provider), &name(worker)).await.unwrap();
+        self.broker.ensure_consumer(&provider, &worker).await.unwrap();
         running
     }
 

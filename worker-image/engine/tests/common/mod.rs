@@ -65,7 +65,7 @@ impl Kernel {
     /// An input, and the argument that binds it.
     pub fn input(mut self, dtype: DType, shape: &[u64], data: &[u8]) -> Kernel {
         let at = u32::try_from(self.load.inputs.len()).unwrap();
-        self.load.inputs.push(npy(dtype, shape, data));
+        self.load.inputs.push(npy(dtype, shape, data).into());
         self.argument(Argument::Input(at))
     }
 

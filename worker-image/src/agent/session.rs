@@ -1,0 +1,119 @@
+//! An executor at work on one lease: an idle one that has the task loaded, or a fresh one. Units are run in bounded chunks and
+//! hashed.
+//!
+//! No kernel is blamed for the end of a process that may have been gone before it was asked.
+
+use orion_engine::need::{self, CHUNK_BYTES};
+use orion_protocol::task::TaskSpec;
+use orion_protocol::{Digest, Reason, Refusal};
+
+use crate::agent::Agent;
+use crate::agent::executors::Loaded;
+use crate::agent::retry::{Deadline, Trouble};
+use crate::agent::shard::{self, Shard, Units};
+use crate::agent::verify::Lease;
+use crate::executor::{Executor, Fault};
+
+/// Units whose rows are asked for at a time.
+const CHUNK_UNITS: u64 = 65_536;
+
+/// An executor with a task loaded, for one lease.
+pub struct Session<'a> {
+    agent: &'a Agent,
+    task: Digest,
+    spec: &'a TaskSpec,
+    deadline: Deadline,
+    loaded: Loaded,
+    /// It was idle, and has not said anything since.
+    silent: bool,
+}
+
+impl<'a> Session<'a> {
+    /// Takes an idle executor of the task, or loads a fresh one.
+    pub async fn open(
+        agent: &'a Agent,
+        lease: &Lease,
+        spec: &'a TaskSpec,
+        deadline: Deadline,
+    ) -> Result<Session<'a>, Trouble> {
+        let task = lease.core.task;
+        if let Some(loaded) = agent.executors.idle(&task) {
+            if let Some(rows) = agent.executors.try_take(need::rows(&spec.units, &spec.outputs)).await {
+                agent.leases.keep(lease.digest(), rows);
+                return Ok(Session { agent, task, spec, deadline, loaded, silent: true });
+            }
+            // Who waits for memory holds none, or two could wait for each other.
+            loaded.executor.close().await;
+        }
+        let (load, memory) = agent.fetch(lease, spec.into(), deadline).await?;
+        let loaded = Loaded { executor: agent.executors.loaded(&load, deadline).await?, memory };
+        Ok(Session { agent, task, spec, deadline, loaded, silent: false })
+    }
+
+    /// Runs units; `progress` hears how many are done.
+    pub async fn run(&mut self, units: Units, mut progress: impl FnMut(u64)) -> Result<Shard, Trouble> {
+        let result = self.try_run(units, &mut progress).await;
+        match result {
+            // What ended while it idled, or as soon as it was woken, may have been ended by anything.
+            Err(Fault::Crashed(refusal)) if self.silent => {
+                tracing::info!(%refusal, "an idle executor is gone, a fresh one is loaded");
+                self.silent = false;
+                let load = self.agent.source(self.deadline).load(self.spec.into()).await?;
+                self.loaded.executor = self.agent.executors.loaded(&load, self.deadline).await?;
+                Ok(self.try_run(units, &mut progress).await?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    async fn try_run(&mut self, units: Units, mut progress: impl FnMut(u64)) -> Result<Shard, Fault> {
+        let Session { task, spec, deadline, loaded, silent, .. } = self;
+        let heard = |units| {
+            *silent = false;
+            progress(units);
+        };
+        run(&mut loaded.executor, task, spec, units, *deadline, heard).await
+    }
+
+    /// Leaves the executor for the task's next lease.
+    pub fn close(self) {
+        self.agent.executors.give_back(self.task, self.loaded);
+    }
+}
+
+/// Runs units in bounded chunks and hashes each; `progress` hears how many are done.
+async fn run(
+    executor: &mut Executor,
+    task: &Digest,
+    spec: &TaskSpec,
+    units: Units,
+    deadline: Deadline,
+    mut progress: impl FnMut(u64),
+) -> Result<Shard, Fault> {
+    let unit_bytes = shard::row_bytes(spec, Units { first: 0, count: 1 }).into_iter().fold(0_u64, u64::saturating_add);
+    let chunk = (CHUNK_BYTES / unit_bytes.max(1)).clamp(1, CHUNK_UNITS);
+    // All at once: growing by doubling would take up to twice as much.
+    let room = shard::row_bytes(spec, units).into_iter();
+    let outputs = room.map(|bytes| Vec::with_capacity(usize::try_from(bytes).unwrap_or_default())).collect();
+    let mut shard = Shard { outputs, digests: Vec::new() };
+    let mut at = units.first;
+    while at < units.numbers().end {
+        let count = chunk.min(units.numbers().end - at);
+        let done = at - units.first;
+        let rows = executor.run(at, count, deadline.0, |units| progress(done + units)).await?;
+        for unit in at..at + count {
+            // The executor's client guarantees the lengths.
+            let digest = shard::digest_of(task, spec, at, unit, &rows);
+            let short = || Fault::Refused(Refusal::new(Reason::InternalError, "rows are shorter than their units"));
+            shard.digests.push(digest.ok_or_else(short)?);
+        }
+        for (all, rows) in shard.outputs.iter_mut().zip(rows) {
+            all.extend_from_slice(&rows);
+        }
+        at += count;
+        progress(at - units.first);
+        // Hashing takes the thread for a while; others want to live too.
+        tokio::task::yield_now().await;
+    }
+    Ok(shard)
+}
