@@ -208,16 +208,16 @@ impl RoundStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Headline {
     stage: std::mem::Discriminant<Stage>,
-    reasons: [Option<Reason>; 3],
+    reasons: [Option<Reason>; 2],
     counts: [u64; 8],
 }
 
 impl Headline {
     pub fn of(job: &Job) -> Headline {
-        let reason = |refusal: &Option<Refusal>| refusal.as_ref().map(|refusal| refusal.reason);
+        let reason = |refusal: Option<&Refusal>| refusal.map(|refusal| refusal.reason);
         Headline {
             stage: std::mem::discriminant(&job.stage),
-            reasons: [reason(&job.ending), reason(&job.waiting), reason(&job.unmet)],
+            reasons: [reason(job.ending.as_ref()), reason(job.hindrance())],
             counts: [
                 job.accepted.len() as u64,
                 job.failed.len() as u64,
@@ -257,7 +257,7 @@ pub(crate) fn of(job: &Job) -> JobStatus {
     JobStatus {
         stage: job.stage.clone(),
         ending: job.ending.clone(),
-        waiting: job.waiting.clone().or_else(|| job.unmet.clone()),
+        waiting: job.hindrance().cloned(),
         accepted: funded || job.stage == Stage::Escrow,
         funded,
         units: units(job),

@@ -52,10 +52,13 @@ impl Job {
             AnswerBody::Failed(signed) => self.failed(ctx, lease, signed, provider, now),
         };
         // Whoever answers something else is not asked again at once: it would go on for ever.
-        if let Some(out) = self.end_lease(&lease.digest())
-            && !fits
-        {
-            self.came_to_nothing(ctx, &out, &provider.owner, Reason::OutputMismatch, now);
+        if let Some(out) = self.end_lease(&lease.digest()) {
+            if !fits {
+                let refusal = Refusal::new(Reason::OutputMismatch, "the answer does not fit its lease");
+                self.came_to_nothing(ctx, &out, &provider.owner, &refusal, now);
+            } else if !matches!(answer.body, AnswerBody::Failed(_)) {
+                self.setbacks.remove(&out.duty);
+            }
         }
     }
 
@@ -211,26 +214,37 @@ impl Job {
                 }
             }
             Duty::Confirm(index) if fault => self.fault_confirmed(*index, &refusal),
-            _ => self.came_to_nothing(ctx, &out, &provider.owner, refusal.reason, now),
+            _ => self.came_to_nothing(ctx, &out, &provider.owner, &refusal, now),
         }
         true
     }
 
-    /// A lease ended without what it was for.
-    pub(super) fn came_to_nothing(&mut self, ctx: &Context<'_>, out: &Out, owner: &Name, reason: Reason, now: Millis) {
+    /// A lease ended without what it was for. What only the platform does is tried again, each time after twice the pause.
+    pub(super) fn came_to_nothing(
+        &mut self,
+        ctx: &Context<'_>,
+        out: &Out,
+        owner: &Name,
+        refusal: &Refusal,
+        now: Millis,
+    ) {
         match &out.duty {
             Duty::Work(index) => {
                 if let Some(shard) = self.shards.get_mut(index)
                     && matches!(shard.state, ShardState::Waiting)
                 {
-                    shard.refuse(&out.worker, owner, reason, now);
+                    shard.refuse(&out.worker, owner, refusal.reason, now);
                 }
             }
             Duty::Audit { round, shard, validator, units } if *validator != ctx.platform => {
                 self.mark_absent(ctx, *round, *shard, *validator, units);
             }
             duty => {
-                self.pauses.insert(duty.clone(), now + PAUSE_MS);
+                let (times, last) = self.setbacks.entry(duty.clone()).or_insert_with(|| (0, refusal.clone()));
+                last.clone_from(refusal);
+                let pause = PAUSE_MS << (*times).min(5);
+                *times += 1;
+                self.pauses.insert(duty.clone(), now + pause);
             }
         }
     }

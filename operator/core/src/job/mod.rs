@@ -60,6 +60,8 @@ pub(crate) struct Job {
     pub leases: BTreeMap<Digest, Out>,
     /// Duties that are not to be tried before a time.
     pub pauses: BTreeMap<Duty, Millis>,
+    /// What the platform's worker failed to do so far: how often in a row, and what it said last.
+    pub setbacks: BTreeMap<Duty, (u32, Refusal)>,
     pub manifest: Option<Digest>,
     pub results: Vec<ResultObject>,
     pub ledger: Option<Box<JobView>>,
@@ -183,6 +185,7 @@ impl Job {
             resyncs: 0,
             leases: BTreeMap::new(),
             pauses: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
             manifest: None,
             results: Vec::new(),
             ledger: None,
@@ -233,6 +236,14 @@ impl Job {
             .chain(task)
             .chain(self.manifest)
             .collect()
+    }
+
+    /// What holds the job up, if anything does: money, nobody there, or a platform that fails.
+    pub fn hindrance(&self) -> Option<&Refusal> {
+        let asks =
+            matches!(self.stage, Stage::Preflight | Stage::Running | Stage::Aggregating) && self.ending.is_none();
+        let setback = self.setbacks.values().next().filter(|_| asks).map(|(_, refusal)| refusal);
+        self.waiting.as_ref().or(self.unmet.as_ref()).or(setback)
     }
 
     /// Whether a lease for this duty is out.

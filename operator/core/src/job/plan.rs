@@ -67,11 +67,15 @@ impl Job {
         for digest in over {
             let Some(out) = self.end_lease(&digest) else { continue };
             let lost = out.deadline >= now;
-            let reason = if lost { Reason::WorkerLost } else { Reason::LeaseExpired };
+            let refusal = if lost {
+                Refusal::new(Reason::WorkerLost, "the worker is lost")
+            } else {
+                Refusal::new(Reason::LeaseExpired, "no answer in time")
+            };
             // The provider of a lost validator may have another; only time makes it absent. The platform is asked again at once.
             let counts = matches!(out.duty, Duty::Work(_)) || (!lost && matches!(out.duty, Duty::Audit { .. }));
             if counts && let Some(provider) = ctx.fleet.provider(&out.worker.provider) {
-                self.came_to_nothing(ctx, &out, &provider.owner, reason, now);
+                self.came_to_nothing(ctx, &out, &provider.owner, &refusal, now);
             }
         }
         self.expire_audits(ctx, now);

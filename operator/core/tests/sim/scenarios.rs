@@ -526,3 +526,20 @@ fn preflights_leave_a_slot_of_the_platform_to_jobs_that_pay() {
         world.rest();
     }
 }
+
+#[test]
+fn a_platform_that_fails_is_asked_ever_more_seldom_and_the_job_says_why() {
+    let (mut world, job) = fleet_with_job(70);
+    world.habit_of_all(Role::Platform, Habit::Refuse);
+    world.until("the reason is shown", MINUTE, |world| {
+        let shown = world.jobs[&job].status.as_ref();
+        shown.and_then(|status| status.waiting.as_ref()).is_some_and(|refusal| refusal.reason == Reason::LeaseRefused)
+    });
+    let end = world.now + 10 * MINUTE;
+    world.until("ten minutes", 11 * MINUTE, |world| world.now >= end);
+    let asked = world.leases[&LeaseKind::Preflight];
+    assert!((10..20).contains(&asked), "asked {asked} times in ten minutes");
+    world.habit_of_all(Role::Platform, Habit::Honest);
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
