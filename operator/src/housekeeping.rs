@@ -28,8 +28,6 @@ const YOUNG: Duration = Duration::from_mins(30);
 pub struct InUse {
     /// Of `in` and `held`; nothing when not every job that may need something is known.
     pub needed: Option<(BTreeSet<Digest>, BTreeSet<Digest>)>,
-    /// Results of all OrionJobs that there are.
-    pub results: BTreeSet<Digest>,
 }
 
 /// The housekeeping of a leadership.
@@ -45,19 +43,19 @@ impl Default for Housekeeping {
 }
 
 impl Housekeeping {
-    /// One round.
-    pub async fn run(&mut self, edges: &Arc<Edges>, in_use: &InUse) {
+    /// One round; gives old results, which somebody may still name.
+    pub async fn run(&mut self, edges: &Arc<Edges>, in_use: &InUse) -> Vec<Digest> {
         if let Some((given, held)) = &in_use.needed {
             forget(&edges.broker, &edges.guard, BUCKET_IN, YOUNG, given).await;
             forget(&edges.broker, &edges.guard, BUCKET_HELD, YOUNG, held).await;
         }
-        // By then its job is over, for no escrow lasts so long: until then it may be a result that no status names yet.
-        let age = Duration::from_millis(edges.identity.genesis.policy.escrow_ms) + YOUNG;
-        forget(&edges.broker, &edges.guard, BUCKET_RESULTS, age, &in_use.results).await;
         if self.round.is_multiple_of(SWEEP_ROUNDS) {
             self.sweep(edges).await;
         }
         self.round = self.round.wrapping_add(1);
+        // By then its job is over, for no escrow lasts so long: until then it may be a result that no status names yet.
+        let age = Duration::from_millis(edges.identity.genesis.policy.escrow_ms) + YOUNG;
+        old(&edges.broker, BUCKET_RESULTS, age).await
     }
 
     async fn sweep(&mut self, edges: &Arc<Edges>) {
@@ -74,26 +72,37 @@ impl Housekeeping {
     }
 }
 
-/// Deletes what is old and not in use.
-async fn forget(broker: &Broker, guard: &Guard, bucket: &str, age: Duration, in_use: &BTreeSet<Digest>) {
+/// What lies in a bucket for longer than `age`.
+async fn old(broker: &Broker, bucket: &str, age: Duration) -> Vec<Digest> {
     let listed = match broker.list(bucket).await {
         Ok(listed) => listed,
         Err(error) => {
             tracing::warn!(bucket, error = %Chain(&error), "a bucket was not listed");
-            return;
+            return Vec::new();
         }
     };
-    let Ok(limit) = clock::now().checked_sub(age) else { return };
-    let gone = listed.iter().filter(|object| object.stored < limit && !in_use.contains(&object.digest));
+    let Ok(limit) = clock::now().checked_sub(age) else { return Vec::new() };
+    listed.iter().filter(|object| object.stored < limit).map(|object| object.digest).collect()
+}
+
+/// Deletes what is old and not in use.
+async fn forget(broker: &Broker, guard: &Guard, bucket: &str, age: Duration, in_use: &BTreeSet<Digest>) {
+    let mut gone = old(broker, bucket, age).await;
+    gone.retain(|digest| !in_use.contains(digest));
+    delete(broker, guard, bucket, &gone).await;
+}
+
+/// Deletes objects, for as long as the leadership lasts.
+pub async fn delete(broker: &Broker, guard: &Guard, bucket: &str, gone: &[Digest]) {
     let mut count = 0;
-    for object in gone {
+    for digest in gone {
         if !guard.holds() {
             return;
         }
-        match broker.delete(bucket, &object.digest).await {
+        match broker.delete(bucket, digest).await {
             Ok(()) => count += 1,
             Err(error) => {
-                tracing::warn!(bucket, digest = %object.digest, error = %Chain(&error), "an object was not deleted");
+                tracing::warn!(bucket, %digest, error = %Chain(&error), "an object was not deleted");
             }
         }
     }

@@ -83,6 +83,8 @@ pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Resul
         ready: BTreeSet::new(),
         setting_up: BTreeSet::new(),
         housekeeping: Arc::default(),
+        unwanted: BTreeSet::new(),
+        clearing: false,
         left_alone: false,
     };
     leader.begin(first_jobs, first_providers).await?;
@@ -167,6 +169,10 @@ struct Leader {
     ready: BTreeSet<Name>,
     setting_up: BTreeSet<Name>,
     housekeeping: Arc<Mutex<Housekeeping>>,
+    /// Results that go unless somebody names them.
+    unwanted: BTreeSet<Digest>,
+    /// Some of them are being deleted.
+    clearing: bool,
     /// An escrow could not be read: its job may need what nobody names.
     left_alone: bool,
 }
@@ -175,6 +181,8 @@ struct Leader {
 enum Done {
     Job(String),
     Provider(ProviderInfo, Result<(), Refusal>),
+    House(Vec<Digest>),
+    Cleared,
     Background,
 }
 
@@ -244,7 +252,10 @@ impl Leader {
                 Some(event) = jobs.next() => self.job_event(event),
                 Some(event) = providers.next() => self.provider_event(event),
                 Some(done) = self.tasks.join_next() => self.task_done(done.unwrap_or(Done::Background)),
-                _ = tick.tick() => self.step(Input::Tick),
+                _ = tick.tick() => {
+                    self.step(Input::Tick);
+                    self.clear_results();
+                }
                 _ = show.tick() => self.show_providers(),
                 _ = housekeeping.tick() => self.keep_house(),
                 heard = heartbeats.next() => {
@@ -330,15 +341,31 @@ impl Leader {
         let Some(handle) = object.uid().and_then(|uid| self.jobs.remove(&uid)) else { return };
         handle.object.send_replace(None);
         self.step(Input::Deleted(handle.id));
-        let gone: Vec<Digest> = results(object).difference(&self.results()).copied().collect();
+        self.unwanted.extend(results(object));
+    }
+
+    /// Deletes results that nobody names any more. Another job may have the same, for they are named by content: so nothing goes
+    /// while one is put together, and nothing is put together until all is gone.
+    fn clear_results(&mut self) {
+        if self.unwanted.is_empty() || self.clearing || !self.knows_all() {
+            return;
+        }
+        let Some(known) = self.core.results(clock::now_ms()) else { return };
+        let shown = self.results();
+        let unnamed = std::mem::take(&mut self.unwanted).into_iter().filter(|digest| !shown.contains(digest));
+        // What a job has and does not show yet, or has no more to show, is looked at again.
+        let (kept, gone): (BTreeSet<Digest>, BTreeSet<Digest>) = unnamed.partition(|digest| known.contains(digest));
+        self.unwanted = kept;
+        let gone: Vec<Digest> = gone.into_iter().collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.clearing = true;
+        self.step(Input::Clearing(true));
         let edges = self.edges.clone();
         self.tasks.spawn(async move {
-            for digest in gone {
-                if let Err(error) = edges.broker.delete(BUCKET_RESULTS, &digest).await {
-                    tracing::warn!(%digest, error = %Chain(&error), "a result was not deleted");
-                }
-            }
-            Done::Background
+            housekeeping::delete(&edges.broker, &edges.guard, BUCKET_RESULTS, &gone).await;
+            Done::Cleared
         });
     }
 
@@ -361,11 +388,8 @@ impl Leader {
     /// Removes what earlier leaders and broken uploads left on the broker.
     fn keep_house(&mut self) {
         let (edges, house) = (self.edges.clone(), self.housekeeping.clone());
-        let in_use = InUse { needed: self.knows_all().then(|| self.core.needed()), results: self.results() };
-        self.tasks.spawn(async move {
-            house.lock().await.run(&edges, &in_use).await;
-            Done::Background
-        });
+        let in_use = InUse { needed: self.knows_all().then(|| self.core.needed()) };
+        self.tasks.spawn(async move { Done::House(house.lock().await.run(&edges, &in_use).await) });
     }
 
     /// An escrow without an object: what is committed is judged and paid, the rest refunded.
@@ -461,6 +485,11 @@ impl Leader {
                         self.refused.insert(provider.name, refusal);
                     }
                 }
+            }
+            Done::House(old) => self.unwanted.extend(old),
+            Done::Cleared => {
+                self.clearing = false;
+                self.step(Input::Clearing(false));
             }
             Done::Background => {}
         }

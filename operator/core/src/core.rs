@@ -62,6 +62,8 @@ pub struct Core {
     garbage: BTreeSet<Digest>,
     /// Jobs whose held objects are being deleted, and until when that is waited for.
     releasing: BTreeMap<JobKey, Millis>,
+    /// Results are being deleted.
+    clearing: bool,
     /// Whose answers are not all read yet, and from when on leases are given once they are.
     folding: BTreeSet<Name>,
     heard_from: Millis,
@@ -89,6 +91,7 @@ impl Core {
             shown: BTreeMap::new(),
             garbage: BTreeSet::new(),
             releasing: BTreeMap::new(),
+            clearing: false,
             early: BTreeMap::new(),
             early_count: 0,
         }
@@ -109,6 +112,13 @@ impl Core {
         let over = |job: &&Job| matches!(job.stage, Stage::Done | Stage::Refused(_));
         let jobs = || self.jobs.values().filter(|job| !over(job));
         (jobs().flat_map(Job::given).collect(), jobs().flat_map(Job::held).collect())
+    }
+
+    /// The results that jobs have; nothing while one may be stored that no job names yet.
+    pub fn results(&self, now: Millis) -> Option<BTreeSet<Digest>> {
+        let open = now < self.config.dispatch_from || self.jobs.values().any(|job| job.stage == Stage::Aggregating);
+        let results = || self.jobs.values().flat_map(|job| &job.results).map(|result| result.digest);
+        (!open).then(|| results().collect())
     }
 
     /// How many jobs are in each stage before their end; every such stage is named.
@@ -174,6 +184,10 @@ impl Core {
                 job.storing.remove(&digest);
                 job.stored.insert(digest);
             }),
+            Input::Clearing(clearing) => {
+                self.clearing = clearing;
+                Touched::None
+            }
             Input::Submitted(job, id, outcome) => self.with(job, |ctx, job| job.submitted(ctx, id, &outcome, now)),
             Input::Short(job, id) => self.with(job, |_, job| job.short(id, now)),
             Input::Ledger(job, view) => self.with(job, |ctx, job| job.ledger(ctx, view, now)),
@@ -342,7 +356,11 @@ impl Core {
         for (key, job) in &mut self.jobs {
             let context = context(&self.config, &self.fleet);
             let mut duties = job.duties(&context, now);
-            duties.retain(|duty| self.releasing.is_empty() || !matches!(duty, Duty::Ingest(_)));
+            duties.retain(|duty| match duty {
+                Duty::Ingest(_) => self.releasing.is_empty(),
+                Duty::Aggregate => !self.clearing,
+                _ => true,
+            });
             duties.reverse();
             job.unmet = None;
             if !duties.is_empty() {

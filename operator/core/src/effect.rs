@@ -41,6 +41,8 @@ pub enum Input {
     Ledger(JobKey, Option<Box<JobView>>),
     /// What [`Effect::Release`] named for this job is gone, or is left to age.
     Released(JobKey),
+    /// Whether results are being deleted. They are named by content: what is put together meanwhile might be what is deleted.
+    Clearing(bool),
     /// The drawn units of a digest list asked for by [`Effect::ReadDigests`]: the job, the work lease, what
     /// [`DrawnOf::prove`] says.
     Digests(JobKey, Digest, Vec<DrawnUnit>),

@@ -543,3 +543,22 @@ fn a_platform_that_fails_is_asked_ever_more_seldom_and_the_job_says_why() {
     world.until_over(5 * MINUTE);
     assert_eq!(world.ending(&job), None);
 }
+
+#[test]
+fn nothing_is_put_together_while_results_are_deleted() {
+    let (mut world, job) = fleet_with_job(80);
+    let leader = world.leader().unwrap();
+    world.tell(leader, &Fact::Clearing(true));
+    let stage = |world: &World, stage: &str| world.core().stages()[stage] == 1;
+    world.until("all is accepted", 5 * MINUTE, |world| stage(world, "Aggregating"));
+    assert_eq!(world.core().results(world.now), None, "one may be stored that nobody names");
+    let end = world.now + MINUTE;
+    world.until("a minute", 2 * MINUTE, |world| world.now >= end);
+    assert!(!world.leases.contains_key(&LeaseKind::Aggregate));
+    world.tell(leader, &Fact::Clearing(false));
+    world.until("it is put together", MINUTE, |world| {
+        world.core().results(world.now).is_some_and(|all| !all.is_empty())
+    });
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+}
