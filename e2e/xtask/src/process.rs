@@ -114,6 +114,8 @@ pub struct Owned {
     pub pid: i32,
     /// File name of the program.
     pub program: String,
+    /// It carries the mark itself; otherwise it descends from one that does, as what runs in pods.
+    pub marked: bool,
 }
 
 impl Owner {
@@ -225,7 +227,8 @@ fn marked_in_proc(mark: &str) -> Result<Vec<Owned>> {
     let owned = |pid: i32| {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
-        Owned { pid, program: base_name(&String::from_utf8_lossy(program)) }
+        let marked = seen.get(&pid).is_some_and(|(_, marked)| *marked);
+        Owned { pid, program: base_name(&String::from_utf8_lossy(program)), marked }
     };
     Ok(seen.keys().copied().filter(is_ours).map(owned).collect())
 }
@@ -246,7 +249,7 @@ fn marked_by_ps(mark: &str) -> Result<Vec<Owned>> {
         .filter_map(|line| {
             let mut words = line.split_whitespace();
             let pid = words.next()?.parse().ok()?;
-            Some(Owned { pid, program: base_name(words.next()?) })
+            Some(Owned { pid, program: base_name(words.next()?), marked: true })
         })
         .collect())
 }

@@ -105,10 +105,11 @@ fn ctr(state: &Path, tools: &Tools) -> Result<Command> {
     Ok(command)
 }
 
-/// The process that holds the node's namespaces.
+/// The process that holds the node's namespaces. Every pod has one of the same program, which is not ours by its own mark.
 fn first_process(state: &Path) -> Result<Option<i32>> {
     let owned = Owner::new(state).processes()?;
-    Ok(owned.into_iter().find(|process| process.program == FIRST_PROGRAM).map(|process| process.pid))
+    let first = owned.into_iter().find(|process| process.marked && process.program == FIRST_PROGRAM);
+    Ok(first.map(|process| process.pid))
 }
 
 /// What the node hides behind its own mounts cannot hold what it needs from the host.
