@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use orion_broker::permissions::{Role, inbox_prefix};
@@ -127,6 +129,19 @@ impl World {
         let log = BufReader::new(File::open(&file).context("opening the export")?);
         let (checkpoint, chain) = verify::chain(log, &key).context("verifying the export")?;
         Ok(Ledger { report: Report::new(checkpoint, &chain), chain, cluster: self.cluster.clone() })
+    }
+
+    /// Whether every replica that the platform should have is ready. Plain processes are started again at once, and nobody counts them.
+    pub async fn is_whole(&self) -> Result<bool> {
+        let Ground::Pods { .. } = self.ground else { return Ok(true) };
+        let deployments: Api<Deployment> = Api::namespaced(self.kube.clone(), NAMESPACE);
+        let deployments =
+            deployments.list(&ListParams::default()).await.context("listing the platform's Deployments")?;
+        Ok(deployments.iter().all(|deployment| {
+            let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+            ready >= wanted
+        }))
     }
 
     /// Who leads: the replica's name.

@@ -15,13 +15,15 @@ mod refusals;
 use std::time::Duration;
 
 use anyhow::Result;
-use orion_e2e::World;
+use orion_e2e::{World, until};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Enough for a job of seconds on a busy machine, with a leader that is lost on the way.
 const LONG: Duration = Duration::from_mins(3);
 /// Enough for one step of a job.
 const SHORT: Duration = Duration::from_mins(1);
+/// The longest that a kubelet waits before it starts a container again, and what that takes.
+const RESTART: Duration = Duration::from_mins(6);
 
 static GROUND: RwLock<()> = RwLock::const_new(());
 
@@ -30,7 +32,10 @@ async fn shared() -> Result<(RwLockReadGuard<'static, ()>, World)> {
     Ok((GROUND.read().await, World::find().await?))
 }
 
-/// The platform, with nobody else on it.
+/// The platform, with nobody else on it, and whole: what an earlier scenario killed is there again, for it may have to take over.
 async fn alone() -> Result<(RwLockWriteGuard<'static, ()>, World)> {
-    Ok((GROUND.write().await, World::find().await?))
+    let ground = GROUND.write().await;
+    let world = World::find().await?;
+    until("every replica of the platform", RESTART, async || Ok(world.is_whole().await?.then_some(()))).await?;
+    Ok((ground, world))
 }

@@ -121,6 +121,8 @@ pub fn start_kubelet(node: &Node, daemons: &mut Daemons) -> Result<()> {
         "resolvConf": format!("{BASE}/resolv.conf"),
         "podLogsDir": format!("{BASE}/pod-logs"),
         "maxPods": PODS_MAX,
+        // Scenarios kill the same containers again and again; the usual five minutes of waiting would tell nobody anything.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "10s"},
         // The disk is the developer's: never evict for a full one before it is really full, never delete our images.
         "evictionHard": {
             "memory.available": "64Mi", "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%",
