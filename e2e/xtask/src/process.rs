@@ -49,6 +49,23 @@ pub fn show(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The same for a command that may hang: after `limit` it is killed with all that it started.
+pub fn show_within(command: &mut Command, limit: Duration) -> Result<()> {
+    let mark = tempfile::tempdir().context("making a folder")?;
+    let owner = Owner::new(mark.path());
+    let line = line(command);
+    let mut child = command.env(MARKER, mark.path()).spawn().with_context(|| format!("start `{line}`"))?;
+    let ended = wait::until(&format!("the end of `{line}`"), limit, || Ok(child.try_wait()?));
+    if ended.is_err() {
+        owner.kill_all()?;
+        child.wait().ok();
+    }
+    match ended? {
+        status if status.success() => Ok(()),
+        status => bail!("`{line}` failed ({status})"),
+    }
+}
+
 /// Runs a long command: its lines of standard error are shown by `step`, and kept for the error.
 pub fn run_long(command: &mut Command, step: &Step) -> Result<()> {
     let shown = line(command);
@@ -280,6 +297,17 @@ mod tests {
         let error = output(Command::new("sh").args(["-c", "echo broken >&2; exit 3"])).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("sh -c") && text.contains("broken"), "{text}");
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_killed_with_all_that_it_started() {
+        let began = std::time::Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & wait"]);
+        let error = show_within(&mut command, Duration::from_millis(300)).unwrap_err();
+        assert!(error.to_string().contains("sleep 600") && began.elapsed() < Duration::from_mins(1), "{error}");
+        let marked = command.get_envs().find(|(name, _)| *name == MARKER).unwrap().1.unwrap();
+        assert_eq!(Owner::new(Path::new(marked)).processes().unwrap(), []);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -18,6 +18,9 @@ use crate::{codegen, e2e, files};
 
 /// An unprivileged user; no account is needed.
 const NOBODY: &str = "65534";
+
+/// Within this all tests end, built from nothing on a slow machine.
+const TESTS_END: Duration = Duration::from_mins(25);
 
 /// Runs all of it, or the named parts; the first failure ends it.
 pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
@@ -35,7 +38,7 @@ pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
         ("lints", &|| cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
         ("generated", &|| codegen::run(true)),
         ("chart", &|| chart(settings, &programs)),
-        ("tests", &|| cargo(&tests)),
+        ("tests", &|| process::show_within(process::cargo().args(tests), TESTS_END)),
         ("demo-without-root", &|| demo_without_root(settings, &programs, &this)),
         ("demo-with-pods", &|| demo_with_pods(settings, pods, &this)),
         ("e2e", &|| e2e::run(settings, &e2e::Options { repeat: 1, keep: false, filter: None })),

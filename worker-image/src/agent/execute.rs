@@ -37,8 +37,10 @@ pub async fn compute_work(agent: &Agent, lease: &Lease, deadline: Deadline) -> R
         progress.send_replace(units);
     });
     let result = tokio::select! {
-        result = run => result,
+        // Progress first: short work is over as soon as it has some.
+        biased;
         never = agent.report_progress(lease.digest(), done) => match never {},
+        result = run => result,
     };
     session.close();
     let shard = result?;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use orion_protocol::messages::{AnswerBody, Beat, Message as _, Role, Task, TaskBody};
+use orion_protocol::messages::{AnswerBody, Message as _, Role, Task, TaskBody};
 use orion_protocol::statements::{LeaseCore, LeaseKind, LeaseTail};
 use orion_protocol::{Digest, Reason, Refusal, Signed, subjects};
 
-use crate::support::{Job, Operator, Running, WAIT, key, name};
+use crate::support::{Job, Operator, Running, WAIT, hear, key, name, started};
 
 /// Stores any bytes as if they were a lease.
 async fn send_bytes(operator: &Operator, to: &Running, bytes: Vec<u8>) {
@@ -151,12 +151,7 @@ async fn what_is_no_answer_but_stands_in_its_place_does_not_cost_the_lease() {
     let mut heard = operator.broker.heartbeats().await.unwrap();
     operator.send(&worker, &task).await;
     // The leader removes it while the worker is at it.
-    loop {
-        let heard = tokio::time::timeout(WAIT, heard.next()).await.expect("it starts").unwrap();
-        if matches!(Beat::from_bytes(&heard.bytes).unwrap(), Beat::Progress(..)) {
-            break;
-        }
-    }
+    hear(&mut heard, started).await;
     operator.broker.purge_answer_subject(&worker.provider, &place).await.unwrap();
     assert!(matches!(operator.answer(&worker, &digest).await, AnswerBody::Committed(_)));
     worker.stop().await;

@@ -9,7 +9,7 @@ use orion_protocol::messages::{Alive, Beat, Message as _, Role};
 use orion_worker::agent::config::{Config, ConfigError, Flags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Job, Operator, WAIT, genesis, key, name, run};
+use crate::support::{Job, Operator, WAIT, genesis, hear, key, name, run, started};
 
 /// A page of the worker: its status line and its body; `None` while nobody listens.
 async fn page(at: SocketAddr, path: &str) -> Option<String> {
@@ -57,8 +57,7 @@ async fn a_worker_says_what_it_holds_and_counts_what_it_did() {
     let (_, task) = operator.work_task(&worker, &job, 0);
     operator.send(&worker, &task).await;
     let (mut started, mut progressed, mut alive) = (false, false, false);
-    while !(started && progressed && alive) {
-        let heard = tokio::time::timeout(WAIT, heard.next()).await.expect("a heartbeat").unwrap();
+    hear(&mut heard, |heard| {
         match Beat::from_bytes(&heard.bytes).unwrap() {
             Beat::Started(lease) => started |= lease == task.lease,
             Beat::Progress(lease, units) => {
@@ -66,7 +65,9 @@ async fn a_worker_says_what_it_holds_and_counts_what_it_did() {
             }
             Beat::Alive(Alive { version, .. }) => alive |= !version.is_empty(),
         }
-    }
+        (started && progressed && alive).then_some(())
+    })
+    .await;
     let metrics =
         until(worker.listen, "/metrics", "orion_worker_leases_total{kind=\"work\",outcome=\"answered\"} 1").await;
     assert!(metrics.contains("orion_worker_units_total 20"), "{metrics}");
@@ -83,12 +84,7 @@ async fn a_stopped_worker_abandons_what_takes_too_long_and_others_do_not_notice(
     operator.broker.flush().await.unwrap();
     let (_, task) = operator.work_task(&worker, &slow, 0);
     operator.send(&worker, &task).await;
-    loop {
-        let heard = tokio::time::timeout(WAIT, heard.next()).await.expect("it starts").unwrap();
-        if matches!(Beat::from_bytes(&heard.bytes).unwrap(), Beat::Started(_)) {
-            break;
-        }
-    }
+    hear(&mut heard, started).await;
     worker.stop().await;
     assert_eq!(operator.broker.stream_facts("COMMIT_p1").await.unwrap().unwrap().messages, 0);
 }

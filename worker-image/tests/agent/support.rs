@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use orion_broker::testing::NatsServer;
-use orion_broker::{Bounds, Broker, Fold, FoldEvent, Settings};
+use orion_broker::{Bounds, Broker, Fold, FoldEvent, Heard, Heartbeats, Settings};
 use orion_protocol::dtype::DType;
 use orion_protocol::ids::preflight_digest;
 use orion_protocol::ledger::{Genesis, Policy};
@@ -130,12 +130,8 @@ impl Operator {
         self.broker.flush().await.unwrap();
         let Identity { provider, worker, role, .. } = config.identity.clone();
         let running = run(config);
-        let alive = loop {
-            let heard = tokio::time::timeout(WAIT, heard.next()).await.expect("it lives").unwrap();
-            if (&heard.provider, &heard.worker) == (&provider, &worker) {
-                break Beat::from_bytes(&heard.bytes).unwrap();
-            }
-        };
+        let mine = |heard: &Heard| (&heard.provider, &heard.worker) == (&provider, &worker);
+        let alive = hear(&mut heard, |heard| mine(heard).then(|| Beat::from_bytes(&heard.bytes).unwrap())).await;
         let Beat::Alive(alive) = alive else { panic!("{alive:?}") };
         alive.check().unwrap();
         let Alive { role: says, slots, leases, .. } = alive;
@@ -238,6 +234,23 @@ impl Operator {
             AnswerBody::Committed(_) | AnswerBody::Voted(_) => None,
         }
     }
+}
+
+/// Listens to heartbeats until one is what is wanted; those that are not give it no more time.
+pub async fn hear<T>(heard: &mut Heartbeats, mut wanted: impl FnMut(&Heard) -> Option<T>) -> T {
+    let listen = async {
+        loop {
+            if let Some(found) = wanted(&heard.next().await.unwrap()) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(WAIT, listen).await.expect("the heartbeat that is waited for")
+}
+
+/// Whether a heartbeat says that a lease was claimed.
+pub fn started(heard: &Heard) -> Option<()> {
+    matches!(Beat::from_bytes(&heard.bytes).unwrap(), Beat::Started(_)).then_some(())
 }
 
 /// Runs a worker with these settings.

@@ -4,7 +4,7 @@
 mod logs;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -25,6 +25,8 @@ const STATE: &str = "ORION_E2E_STATE";
 const MODE: &str = "ORION_E2E_MODE";
 /// Tells the scenarios where the programs are.
 const PROGRAMS: &str = "ORION_E2E_PROGRAMS";
+/// Within this a round ends, its scenarios built from nothing on a slow machine.
+const ROUND_ENDS: Duration = Duration::from_mins(30);
 /// The provider that lies.
 const MALLORY: Provider = Provider { name: "mallory", program: "orion-liar" };
 
@@ -112,7 +114,7 @@ fn test(cluster: &Cluster, programs: &Programs, target: &str, options: &Options)
     command.current_dir(&programs.root).args(["test", "--workspace", "--locked", "--test", target, "--"]);
     command.arg("--test-threads=2").args(&options.filter);
     command.env(STATE, &cluster.state_dir).env(MODE, cluster.mode.to_string()).env(PROGRAMS, programs.path(""));
-    process::show(&mut command)
+    process::show_within(&mut command, ROUND_ENDS)
 }
 
 #[cfg(test)]
