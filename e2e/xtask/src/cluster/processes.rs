@@ -1,5 +1,6 @@
 //! The API as plain processes on loopback, for any user anywhere: etcd, API server, controllers. No pods.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
@@ -56,14 +57,21 @@ pub fn start_controllers(plane: &ControlPlane, daemons: &mut Daemons, state: &Pa
     daemons.wait_for(name, READY_LIMIT, || kubectl::command(kubectl, state, &["get", "serviceaccount", "default"]))
 }
 
-/// Ports that were free a moment ago, all different.
+/// Where [`free_ports`] looks: below what systems give to outgoing connections, any of which could take a port before its daemon
+/// listens, and below the NodePorts of Kubernetes.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// Ports that were free a moment ago, all different, from a random one on.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut held = Vec::new();
+    let first = usize::try_from(RandomState::new().hash_one(0) % u64::from(PORTS.end - PORTS.start))?;
+    let mut free = PORTS.cycle().skip(first).take(PORTS.len()).filter(|port| {
+        let listener = TcpListener::bind(("127.0.0.1", *port));
+        listener.map(|listener| held.push(listener)).is_ok()
+    });
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).context("find a free port on 127.0.0.1")?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
+        *port = free.next().with_context(|| format!("no port of {PORTS:?} is free on 127.0.0.1"))?;
     }
     Ok(ports)
 }
