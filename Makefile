@@ -1,6 +1,6 @@
 # Every target is a thin caller of `cargo xtask`, which sets up what it needs: see `cargo xtask --help`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak clean-cluster
+.PHONY: help demo test e2e soak bench-engine clean-cluster
 
 help: ## Show this list.
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,9 +14,15 @@ test: ## Everything that CI runs.
 e2e: ## The scenarios against a real platform, in pods if it can, REPEAT times (default 1).
 	@cargo xtask e2e --repeat $(or $(REPEAT),1)
 
-soak: ## What takes hours: the simulator over 300 seeds, the scenarios ten times. Results are kept in docs/soak.md.
+soak: ## What takes hours: the simulator over 300 seeds, all floats, bits on other runtimes, the scenarios ten times. Results are kept in docs/soak.md.
 	@ORION_SIM_SEEDS=300 cargo test --workspace --locked --test sim
+	@ORION_TEST_SEED=$$(date +%s) cargo test --package orion-engine --locked --test shapes --test math
+	@cargo build --workspace --locked --example all_floats && target/debug/examples/all_floats
+	@cargo xtask bits
 	@cargo xtask e2e --repeat 10
+
+bench-engine: ## The engine beside onnxruntime, rten and OpenBLAS; the table goes to docs/benchmarks.
+	@cargo xtask bench-engine
 
 clean-cluster: ## Remove the demo's cluster and all that belongs to it.
 	@cargo xtask cluster down

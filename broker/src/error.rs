@@ -60,6 +60,10 @@ const CONSUMER_NOT_FOUND: u64 = 10014;
 const MESSAGE_NOT_FOUND: u64 = 10037;
 /// Deleting a message failed; the words tell whether because it is not there.
 const DELETE_FAILED: u64 = 10057;
+/// Another message came before one that named what it expects; the second code has no sequence in its words.
+const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
+/// Storing failed; the words tell whether because a stream's bound is reached.
+const STORE_FAILED: u64 = 10077;
 
 impl Error {
     /// Whether the broker says that the stream, consumer or message is not there.
@@ -70,6 +74,16 @@ impl Error {
             Error::Refused { code, .. } => absent.contains(code),
             _ => false,
         }
+    }
+
+    /// Whether somebody else wrote first.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Error::Refused { code, .. } if WRONG_LAST_SEQUENCE.contains(code))
+    }
+
+    /// Whether the stream holds as much as it may.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Error::Refused { code: STORE_FAILED, description, .. } if description.contains("maximum"))
     }
 
     /// Whether trying the same again later can help: the broker was away, slow, or not laid out yet.

@@ -24,7 +24,7 @@ pub struct Bounds {
     pub commit_bytes: u64,
     /// Answers not yet in the ledger, a provider, in messages.
     pub commit_messages: u64,
-    /// Bucket `in`.
+    /// Bucket `in`: models of several jobs, and what the jobs themselves need.
     pub in_bytes: u64,
     /// Bucket `held`.
     pub held_bytes: u64,
@@ -46,7 +46,7 @@ impl Default for Bounds {
             work_messages: 10_000,
             commit_bytes: 64 * MIB,
             commit_messages: 100_000,
-            in_bytes: 1024 * MIB,
+            in_bytes: 3072 * MIB,
             held_bytes: 1024 * MIB,
             results_bytes: 1024 * MIB,
             out_bytes: 512 * MIB,
@@ -81,12 +81,13 @@ struct StreamInfo {
 #[derive(serde::Deserialize)]
 struct StreamState {
     messages: u64,
+    bytes: u64,
     last_seq: u64,
 }
 
 impl StreamInfo {
     fn facts(self, name: &str) -> StreamFacts {
-        let StreamState { messages, last_seq } = self.state;
+        let StreamState { messages, last_seq, bytes: _ } = self.state;
         StreamFacts { name: name.to_owned(), created: self.created, messages, last_sequence: last_seq }
     }
 }
@@ -206,6 +207,14 @@ impl Broker {
         Ok(self.stream_info(stream).await?.map(|info| info.facts(stream)))
     }
 
+    /// How many more bytes a bucket takes.
+    pub async fn room(&self, bucket: &str) -> Result<u64, Error> {
+        let subject = format!("$JS.API.STREAM.INFO.{}", subjects::bucket_stream(bucket));
+        let info: StreamInfo = self.api(&subject, &json!({})).await?;
+        let max = info.config["max_bytes"].as_u64().unwrap_or(u64::MAX);
+        Ok(max.saturating_sub(info.state.bytes))
+    }
+
     async fn stream_info(&self, stream: &str) -> Result<Option<StreamInfo>, Error> {
         match self.api(&format!("$JS.API.STREAM.INFO.{stream}"), &json!({})).await {
             Ok(info) => Ok(Some(info)),
@@ -260,7 +269,15 @@ impl Broker {
 
     /// Purges what a stream holds under `filter` (wildcards allowed); gives how many messages went.
     pub(crate) async fn purge(&self, stream: &str, filter: &str) -> Result<u64, Error> {
-        let body = json!({ "filter": filter });
+        self.purged(stream, json!({ "filter": filter })).await
+    }
+
+    /// The same, but only what is older than the message with this sequence.
+    pub(crate) async fn purge_before(&self, stream: &str, filter: &str, sequence: u64) -> Result<u64, Error> {
+        self.purged(stream, json!({ "filter": filter, "seq": sequence })).await
+    }
+
+    async fn purged(&self, stream: &str, body: Value) -> Result<u64, Error> {
         match self.api::<Done>(&format!("$JS.API.STREAM.PURGE.{stream}"), &body).await {
             Ok(done) => Ok(done.purged),
             Err(error) if error.is_not_found() => Ok(0),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_nats::Message;
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use orion_protocol::digest::Hasher;
 use orion_protocol::{Digest, subjects};
@@ -76,6 +76,11 @@ impl ObjectError {
         matches!(self, ObjectError::Broker { source, .. } if source.is_transient())
     }
 
+    /// Whether the bucket holds as much as it may.
+    pub fn is_full(&self) -> bool {
+        matches!(self, ObjectError::Broker { source, .. } if source.is_full())
+    }
+
     /// Whether this says something about the object, and not about the broker.
     pub fn is_about_object(&self) -> bool {
         !matches!(self, ObjectError::Broker { .. })
@@ -112,7 +117,7 @@ impl Broker {
         }
     }
 
-    fn reader(
+    pub(crate) fn reader(
         &self,
         bucket: &str,
         digest: &Digest,
@@ -139,8 +144,8 @@ impl Broker {
         }
     }
 
-    /// Stores bytes under their digest. An object of that name and size is left as it is; a small one is read before that is
-    /// believed, a large one is not: readers check it anyway.
+    /// Stores bytes under their digest. An object of that name and size is left as it is ([`Broker::hold`] keeps it from being swept);
+    /// a small one is read before that is believed, a large one is not: readers check it anyway.
     pub async fn put(&self, bucket: &str, bytes: &[u8]) -> Result<Digest, ObjectError> {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
         let small = bytes.len() <= CHUNK_BYTES;
@@ -175,18 +180,39 @@ impl Broker {
         Ok(())
     }
 
+    /// The first bytes of an object, at most a chunk: enough for a header. Only who reads all of it knows that they are right.
+    pub async fn head(&self, bucket: &str, digest: &Digest) -> Result<Vec<u8>, ObjectError> {
+        let info = self.describe(bucket, digest).await?;
+        let info = info.ok_or_else(|| ObjectError::NotFound { bucket: bucket.to_owned(), digest: *digest })?;
+        if info.size == 0 {
+            return Ok(Vec::new());
+        }
+        let first = json!({ "seq": 1, "next_by_subj": wire::chunk_subject(bucket, &info.nuid) });
+        let chunk = self.direct(bucket, &first).await.map_err(ObjectError::broker(bucket))?;
+        chunk.map(|chunk| chunk.payload.into()).ok_or_else(|| mismatch(bucket, digest, "chunks are missing"))
+    }
+
     /// The newest description of an object.
     async fn describe(&self, bucket: &str, digest: &Digest) -> Result<Option<ObjectInfo>, ObjectError> {
-        let failed = ObjectError::broker(bucket);
+        let newest =
+            self.newest(bucket, &wire::meta_subject(bucket, digest)).await.map_err(ObjectError::broker(bucket))?;
+        newest.map(|message| read_info(bucket, digest, &message.payload)).transpose()
+    }
+
+    /// The newest message of a subject.
+    pub(crate) async fn newest(&self, bucket: &str, subject: &str) -> Result<Option<Message>, Error> {
+        self.direct(bucket, &json!({ "last_by_subj": subject })).await
+    }
+
+    /// One message, by direct get.
+    async fn direct(&self, bucket: &str, which: &Value) -> Result<Option<Message>, Error> {
         let subject = direct_get(bucket);
-        let body = json!({ "last_by_subj": wire::meta_subject(bucket, digest) }).to_string();
-        let answer = self.request(&subject, None, body.into_bytes(), REQUEST_WAIT).await.map_err(&failed)?;
+        let answer = self.request(&subject, None, which.to_string().into_bytes(), REQUEST_WAIT).await?;
         match answer.status.map(|status| status.as_u16()) {
-            None => {}
-            Some(404) => return Ok(None),
-            Some(code) => return Err(failed(refused(&subject, code, answer.description))),
+            None => Ok(Some(answer)),
+            Some(404) => Ok(None),
+            Some(code) => Err(refused(&subject, code, answer.description)),
         }
-        read_info(bucket, digest, &answer.payload).map(Some)
     }
 
     /// Up to [`BATCH`] messages of one subject from `next` on.
@@ -201,21 +227,25 @@ impl Broker {
 }
 
 /// Reads a description that must be of this object.
-fn read_info(bucket: &str, digest: &Digest, bytes: &[u8]) -> Result<ObjectInfo, ObjectError> {
-    let mismatch = |why: String| ObjectError::Mismatch { bucket: bucket.to_owned(), digest: *digest, why };
+pub(crate) fn read_info(bucket: &str, digest: &Digest, bytes: &[u8]) -> Result<ObjectInfo, ObjectError> {
+    let mismatch = |why: &str| mismatch(bucket, digest, why);
     if bytes.len() > MAX_INFO_BYTES {
-        return Err(mismatch("its description is too long".into()));
+        return Err(mismatch("its description is too long"));
     }
     let info: ObjectInfo =
-        serde_json::from_slice(bytes).map_err(|error| mismatch(format!("its description: {error}")))?;
+        serde_json::from_slice(bytes).map_err(|error| mismatch(&format!("its description: {error}")))?;
     if info.name != subjects::object(digest) || !wire::is_plain(&info.nuid) {
-        return Err(mismatch("its description is of another object".into()));
+        return Err(mismatch("its description is of another object"));
     }
     // Orion deletes by purging; nobody who may delete leaves this mark.
     if info.deleted {
-        return Err(mismatch("its description says that it was deleted".into()));
+        return Err(mismatch("its description says that it was deleted"));
     }
     Ok(info)
+}
+
+pub(crate) fn mismatch(bucket: &str, digest: &Digest, why: &str) -> ObjectError {
+    ObjectError::Mismatch { bucket: bucket.to_owned(), digest: *digest, why: why.into() }
 }
 
 fn direct_get(bucket: &str) -> String {
@@ -372,6 +402,6 @@ impl ObjectReader {
     }
 
     fn mismatch(&self, why: &str) -> ObjectError {
-        ObjectError::Mismatch { bucket: self.bucket.clone(), digest: self.digest, why: why.into() }
+        mismatch(&self.bucket, &self.digest, why)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use async_nats::Message;
+use async_nats::{HeaderMap, Message};
 use futures::StreamExt;
 use sha2::Digest as _;
 
@@ -68,6 +68,21 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// Makes an object to be found; gives the sequence of its description.
+    pub(crate) async fn put_description(
+        &self,
+        digest: &Digest,
+        info: &ObjectInfo,
+        headers: Option<HeaderMap>,
+    ) -> Result<u64, Error> {
+        let subject = wire::meta_subject(&info.bucket, digest);
+        let info = serde_json::to_vec(info)
+            .map_err(|error| Error::Unsent { subject: subject.clone(), why: error.to_string() })?;
+        self.store(&subject, headers, info).await
+    }
+}
+
 impl Upload {
     /// Adds bytes.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), ObjectError> {
@@ -105,14 +120,7 @@ impl Upload {
             deleted: false,
             options: Options { max_chunk_size: Some(CHUNK_BYTES as u64) },
         };
-        let subject = wire::meta_subject(&self.bucket, &digest);
-        let info = serde_json::to_vec(&info)
-            .map_err(|error| Error::Unsent { subject: subject.clone(), why: error.to_string() });
-        let stored = match info {
-            Ok(info) => self.broker.store(&subject, None, info).await,
-            Err(error) => Err(error),
-        };
-        stored.map_err(ObjectError::broker(&self.bucket))?;
+        self.broker.put_description(&digest, &info, None).await.map_err(ObjectError::broker(&self.bucket))?;
         Ok((digest, self.size))
     }
 

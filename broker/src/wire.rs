@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use orion_protocol::{Digest, subjects};
 
+use crate::parts::Incoming;
+
 /// Bytes a chunk, as stock clients have it.
 pub(crate) const CHUNK_BYTES: usize = 128 * 1024;
 /// The longest description that is read.
@@ -49,6 +51,17 @@ pub(crate) fn chunk_subject(bucket: &str, nuid: &str) -> String {
     format!("$O.{bucket}.C.{nuid}")
 }
 
+/// The nuid of an object that comes in parts: whoever knows its digest and size finds them. Other uploads have 32 random digits.
+pub(crate) fn parts_nuid(upload: &Incoming) -> String {
+    format!("{}-{}", upload.digest, upload.size)
+}
+
+/// The object whose parts have this nuid.
+pub(crate) fn of_parts(nuid: &str) -> Option<Incoming> {
+    let (digest, size) = nuid.split_once('-')?;
+    Some(Incoming { digest: digest.parse().ok()?, size: size.parse().ok()? })
+}
+
 /// `SHA-256=...`, as stock readers check it.
 pub(crate) fn stock_digest(sha256: &[u8]) -> String {
     format!("SHA-256={}", URL_SAFE.encode(sha256))
@@ -56,5 +69,5 @@ pub(crate) fn stock_digest(sha256: &[u8]) -> String {
 
 /// Whether `nuid` is a single plain token, so that a tampered description cannot widen a subject.
 pub(crate) fn is_plain(nuid: &str) -> bool {
-    !nuid.is_empty() && nuid.len() <= 64 && nuid.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+    !nuid.is_empty() && nuid.len() <= 96 && nuid.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
 }

@@ -1,13 +1,12 @@
 //! Whether the log judged what was asked for, and whether result files are what was accepted: every unit is hashed again, and
-//! each shard's root compared with the one in the log. Pure; the job's status is believed in nothing.
+//! each shard's root compared with the one in the log. Pure; of the job's status it believes what it says about inputs, which [`crate::inputs`] looks at.
 
 use orion_crds::job::{InputStatus, OutputStatus};
-use orion_crds::validated::ValidatedJob;
+use orion_crds::validated::{InputSource, Items, ValidatedJob};
 use orion_ledger_core::report::{Attempt, JobReport};
 use orion_protocol::merkle::{self, Sha3};
-use orion_protocol::npy;
-use orion_protocol::task::{OutputSpec, TaskSpec, UnitOutput, unit_digest, unit_salt};
-use orion_protocol::{Digest, PublicKey};
+use orion_protocol::task::{KERNEL_SET, OutputSpec, TaskSpec, UnitOutput, Workload, unit_digest, unit_salt};
+use orion_protocol::{Digest, Format, PublicKey};
 
 /// Why files are not the result.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub enum CheckError {
         /// Names in the log.
         given: Vec<String>,
     },
-    /// A file is no npy array of the output's type and shape.
+    /// A file is no array of the output's type and shape.
     #[error("output {output}: {why}")]
     File {
         /// The output.
@@ -53,16 +52,33 @@ pub enum CheckError {
 /// Whether the task in the log is what the job's spec says. How many units make a shard is the operator's to choose; what the
 /// inputs held was written down in the status when they were read.
 pub fn task(spec: &TaskSpec, job: &ValidatedJob, inputs: &[InputStatus]) -> Result<(), CheckError> {
-    let (have, asked) = (&spec.units, &job.units);
+    let have = &spec.units;
+    let known = |asked: Option<u64>, have: u64| asked.is_none_or(|asked| asked == have);
+    let items = match job.items {
+        Items::Known(items) => Some(items),
+        // The log's own digest of that input says how many it has.
+        Items::RowsOf(_) => None,
+    };
+    let same_outputs = spec.outputs.len() == job.outputs.len()
+        && spec.outputs.iter().zip(&job.outputs).all(|(have, asked)| asked.is_met_by(have));
+    let kernel_set = match &job.workload {
+        Workload::Kernel(_) => 0,
+        Workload::Inference(_) => KERNEL_SET,
+    };
     let read: Vec<&str> = inputs.iter().map(|input| input.digest.as_str()).collect();
     let judged: Vec<String> = spec.inputs.iter().map(Digest::to_string).collect();
+    let named = job.inputs.iter().zip(&spec.inputs).all(|(asked, judged)| match &asked.source {
+        InputSource::Object(digest) => digest == judged,
+        InputSource::ConfigMap { .. } => true,
+    });
     let same = [
-        ("workload", spec.workload == Digest::of(&job.workload().object())),
-        ("inputs", read == judged),
-        ("outputs", spec.outputs == job.outputs),
-        ("the number of items", have.items == asked.items),
-        ("itemsPerUnit", have.items_per_unit == asked.items_per_unit),
-        ("the declared work", have.work_per_item == asked.work_per_item),
+        ("workload", spec.workload == Digest::of(&job.workload.object())),
+        ("inputs", read == judged && judged.len() == job.inputs.len() && named),
+        ("outputs", same_outputs),
+        ("the kernel set", spec.kernel_set == kernel_set),
+        ("the number of items", known(items, have.items)),
+        ("itemsPerUnit", have.items_per_unit == job.items_per_unit),
+        ("the declared work", known(job.work_per_item, have.work_per_item)),
         ("auditsPerShard", spec.audits_per_shard == job.audits_per_shard),
     ];
     same.iter().find(|(_, same)| !same).map_or(Ok(()), |(what, _)| Err(CheckError::Task(what)))
@@ -78,21 +94,19 @@ pub fn listed<'s>(spec: &TaskSpec, status: &'s [OutputStatus]) -> Result<Vec<&'s
     })
 }
 
-/// Checks `files`, whole npy files in the order of the job's outputs; gives how many units were hashed.
-pub fn result(job: &JobReport, salt: &Digest, files: &[Vec<u8>]) -> Result<u64, CheckError> {
+/// Checks `files`, whole files in the order of the job's outputs; gives how many units were hashed.
+pub fn result(job: &JobReport, salt: &Digest, formats: &[Format], files: &[Vec<u8>]) -> Result<u64, CheckError> {
     let accepted = job.accepted().ok_or(CheckError::Incomplete)?;
     let mut rows = Vec::new();
     for (at, spec) in job.spec.outputs.iter().enumerate() {
-        let wrong = |why: String| CheckError::File { output: spec.name.to_string(), why };
-        let file = files.get(at).ok_or_else(|| wrong("is missing".into()))?;
-        let (header, data) = npy::parse(file).map_err(|error| wrong(error.to_string()))?;
-        if header.dtype != spec.dtype || header.shape != spec.shape {
-            return Err(wrong(format!(
-                "is {} {:?}, expected {} {:?}",
-                header.dtype, header.shape, spec.dtype, spec.shape
-            )));
-        }
-        rows.push(data);
+        let wrong = |why: &str| CheckError::File { output: spec.name.to_string(), why: why.to_owned() };
+        let (file, format) = files.get(at).zip(formats.get(at)).ok_or_else(|| wrong("is missing"))?;
+        // There is one way to write the array down.
+        let data = file.strip_prefix(format.head(spec).as_slice());
+        let size = spec.item_bytes().checked_mul(job.spec.units.items);
+        let data = data.filter(|data| Some(data.len() as u64) == size);
+        let what = || format!("is no {} file of {} {:?}", format.as_str(), spec.dtype, spec.shape);
+        rows.push(data.ok_or_else(|| wrong(&what()))?);
     }
     for attempt in &accepted {
         shard(job, salt, attempt, &rows)?;
@@ -128,4 +142,64 @@ fn outputs<'a>(job: &'a JobReport, unit: u64, rows: &[&'a [u8]]) -> Option<Vec<U
     };
     let outputs = job.spec.outputs.iter().zip(rows);
     outputs.map(|(spec, bytes)| Some(UnitOutput { spec, items, bytes: slice(bytes, spec.item_bytes())? })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn the_task_of_a_job_is_its_task() {
+        assert_eq!(task(&fixtures::task(), &fixtures::job(), &fixtures::inputs()), Ok(()));
+    }
+
+    #[test]
+    fn a_task_that_differs_is_refused_by_what_differs() {
+        type Edit = fn(&mut TaskSpec);
+        let edits: [(&str, Edit); 8] = [
+            ("workload", |task| task.workload = Digest::ZERO),
+            ("inputs", |task| task.inputs[fixtures::ROWS] = Digest::ZERO),
+            ("inputs", |task| task.inputs.truncate(1)),
+            ("outputs", |task| task.outputs[0].name = "z".parse().unwrap()),
+            ("outputs", |task| task.outputs.clear()),
+            ("the kernel set", |task| task.kernel_set = 0),
+            ("itemsPerUnit", |task| task.units.items_per_unit = 1),
+            ("auditsPerShard", |task| task.audits_per_shard = 0),
+        ];
+        for (what, edit) in edits {
+            let mut spec = fixtures::task();
+            edit(&mut spec);
+            assert_eq!(task(&spec, &fixtures::job(), &fixtures::inputs()), Err(CheckError::Task(what)));
+        }
+    }
+
+    #[test]
+    fn an_object_that_the_job_names_must_be_the_one_that_was_judged() {
+        let mut job = fixtures::job();
+        job.inputs[fixtures::MODEL].source = InputSource::Object(Digest::of(b"another model"));
+        assert_eq!(task(&fixtures::task(), &job, &fixtures::inputs()), Err(CheckError::Task("inputs")));
+    }
+
+    #[test]
+    fn what_the_spec_says_of_items_and_work_must_be_in_the_log() {
+        let mut job = fixtures::job();
+        (job.items, job.work_per_item) = (Items::Known(3), Some(100));
+        assert_eq!(task(&fixtures::task(), &job, &fixtures::inputs()), Ok(()));
+        job.items = Items::Known(4);
+        let wrong = CheckError::Task("the number of items");
+        assert_eq!(task(&fixtures::task(), &job, &fixtures::inputs()), Err(wrong));
+        (job.items, job.work_per_item) = (Items::Known(3), Some(99));
+        let wrong = CheckError::Task("the declared work");
+        assert_eq!(task(&fixtures::task(), &job, &fixtures::inputs()), Err(wrong));
+    }
+
+    #[test]
+    fn the_status_lists_the_tasks_outputs_and_no_others() {
+        let (spec, y, z) = (fixtures::task(), fixtures::output("y"), fixtures::output("z"));
+        assert_eq!(listed(&spec, std::slice::from_ref(&y)), Ok(vec![&y]));
+        for status in [vec![], vec![z.clone()], vec![y.clone(), z.clone()], vec![y.clone(), y.clone()]] {
+            assert!(matches!(listed(&spec, &status), Err(CheckError::Outputs { .. })), "{status:?}");
+        }
+    }
 }

@@ -1,17 +1,18 @@
-//! Reading from a small HTTP endpoint of the platform: through the API server's service proxy, or directly where the platform
+//! Talking to a small HTTP endpoint of the platform: through the API server's service proxy, or directly where the platform
 //! runs as plain processes.
 
 use std::io::Write;
 
 use anyhow::Context as _;
 use futures::AsyncReadExt as _;
-use http_body_util::{BodyExt, Empty};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use kube::Client;
 
-/// Where to read from.
+/// Where the endpoint is.
 pub enum Endpoint {
     /// Through the API server.
     Proxy {
@@ -29,7 +30,7 @@ impl Endpoint {
     pub async fn fetch(&self, path: &str, sink: &mut impl Write) -> anyhow::Result<u64> {
         match self {
             Endpoint::Proxy { client, base } => {
-                let request = http::Request::get(format!("{base}{path}")).body(Vec::new()).context("asking")?;
+                let request = Request::get(format!("{base}{path}")).body(Vec::new()).context("asking")?;
                 let body = client.request_stream(request).await.with_context(|| format!("fetching {path}"))?;
                 let mut body = std::pin::pin!(body);
                 let (mut buffer, mut length) = (vec![0; 64 * 1024], 0);
@@ -59,12 +60,49 @@ impl Endpoint {
         }
     }
 
+    /// Sends `body` to `path`; gives the status and the answer, of at most `max` bytes.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        max: usize,
+    ) -> anyhow::Result<(StatusCode, Vec<u8>)> {
+        let request = Request::builder().method(method);
+        match self {
+            Endpoint::Proxy { client, base } => {
+                let request =
+                    request.uri(format!("{base}{path}")).body(kube::client::Body::from(body)).context("asking")?;
+                let answer = client.send(request).await.with_context(|| format!("asking {path}"))?;
+                read(path, answer, max).await
+            }
+            Endpoint::Direct(url) => {
+                let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
+                let request = request.uri(format!("{url}{path}")).body(Full::from(body));
+                let request = request.with_context(|| format!("{url} is no URL"))?;
+                let answer = client.request(request).await.with_context(|| format!("asking {url}{path}"))?;
+                read(path, answer, max).await
+            }
+        }
+    }
+
     /// What is at `path`, if it is at most `max` bytes long.
     pub async fn get(&self, path: &str, max: usize) -> anyhow::Result<Vec<u8>> {
         let mut sink = Bounded { bytes: Vec::new(), max };
         self.fetch(path, &mut sink).await?;
         Ok(sink.bytes)
     }
+}
+
+async fn read<B>(path: &str, answer: http::Response<B>, max: usize) -> anyhow::Result<(StatusCode, Vec<u8>)>
+where
+    B: hyper::body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), max).collect().await;
+    let body = body.map_err(anyhow::Error::from_boxed).with_context(|| format!("reading the answer of {path}"))?;
+    Ok((status, body.to_bytes().into()))
 }
 
 /// A buffer that refuses to grow without end.

@@ -1,14 +1,21 @@
-//! `orion`: watch a job, fetch its result and check it, export and verify the ledger. Copied as `kubectl-orion` it is a plugin
+//! `orion`: run a job on this machine, put files on the platform, watch a job, fetch its result and check it, export and verify the ledger. Copied as `kubectl-orion` it is a plugin
 //! of kubectl.
 //!
-//! It reaches everything through the Kubernetes API and trusts none of it: what it prints as verified it has recomputed.
+//! It reaches everything but this machine's device through the Kubernetes API and trusts none of it: what it prints as verified it has recomputed.
 //! Exit codes: 0 done or proven, 1 failed or proven wrong, 2 cannot be decided from what is there, 3 usage.
 
+mod bench;
 mod check;
 mod cluster;
 mod endpoint;
+mod executor;
+#[cfg(test)]
+mod fixtures;
+mod inputs;
 mod ledger;
+mod put;
 mod result;
+mod run;
 mod watch;
 
 use std::process::ExitCode;
@@ -27,7 +34,11 @@ enum Format {
 }
 
 #[derive(Parser)]
-#[command(name = "orion", version, about = "Work with OrionJobs: watch, fetch results, check the ledger.")]
+#[command(
+    name = "orion",
+    version,
+    about = "Work with OrionJobs: run one here, put inputs there, watch, fetch results, check the ledger."
+)]
 struct Args {
     #[command(flatten)]
     access: Access,
@@ -40,6 +51,12 @@ struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Run a job on this machine, without a cluster: the same files, with the same digests.
+    Run(run::RunArgs),
+    /// Say what this machine's device is, and how fast.
+    Bench(bench::BenchArgs),
+    /// Put a file on the platform, for jobs that name its digest; goes on where it was cut off.
+    Put(put::PutArgs),
     /// Follow a job until it succeeds or fails.
     Watch(watch::WatchArgs),
     /// Fetch a job's results, and check every byte against the ledger.
@@ -75,6 +92,9 @@ async fn main() -> ExitCode {
         }
     };
     let outcome = match args.command {
+        Command::Run(command) => run::run(args.output, &command).await,
+        Command::Bench(command) => bench::run(args.output, &command).await,
+        Command::Put(command) => put::run(&args.access, args.output, &command).await,
         Command::Watch(command) => watch::run(&args.access, args.output, &command).await,
         Command::Result(command) => result::run(&args.access, args.output, &command).await,
         Command::Ledger(command) => ledger::run(&args.access, args.output, &command).await,

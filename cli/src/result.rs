@@ -15,14 +15,14 @@ use orion_protocol::{Digest, JobId};
 use serde_json::{Value, json};
 
 use crate::cluster::{Access, Cluster};
-use crate::{Format, Verdict, check, ledger};
+use crate::{Format, Verdict, check, inputs, ledger};
 
 /// `orion result`
 #[derive(clap::Args)]
 pub struct ResultArgs {
     /// The OrionJob.
     job: String,
-    /// Where the files go, as <output>.npy.
+    /// Where the files go, as <output>.<format>.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// The log's key; from the platform's namespace when not given.
@@ -42,7 +42,7 @@ pub async fn run(access: &Access, format: Format, args: &ResultArgs) -> anyhow::
     let job = cluster.job(&args.job).await?;
     let status = job.status.clone().unwrap_or_default();
     anyhow::ensure!(
-        !status.outputs.is_empty(),
+        status.outputs.iter().any(|output| output.digest.is_some()),
         "OrionJob {} has no results yet: orion watch {} shows how far it is",
         args.job,
         args.job
@@ -63,31 +63,40 @@ pub async fn run(access: &Access, format: Format, args: &ResultArgs) -> anyhow::
         Ok(outputs) => outputs,
         Err(error) => return Ok(refuse(format, &error.to_string())),
     };
+    let inputs = inputs::compare(&cluster, &valid, &record.spec).await?;
+    if let Some(why) = inputs.wrong {
+        return Ok(refuse(format, &why));
+    }
     let mut files = Vec::new();
-    for (output, spec) in outputs.iter().zip(&record.spec.outputs) {
-        match fetch(&cluster, output, &path(args, spec), args.check_only).await? {
+    let paths: Vec<PathBuf> =
+        record.spec.outputs.iter().zip(&valid.formats).map(|(output, format)| path(args, output, *format)).collect();
+    for (output, path) in outputs.iter().zip(&paths) {
+        match fetch(&cluster, output, path, args.check_only).await? {
             Ok(file) => files.push(file),
             Err(why) => return Ok(refuse(format, &why)),
         }
     }
     let salt = salt(&cluster, &args.job).await?;
-    match check::result(record, &salt, &files) {
+    match check::result(record, &salt, &valid.formats, &files) {
         Err(error) => Ok(refuse(format, &error.to_string())),
         Ok(units) => {
             if !args.check_only {
-                for (output, file) in record.spec.outputs.iter().zip(&files) {
-                    save(&path(args, output), file)?;
+                for (path, file) in paths.iter().zip(&files) {
+                    save(path, file)?;
                 }
             }
-            say(format, args, &outputs, units, &report, record);
+            say(format, &paths, &outputs, units, &report, record);
+            for why in inputs.unknown {
+                eprintln!("result: not compared with the input {why}");
+            }
             Ok(Verdict::Good)
         }
     }
 }
 
 /// Where an output goes: under its name in the log, which is a name and no path.
-fn path(args: &ResultArgs, output: &OutputSpec) -> PathBuf {
-    args.dir.join(format!("{}.npy", output.name))
+fn path(args: &ResultArgs, output: &OutputSpec, format: orion_protocol::Format) -> PathBuf {
+    args.dir.join(format!("{}.{}", output.name, format.as_str()))
 }
 
 /// One file, whose digest is as the status says; or why it is not.
@@ -97,16 +106,19 @@ async fn fetch(
     path: &Path,
     check_only: bool,
 ) -> anyhow::Result<Result<Vec<u8>, String>> {
+    let Some(digest) = &output.digest else {
+        return Ok(Err(format!("the job's status has no digest for the output {}", output.name)));
+    };
     let file = if check_only {
         std::fs::read(path).with_context(|| format!("reading {}", path.display()))?
     } else {
-        cluster.gateway().get(&format!("/v1/results/{}", output.digest), MAX_FILE).await?
+        cluster.gateway().get(&format!("/v1/results/{digest}"), MAX_FILE).await?
     };
     let have = Digest::of(&file).to_string();
-    if have == output.digest {
+    if have == *digest {
         return Ok(Ok(file));
     }
-    Ok(Err(format!("output {} hashes to {have}, the job's status says {}", output.name, output.digest)))
+    Ok(Err(format!("output {} hashes to {have}, the job's status says {digest}", output.name)))
 }
 
 /// The log, fetched and recomputed; or what is wrong with it.
@@ -150,7 +162,7 @@ fn refuse(format: Format, why: &str) -> Verdict {
 
 fn say(
     format: Format,
-    args: &ResultArgs,
+    paths: &[PathBuf],
     outputs: &[&OutputStatus],
     units: u64,
     report: &Report,
@@ -158,9 +170,9 @@ fn say(
 ) {
     match format {
         Format::Text => {
-            for (output, spec) in outputs.iter().zip(&record.spec.outputs) {
-                let path = path(args, spec);
-                println!("{}  {} {:?}  sha3-256 {}", path.display(), spec.dtype, spec.shape, output.digest);
+            for ((output, spec), path) in outputs.iter().zip(&record.spec.outputs).zip(paths) {
+                let digest = output.digest.as_deref().unwrap_or("?");
+                println!("{}  {} {:?}  sha3-256 {digest}", path.display(), spec.dtype, spec.shape);
             }
             println!(
                 "result: verified {units} units against the accepted roots of {} shards",
@@ -173,7 +185,8 @@ fn say(
             let files: Vec<Value> = outputs
                 .iter()
                 .zip(&record.spec.outputs)
-                .map(|(output, spec)| json!({"name": spec.name, "path": path(args, spec), "digest": output.digest}))
+                .zip(paths)
+                .map(|((output, spec), path)| json!({"name": spec.name, "path": path, "digest": output.digest}))
                 .collect();
             println!("{}", json!({"verified": true, "units": units, "files": files, "entries": report.entries}));
         }

@@ -30,7 +30,7 @@ macro_rules! types {
 }
 
 types! {
-    /// OrionJob: spec, inputs and kernel were tried and found good.
+    /// OrionJob: spec, inputs and workload were tried and found good.
     Accepted,
     /// OrionJob: the escrow is locked.
     Funded,
@@ -48,6 +48,10 @@ types! {
     Stalled,
     /// Provider: registered on the ledger and ready on the broker.
     Ready,
+    /// Provider: each of its workers runs kernels of users, kept from its files.
+    RunsKernels,
+    /// Provider: the device of each of its workers computes as it must, to the bit.
+    Exact,
 }
 
 impl std::fmt::Display for ConditionType {

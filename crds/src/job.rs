@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use status::*;
 
-use crate::schema::{self, CREDITS, LABEL};
+use crate::schema::{self, CREDITS, HEX64, LABEL};
 
 /// What a consumer wants computed.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,7 @@ use crate::schema::{self, CREDITS, LABEL};
     derive = "PartialEq",
     doc = "A computation over many items, run on computers that nobody has to trust: cut into units, paid for when checked.",
     validation = Rule::new("size(self.metadata.name) <= 40").message("metadata.name: at most 40 characters"),
+    validation = Rule::new(OUTPUTS_RULE).message("spec.outputs: type and shape are needed, unless a model makes them"),
     validation = Rule::new(BUDGET_RULE).message("spec.budget: is immutable once the job is Funded"),
     printcolumn(
         name = "Status",
@@ -114,6 +115,10 @@ pub struct OrionJobSpec {
     pub backoff_limit_per_shard: i32,
 }
 
+/// A model's outputs are known from the model.
+const OUTPUTS_RULE: &str =
+    "has(self.spec.workload.inference) || self.spec.outputs.all(output, has(output.type) && has(output.shape))";
+
 /// A job may get more money while it waits for it.
 const BUDGET_RULE: &str = "self.spec.budget == oldSelf.spec.budget || !has(self.status) || !has(self.status.conditions) || \
     !self.status.conditions.exists(c, c.type == 'Funded' && c.status == 'True')";
@@ -137,11 +142,101 @@ fn default_backoff_limit() -> i32 {
 /// What runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = schema::union(&["kernel"], &[("self == oldSelf", "is immutable")])))]
+#[schemars(extend("x-kubernetes-validations" = schema::union(&["kernel", "inference"], &[("self == oldSelf", "is immutable")])))]
 pub struct Workload {
     /// An OpenCL C kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<Kernel>,
+    /// A model, run for each row of its inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inference: Option<Inference>,
+}
+
+/// A model, run for each row of its inputs. A row's result is what the model gives for that row alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Inference {
+    /// Where the model is.
+    pub model: Model,
+    /// Lengths of the model's named dimensions, but that of the items and those that the inputs' shapes say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "dims_schema")]
+    pub dims: BTreeMap<String, i64>,
+    /// What each of the model's inputs is given.
+    #[schemars(length(min = 1, max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub tensors: Vec<ModelInput>,
+    /// Which of the model's outputs the job's outputs are; those that are not listed have the same name in the model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["output"]))]
+    pub results: Vec<ModelOutput>,
+}
+
+fn dims_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "description": "Lengths of the model's named dimensions, but that of the items and those that the inputs' shapes say.",
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {"type": "integer", "format": "int64", "minimum": 1, "maximum": 2_147_483_647},
+    })
+}
+
+/// Where a model is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Model {
+    /// The input that holds the ONNX file.
+    #[schemars(length(min = 1, max = 63))]
+    pub input: String,
+}
+
+/// What one of a model's inputs is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::union(
+    &["from", "fill"],
+    &[
+        ("!has(self.shared) || has(self.from)", "shared needs from: a filled tensor is the same for every item anyway"),
+        ("!has(self.key) || has(self.from)", "key needs from: it is a name in that input's file"),
+    ],
+)))]
+pub struct ModelInput {
+    /// Its name in the model.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// An input of the job, of the same type, a row an item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub from: Option<String>,
+    /// The tensor's name in the input's file, which is one of safetensors; otherwise it is one of npy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub key: Option<String>,
+    /// The input is the same for every item, whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Shared>,
+    /// A decimal number for every element.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub fill: Option<String>,
+}
+
+/// The same for every item.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Shared {}
+
+/// One of a model's outputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelOutput {
+    /// Its name in the model.
+    #[schemars(length(min = 1, max = 256))]
+    pub tensor: String,
+    /// The job's output.
+    #[schemars(length(min = 1, max = 63))]
+    pub output: String,
 }
 
 /// An OpenCL C kernel and how it is called.
@@ -263,11 +358,23 @@ pub struct Input {
 /// Where an input is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = schema::union(&["configMap"], &[])))]
+#[schemars(extend("x-kubernetes-validations" = schema::union(&["configMap", "object"], &[])))]
 pub struct InputSource {
     /// A key of a ConfigMap of the same namespace, holding an npy file. Read once; later edits change nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapKey>,
+    /// A file that was put on the platform with `orion put`. Waited for until it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectRef>,
+}
+
+/// A file on the platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectRef {
+    /// SHA3-256 of the file, as `orion put` prints it.
+    #[schemars(regex(pattern = HEX64), length(max = 64))]
+    pub digest: String,
 }
 
 /// A key of a ConfigMap.
@@ -289,17 +396,22 @@ pub struct Output {
     /// Its name in the job.
     #[schemars(regex(pattern = LABEL), length(min = 1, max = 63))]
     pub name: String,
-    /// Its element type.
-    #[serde(rename = "type")]
+    /// Its element type. A model's outputs need not say it.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = [
         "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64",
     ]))]
-    pub type_: String,
-    /// Its shape, row-major; the first dimension is the items.
+    pub type_: Option<String>,
+    /// Its shape, row-major; the first dimension is the items. A model's outputs need not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
     #[schemars(inner(range(min = 1, max = 9_007_199_254_740_992_u64)))]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
-    pub shape: Vec<i64>,
+    pub shape: Option<Vec<i64>>,
+    /// The format of its file: npy unless said otherwise. A file of safetensors has one tensor, with the output's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["npy", "safetensors"]))]
+    pub format: Option<String>,
 }
 
 /// How the items are cut.

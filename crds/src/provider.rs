@@ -103,6 +103,10 @@ pub struct WorkerStatus {
     /// OpenCL driver and device.
     #[schemars(length(max = 256))]
     pub driver: String,
+    /// What its device computes wrongly; such a worker is given nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 160))]
+    pub fault: Option<String>,
     /// When it was last heard of, to the minute at best, so that nothing is written for a heartbeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]

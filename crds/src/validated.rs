@@ -4,16 +4,19 @@
 //! It decides what can be decided from the object alone. Whether the kernel compiles, its parameters fit and its inputs are
 //! there is the preflight's to find out. It repeats what the CRD's rules say already: an object may be older than they are.
 
+mod arrays;
+mod inference;
 mod kernel;
 mod scalar;
 
 use orion_protocol::bytes::Name;
+use orion_protocol::dtype::DType;
 use orion_protocol::price::parse_credits;
 use orion_protocol::task::{
-    KernelWorkload, MAX_ARRAYS, MAX_AUDITS_PER_SHARD, MAX_UNITS_PER_SHARD, MAX_WORK, OutputSpec, UnitTable, Workload,
-    check_outputs,
+    Feed, FeedFrom, MAX_ARRAYS, MAX_AUDITS_PER_SHARD, MAX_UNITS_PER_SHARD, MAX_WORK, OutputSpec, UnitTable, Workload,
+    check_names, check_outputs,
 };
-use orion_protocol::{Reason, Refusal};
+use orion_protocol::{Digest, Format, Reason, Refusal};
 
 use crate::job::{self, OrionJob, OrionJobSpec};
 use crate::names::MAX_JOB_NAME;
@@ -34,15 +37,22 @@ pub struct ValidatedJob {
     pub uid: Name,
     /// The generation that was read.
     pub generation: i64,
-    /// What runs; inputs and outputs in it are indexes into the lists here.
-    pub workload: KernelWorkload,
+    /// What runs, as it is stored and hashed; inputs and outputs in it are indexes into the lists here.
+    pub workload: Workload,
     /// What it reads, in the order of the spec.
     pub inputs: Vec<InputRef>,
-    /// What it delivers, in the order of the spec.
+    /// What it delivers, in the order of the spec. What the spec leaves to the model has no shape.
     pub outputs: Vec<OutputSpec>,
-    /// How the items are cut. Where the spec does not say, unitsPerShard follows from parallelism, which may change: it
-    /// holds only until it is pinned in the ledger.
-    pub units: UnitTable,
+    /// The format of each output's file.
+    pub formats: Vec<Format>,
+    /// How many items there are.
+    pub items: Items,
+    /// Items a unit.
+    pub items_per_unit: u64,
+    /// Units a shard, where the spec says it.
+    pub units_per_shard: Option<u64>,
+    /// Operations an item; a model's are counted.
+    pub work_per_item: Option<u64>,
     /// Leases at a time.
     pub parallelism: u32,
     /// Drawn units a shard.
@@ -53,21 +63,88 @@ pub struct ValidatedJob {
     pub backoff_limit_per_shard: u32,
 }
 
+/// How many items a job has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Items {
+    /// The spec says it.
+    Known(u64),
+    /// As many as the input with this index has rows.
+    RowsOf(usize),
+}
+
 /// Where an input is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputRef {
     /// Its name in the job.
     pub name: Name,
-    /// The ConfigMap, in the job's namespace.
-    pub config_map: String,
-    /// The key in it.
-    pub key: String,
+    /// Where it is.
+    pub source: InputSource,
+}
+
+/// Where an input comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputSource {
+    /// A key of a ConfigMap in the job's namespace.
+    ConfigMap {
+        /// The ConfigMap.
+        name: String,
+        /// The key in it.
+        key: String,
+    },
+    /// A file that somebody puts on the platform.
+    Object(Digest),
+}
+
+impl std::fmt::Display for InputSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            InputSource::ConfigMap { name, key } => write!(f, "{key} of ConfigMap {name}"),
+            InputSource::Object(digest) => write!(f, "object {digest}"),
+        }
+    }
 }
 
 impl ValidatedJob {
-    /// The workload as it is stored and hashed.
-    pub fn workload(&self) -> Workload {
-        Workload::Kernel(self.workload.clone())
+    /// How so many items are cut. Where the spec does not say, unitsPerShard follows from parallelism, which may change: it holds only until
+    /// it is pinned in the ledger. The work of a model's item is not known yet, and 1.
+    pub fn units(&self, items: u64) -> Result<UnitTable, Refusal> {
+        let items_per_unit = self.items_per_unit;
+        if items_per_unit > items {
+            return Err(invalid("spec.sharding.itemsPerUnit", format!("is over the {items} items of the job")));
+        }
+        let by_default = || default_units_per_shard(items.div_ceil(items_per_unit), self.parallelism);
+        let units_per_shard = self.units_per_shard.unwrap_or_else(by_default);
+        if units_per_shard > MAX_UNITS_PER_SHARD {
+            return Err(invalid("spec.sharding.unitsPerShard", format!("at most {MAX_UNITS_PER_SHARD}")));
+        }
+        let work_per_item = self.work_per_item.unwrap_or(1);
+        if items.checked_mul(work_per_item).is_none_or(|work| work > MAX_WORK) {
+            let why = format!("times the {items} items is over {MAX_WORK}");
+            return Err(invalid("spec.workload.kernel.workPerItem", why));
+        }
+        let table = UnitTable { items, items_per_unit, units_per_shard, work_per_item };
+        table.check().map_err(|why| invalid("spec.sharding", why))?;
+        Ok(table)
+    }
+
+    /// The input that is a model, and no array.
+    pub fn model(&self) -> Option<usize> {
+        match &self.workload {
+            Workload::Kernel(_) => None,
+            Workload::Inference(inference) => usize::try_from(inference.model).ok(),
+        }
+    }
+
+    /// Under which key an input's rows are found in its file; none where it is one array.
+    pub fn key_of(&self, input: usize) -> Option<&str> {
+        let Workload::Inference(inference) = &self.workload else { return None };
+        let reads = |feed: &&Feed| match feed.from {
+            FeedFrom::Rows(at) | FeedFrom::Shared(at) => usize::try_from(at) == Ok(input),
+            FeedFrom::Fill(_) => false,
+        };
+        let mut feeds: Vec<&Feed> = inference.tensors.iter().filter(reads).collect();
+        feeds.sort_by_key(|feed| matches!(feed.from, FeedFrom::Shared(_)));
+        feeds.first().and_then(|feed| feed.key.as_deref())
     }
 }
 
@@ -89,13 +166,27 @@ impl TryFrom<&OrionJob> for ValidatedJob {
         let identity = Identity::of(job)?;
         let inputs = self::inputs(inputs)?;
         let parallelism = bounded("spec.parallelism", *parallelism, 1, MAX_PARALLELISM)?;
-        let job::Workload { kernel: Some(kernel) } = workload else {
-            return Err(invalid("spec.workload", "exactly one must be set of: kernel"));
+        let items_per_unit = positive("spec.sharding.itemsPerUnit", sharding.items_per_unit)?;
+        let units_per_shard = match sharding.units_per_shard {
+            Some(given) => Some(positive("spec.sharding.unitsPerShard", given)?),
+            None => None,
         };
-        let items = kernel::items(kernel)?;
-        let outputs = self::outputs(outputs, items)?;
-        let units = unit_table(sharding, items, kernel::work_per_item(kernel)?, parallelism)?;
-        let workload = kernel::workload(kernel, &inputs, &outputs, units.items_per_unit)?;
+        let formats = self::formats(outputs)?;
+        let (workload, outputs, items, work_per_item) = match workload {
+            job::Workload { kernel: Some(kernel), inference: None } => {
+                let items = kernel::items(kernel)?;
+                let outputs = self::outputs(outputs, Some(items))?;
+                let work = kernel::work_per_item(kernel)?;
+                let workload = kernel::workload(kernel, &inputs, &outputs, items_per_unit)?;
+                (Workload::Kernel(workload), outputs, Items::Known(items), Some(work))
+            }
+            job::Workload { kernel: None, inference: Some(inference) } => {
+                let outputs = self::outputs(outputs, None)?;
+                let (workload, rows) = inference::workload(inference, &inputs, &outputs)?;
+                (Workload::Inference(workload), outputs, Items::RowsOf(rows), None)
+            }
+            _ => return Err(invalid("spec.workload", "exactly one must be set of: kernel, inference")),
+        };
         let job::Aggregation { concatenate: Some(job::Concatenate {}) } = aggregation else {
             return Err(invalid("spec.aggregation", "exactly one must be set of: concatenate"));
         };
@@ -108,7 +199,7 @@ impl TryFrom<&OrionJob> for ValidatedJob {
             )
         })?;
         let Identity { name, namespace, uid, generation } = identity;
-        Ok(ValidatedJob {
+        let valid = ValidatedJob {
             name,
             namespace,
             uid,
@@ -116,12 +207,20 @@ impl TryFrom<&OrionJob> for ValidatedJob {
             workload,
             inputs,
             outputs,
-            units,
+            formats,
+            items,
+            items_per_unit,
+            units_per_shard,
+            work_per_item,
             parallelism,
             audits_per_shard: bounded("spec.validation.auditsPerShard", *audits_per_shard, 1, MAX_AUDITS_PER_SHARD)?,
             budget,
             backoff_limit_per_shard: bounded("spec.backoffLimitPerShard", *backoff_limit_per_shard, 0, 100)?,
-        })
+        };
+        if let Items::Known(items) = valid.items {
+            valid.units(items)?;
+        }
+        Ok(valid)
     }
 }
 
@@ -157,26 +256,35 @@ fn inputs(raw: &[job::Input]) -> Result<Vec<InputRef>, Refusal> {
         return Err(invalid("spec.inputs", format!("at most {MAX_ARRAYS} are allowed")));
     }
     let mut inputs: Vec<InputRef> = Vec::with_capacity(raw.len());
-    for job::Input { name, source: job::InputSource { config_map } } in raw {
+    for job::Input { name, source } in raw {
         let field = format!("spec.inputs[{name}]");
         let name: Name = name.parse().map_err(|error| invalid(&format!("{field}.name"), error))?;
         if inputs.iter().any(|other| other.name == name) {
             return Err(invalid(&field, "is there twice"));
         }
-        let Some(job::ConfigMapKey { name: config_map, key }) = config_map else {
-            return Err(invalid(&format!("{field}.source"), "exactly one must be set of: configMap"));
-        };
-        let source = format!("{field}.source.configMap");
-        if !is_object_name(config_map) {
-            return Err(invalid(&format!("{source}.name"), format!("{config_map:?} is no name of a ConfigMap")));
-        }
-        let good = |c: u8| c.is_ascii_alphanumeric() || b"-._".contains(&c);
-        if key.is_empty() || key.len() > 253 || !key.bytes().all(good) {
-            return Err(invalid(&format!("{source}.key"), format!("{key:?} is no key of a ConfigMap")));
-        }
-        inputs.push(InputRef { name, config_map: config_map.clone(), key: key.clone() });
+        inputs.push(InputRef { name, source: input_source(&format!("{field}.source"), source)? });
     }
     Ok(inputs)
+}
+
+fn input_source(field: &str, raw: &job::InputSource) -> Result<InputSource, Refusal> {
+    match raw {
+        job::InputSource { config_map: Some(job::ConfigMapKey { name, key }), object: None } => {
+            if !is_object_name(name) {
+                return Err(invalid(&format!("{field}.configMap.name"), format!("{name:?} is no name of a ConfigMap")));
+            }
+            let good = |c: u8| c.is_ascii_alphanumeric() || b"-._".contains(&c);
+            if key.is_empty() || key.len() > 253 || !key.bytes().all(good) {
+                return Err(invalid(&format!("{field}.configMap.key"), format!("{key:?} is no key of a ConfigMap")));
+            }
+            Ok(InputSource::ConfigMap { name: name.clone(), key: key.clone() })
+        }
+        job::InputSource { config_map: None, object: Some(job::ObjectRef { digest }) } => {
+            let parsed = digest.parse().map(InputSource::Object);
+            parsed.map_err(|_| invalid(&format!("{field}.object.digest"), "64 lower-case hex digits are needed"))
+        }
+        _ => Err(invalid(field, "exactly one must be set of: configMap, object")),
+    }
 }
 
 /// A DNS subdomain: labels between dots.
@@ -184,40 +292,39 @@ fn is_object_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| label.parse::<Name>().is_ok())
 }
 
-fn outputs(raw: &[job::Output], items: u64) -> Result<Vec<OutputSpec>, Refusal> {
+/// Where the number of items is not known, types and shapes may be left out, together.
+fn outputs(raw: &[job::Output], items: Option<u64>) -> Result<Vec<OutputSpec>, Refusal> {
     let mut outputs = Vec::with_capacity(raw.len().min(MAX_ARRAYS));
-    for job::Output { name, type_, shape } in raw.iter().take(MAX_ARRAYS + 1) {
+    for job::Output { name, type_, shape, format: _ } in raw.iter().take(MAX_ARRAYS + 1) {
         let field = format!("spec.outputs[{name}]");
-        outputs.push(OutputSpec {
-            name: name.parse().map_err(|error| invalid(&format!("{field}.name"), error))?,
-            dtype: type_.parse().map_err(|error: String| invalid(&format!("{field}.type"), error))?,
-            shape: kernel::dimensions(&format!("{field}.shape"), shape, 8)?,
-        });
+        let name: Name = name.parse().map_err(|error| invalid(&format!("{field}.name"), error))?;
+        let (dtype, shape) = match (type_, shape) {
+            (Some(type_), Some(shape)) => (
+                type_.parse().map_err(|error: String| invalid(&format!("{field}.type"), error))?,
+                kernel::dimensions(&format!("{field}.shape"), shape, 8)?,
+            ),
+            (None, None) if items.is_none() => (DType::Float32, Vec::new()),
+            _ => return Err(invalid(&field, "type and shape are needed; a model's outputs need neither")),
+        };
+        outputs.push(OutputSpec { name, dtype, shape });
     }
-    check_outputs(&outputs, items).map_err(|why| Refusal::new(Reason::InvalidSpec, format!("spec.{why}")))?;
+    let checked = match items {
+        Some(items) => check_outputs(&outputs, items),
+        None => check_names(&outputs),
+    };
+    checked.map_err(|why| Refusal::new(Reason::InvalidSpec, format!("spec.{why}")))?;
     Ok(outputs)
 }
 
-fn unit_table(raw: &job::Sharding, items: u64, work_per_item: u64, parallelism: u32) -> Result<UnitTable, Refusal> {
-    let job::Sharding { items_per_unit, units_per_shard } = raw;
-    let items_per_unit = positive("spec.sharding.itemsPerUnit", *items_per_unit)?;
-    if items_per_unit > items {
-        return Err(invalid("spec.sharding.itemsPerUnit", format!("is over the {items} items of the job")));
-    }
-    let units_per_shard = match units_per_shard {
-        Some(given) => positive("spec.sharding.unitsPerShard", *given)?,
-        None => default_units_per_shard(items.div_ceil(items_per_unit), parallelism),
+/// The format of each output's file; there are as many as outputs.
+fn formats(raw: &[job::Output]) -> Result<Vec<Format>, Refusal> {
+    let format = |output: &job::Output| match &output.format {
+        None => Ok(Format::default()),
+        Some(text) => {
+            text.parse().map_err(|error: String| invalid(&format!("spec.outputs[{}].format", output.name), error))
+        }
     };
-    if units_per_shard > MAX_UNITS_PER_SHARD {
-        return Err(invalid("spec.sharding.unitsPerShard", format!("at most {MAX_UNITS_PER_SHARD}")));
-    }
-    if items.checked_mul(work_per_item).is_none_or(|work| work > MAX_WORK) {
-        let why = format!("times the {items} items is over {MAX_WORK}");
-        return Err(invalid("spec.workload.kernel.workPerItem", why));
-    }
-    let table = UnitTable { items, items_per_unit, units_per_shard, work_per_item };
-    table.check().map_err(|why| invalid("spec.sharding", why))?;
-    Ok(table)
+    raw.iter().take(MAX_ARRAYS + 1).map(format).collect()
 }
 
 /// clamp(ceil(units / (4 x parallelism)), 1, 100,000): about four rounds of shards for each worker, so that a slow one does

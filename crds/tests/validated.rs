@@ -3,12 +3,14 @@
 #[path = "cases/job.rs"]
 mod cases;
 
-use cases::{job, with};
-use orion_crds::validated::{InputRef, default_units_per_shard};
+use cases::{job, model_job, with};
+use orion_crds::validated::{InputRef, InputSource, Items, default_units_per_shard};
 use orion_crds::{OrionJob, ValidatedJob};
 use orion_protocol::dtype::DType;
-use orion_protocol::task::{Argument, Builtin, KernelWorkload, OutputSpec, UnitTable};
-use orion_protocol::{Reason, Refusal};
+use orion_protocol::task::{
+    Argument, Builtin, Feed, FeedFrom, InferenceWorkload, KernelWorkload, OutputSpec, UnitTable, Workload,
+};
+use orion_protocol::{Digest, Format, Reason, Refusal};
 use serde_json::{Value, json};
 
 fn validate(mut object: Value) -> Result<ValidatedJob, Refusal> {
@@ -36,7 +38,8 @@ fn check(pointer: &str, value: Value, message: &str) {
 #[test]
 fn the_example_becomes_checked_types() {
     let name = |text: &str| text.parse().unwrap();
-    let input = |text: &str, key: &str| InputRef { name: name(text), config_map: "digits".into(), key: key.into() };
+    let map = |key: &str| InputSource::ConfigMap { name: "digits".into(), key: key.into() };
+    let input = |text: &str, key: &str| InputRef { name: name(text), source: map(key) };
     let spec = &job()["spec"];
     let source = spec["workload"]["kernel"]["source"]["inline"].as_str().unwrap();
     let want = ValidatedJob {
@@ -44,7 +47,7 @@ fn the_example_becomes_checked_types() {
         namespace: "demo".into(),
         uid: name("8a3c2f1e-0000-4000-8000-000000000001"),
         generation: 1,
-        workload: KernelWorkload {
+        workload: Workload::Kernel(KernelWorkload {
             source: source.into(),
             entry_point: "f".into(),
             global_size: vec![1797],
@@ -58,15 +61,21 @@ fn the_example_becomes_checked_types() {
                 Argument::Local(64),
                 Argument::Output(0),
             ],
-        },
+        }),
         inputs: vec![input("digits", "digits.npy"), input("labels", "labels.npy")],
         outputs: vec![OutputSpec { name: name("predictions"), dtype: DType::Uint8, shape: vec![1797] }],
-        units: UnitTable { items: 1797, items_per_unit: 16, units_per_shard: 4, work_per_item: 115_008 },
+        formats: vec![Format::Npy],
+        items: Items::Known(1797),
+        items_per_unit: 16,
+        units_per_shard: Some(4),
+        work_per_item: Some(115_008),
         parallelism: 8,
         audits_per_shard: 2,
         budget: 2_500_000,
         backoff_limit_per_shard: 3,
     };
+    let units = UnitTable { items: 1797, items_per_unit: 16, units_per_shard: 4, work_per_item: 115_008 };
+    assert_eq!(want.units(1797), Ok(units));
     assert_eq!(validate(job()), Ok(want));
 }
 
@@ -81,7 +90,7 @@ fn what_is_left_out_has_its_default() {
     let have = validate(object).unwrap();
     assert_eq!((have.parallelism, have.audits_per_shard, have.backoff_limit_per_shard), (8, 2, 3));
     // 113 units over 8 leases, four rounds each.
-    assert_eq!(have.units.units_per_shard, 4);
+    assert_eq!(have.units(1797).unwrap().units_per_shard, 4);
 }
 
 #[test]
@@ -168,6 +177,14 @@ fn inputs_outputs_and_numbers_are_checked() {
     check("/spec/inputs/1/source", json!({}), "spec.inputs[labels].source: ");
     check("/spec/inputs/1/source/configMap/name", json!("A"), "spec.inputs[labels].source.configMap.name: ");
     check("/spec/inputs/1/source/configMap/key", json!("a/b"), "spec.inputs[labels].source.configMap.key: ");
+    check("/spec/inputs/1/source/object", json!({"digest": "0".repeat(64)}), "spec.inputs[labels].source: exactly one");
+    for wrong in ["", "0", &"A".repeat(64), &"0".repeat(65)] {
+        check(
+            "/spec/inputs/1/source",
+            json!({"object": {"digest": wrong}}),
+            "spec.inputs[labels].source.object.digest: ",
+        );
+    }
     check("/spec/parallelism", json!(0), "spec.parallelism: ");
     check("/spec/parallelism", json!(65), "spec.parallelism: ");
     check("/spec/validation/auditsPerShard", json!(0), "spec.validation.auditsPerShard: ");
@@ -175,4 +192,81 @@ fn inputs_outputs_and_numbers_are_checked() {
     check("/spec/budget/maxCredits", json!("1.2345678"), "spec.budget.maxCredits: ");
     check("/spec/backoffLimitPerShard", json!(-1), "spec.backoffLimitPerShard: ");
     check("/metadata/name", json!("n".repeat(41)), "metadata.name: at most 40 characters");
+}
+
+#[test]
+fn an_object_is_an_input_by_its_digest() {
+    let have = validate(with(job(), "/spec/inputs/1/source", json!({"object": {"digest": "0f".repeat(32)}}))).unwrap();
+    assert_eq!(have.inputs[1].source, InputSource::Object(Digest([15; 32])));
+}
+
+/// The model's spec with one value replaced is refused, and the message starts with this.
+fn check_model(pointer: &str, value: Value, message: &str) {
+    let at = format!("{pointer} = {value}");
+    let refusal = validate(with(model_job(), pointer, value)).expect_err(&at);
+    assert_eq!(refusal.reason, Reason::InvalidSpec);
+    assert!(refusal.message.starts_with(message), "{at}: {}", refusal.message);
+}
+
+#[test]
+fn a_model_becomes_checked_types() {
+    let feed = |tensor: &str, from| Feed { tensor: tensor.into(), from, key: None };
+    let want = InferenceWorkload {
+        model: 0,
+        dims: vec![("seq".into(), 128)],
+        tensors: vec![feed("input_ids", FeedFrom::Rows(1)), feed("token_type_ids", FeedFrom::Fill("0".into()))],
+        results: vec!["last_hidden_state".into()],
+    };
+    let have = validate(model_job()).unwrap();
+    assert_eq!(have.workload, Workload::Inference(want));
+    assert_eq!((have.items, have.work_per_item, have.model()), (Items::RowsOf(1), None, Some(0)));
+    assert_eq!(have.outputs[0].shape, Vec::<u64>::new());
+    assert_eq!(have.key_of(1), None);
+    let keyed = validate(with(model_job(), "/spec/workload/inference/tensors/0/key", json!("ids"))).unwrap();
+    assert_eq!(keyed.key_of(1), Some("ids"));
+    let units = UnitTable { items: 100, items_per_unit: 16, units_per_shard: 4, work_per_item: 1 };
+    assert_eq!(have.units(100), Ok(units));
+    // Where types and shapes are said, they are kept: the preflight compares.
+    let said = json!([{"name": "predictions", "type": "float32", "shape": [100, 384]}]);
+    let have = validate(with(model_job(), "/spec/outputs", said)).unwrap();
+    assert_eq!(have.outputs[0].shape, [100, 384]);
+    assert_eq!(have.units(5).unwrap_err().message, "spec.sharding.itemsPerUnit: is over the 5 items of the job");
+}
+
+#[test]
+fn the_model_is_checked() {
+    let inference = |field: &str| format!("/spec/workload/inference/{field}");
+    let at = "spec.workload.inference";
+    check_model(&inference("model"), json!({"input": "other"}), &format!("{at}.model.input: there is no input"));
+    check_model(&inference("dims"), json!({"seq": 0}), &format!("{at}.dims[seq]: "));
+    check_model(&inference("tensors"), json!([]), &format!("{at}.tensors: "));
+    let tensor = |value: Value| json!([value, {"name": "token_type_ids", "fill": "0"}]);
+    let tensors = inference("tensors");
+    let named = format!("{at}.tensors[input_ids]");
+    check_model(&tensors, tensor(json!({"name": "input_ids", "from": "other"})), &format!("{named}.from: there is no"));
+    check_model(
+        &tensors,
+        tensor(json!({"name": "input_ids", "from": "digits"})),
+        &format!("{named}.from: is the model"),
+    );
+    let keyless = json!({"name": "input_ids", "fill": "1", "key": "ids"});
+    check_model(&tensors, tensor(keyless), &format!("{named}.key: only with from"));
+    check_model(&tensors, tensor(json!({"name": "input_ids"})), &format!("{named}: exactly one must be set of"));
+    check_model(&tensors, tensor(json!({"name": "input_ids", "fill": ""})), &format!("{named}.fill: is no number"));
+    check_model(&tensors, tensor(json!({"name": "input_ids", "fill": "1"})), &format!("{at}.tensors: none has a row"));
+    let twice = json!({"name": "token_type_ids", "from": "labels"});
+    check_model(&tensors, tensor(twice), &format!("{at}.tensors[token_type_ids]: is there twice"));
+    let shared = json!({"name": "input_ids", "from": "labels", "shared": {}});
+    check_model(&tensors, tensor(shared), &format!("{at}.tensors: none has a row"));
+    check_model(
+        &inference("results"),
+        json!([{"tensor": "y", "output": "other"}]),
+        &format!("{at}.results: there is no"),
+    );
+    check_model("/spec/outputs", json!([{"name": "predictions", "type": "uint8"}]), "spec.outputs[predictions]: type");
+    check("/spec/outputs", json!([{"name": "predictions"}]), "spec.outputs[predictions]: type and shape are needed");
+    let third = json!({"name": "third", "source": {"configMap": {"name": "a", "key": "b"}}});
+    let mut inputs = model_job()["spec"]["inputs"].clone();
+    inputs.as_array_mut().unwrap().push(third);
+    check_model("/spec/inputs", inputs, "spec.inputs[third]: no tensor of the model is given it");
 }

@@ -26,6 +26,21 @@ pub fn digits_inputs() -> Result<ConfigMap> {
     read(&digits_folder().join("configmap.yaml"))
 }
 
+/// The folder of the example with a network.
+pub fn network_folder() -> PathBuf {
+    root().join("examples/digits-cnn")
+}
+
+/// The example with a network.
+pub fn network() -> Result<OrionJob> {
+    read(&network_folder().join("job.yaml"))
+}
+
+/// Its model and its images.
+pub fn network_inputs() -> Result<ConfigMap> {
+    read(&network_folder().join("configmap.yaml"))
+}
+
 /// 40 units of about a quarter of a second each.
 pub fn slow() -> Result<OrionJob> {
     read(&root().join("e2e/jobs/slow.yaml"))
@@ -85,7 +100,7 @@ impl Busy {
         }
         let output = job.spec.outputs.first_mut().context("slow.yaml has an output")?;
         output.name.clone_from(&self.output);
-        output.shape = vec![self.units];
+        output.shape = Some(vec![self.units]);
         job.spec.sharding.units_per_shard = Some(self.units_per_shard);
         job.spec.validation.audits_per_shard = self.audits;
         job.spec.parallelism = self.parallelism;

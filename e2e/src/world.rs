@@ -23,6 +23,7 @@ use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::JobPhase;
 use orion_protocol::price::price_of;
 use xtask::platform::NAMESPACE;
+use xtask::{settings, tools};
 
 use crate::ground::Ground;
 
@@ -100,6 +101,38 @@ impl World {
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         ensure!(output.status.code() == Some(code), "orion {arguments:?}: {} instead of {code}: {text}", output.status);
         Ok(text)
+    }
+
+    /// `orion run` with these arguments must give files with the digests of the job's status, on this machine's device and on the reference.
+    pub fn runs_alike(&self, job: &OrionJob, arguments: &[&str]) -> Result<()> {
+        let outputs = &job.status.as_ref().context("a job that is over has a status")?.outputs;
+        let folder = tempfile::tempdir().context("making a folder")?;
+        let folder = folder.path().to_str().context("the path of a folder")?;
+        let begin: &[&str] = &["run", "--dir", folder, "--scratch", folder];
+        let ways: [&[&str]; 2] = [&[], &["--reference"]];
+        for way in ways {
+            let words = self.orion_exits(0, &[begin, way, arguments].concat())?;
+            ensure!(words.contains("on the reference") != way.is_empty(), "orion run {way:?} ran elsewhere: {words}");
+            for output in outputs {
+                let digest = output.digest.as_deref().context("an output has a digest")?;
+                ensure!(
+                    words.contains(digest),
+                    "the status says {digest} for {}, orion run {way:?}: {words}",
+                    output.name
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// `kubectl apply` of a folder, as a consumer does it.
+    pub fn apply(&self, namespace: &str, folder: &Path) -> Result<()> {
+        let tools = tools::ensure(&settings::Settings::from_env()?, tools::Set::Client)?;
+        let mut command = tools.command("kubectl")?;
+        command.args(["apply", "--namespace", namespace, "--filename"]).arg(folder);
+        command.env("KUBECONFIG", &self.kubeconfig).env_remove("KUBERNETES_SERVICE_HOST");
+        // Its own cache would be in the user's home folder.
+        xtask::process::run(command.env("KUBECACHEDIR", self.kubeconfig.with_file_name("kubectl-cache")))
     }
 
     /// Credits for a namespace, by the issuer's key.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::Client;
 use kube::runtime::events::Recorder;
-use orion_broker::Broker;
+use orion_broker::{Bounds, Broker};
 
 use crate::leadership::Guard;
 use crate::ledger::Ledger;
@@ -18,6 +18,8 @@ pub struct Edges {
     pub kube: Client,
     /// The broker.
     pub broker: Broker,
+    /// How much it may hold.
+    pub bounds: Bounds,
     /// The ledger.
     pub ledger: Ledger,
     /// Keys and chain.

@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_turn_is_told_once() {
-        let trying = status(&[(ConditionType::Accepted, Truth::Unknown, Reason::Preflight, "the kernel is tried out")]);
+        let trying =
+            status(&[(ConditionType::Accepted, Truth::Unknown, Reason::Preflight, "the workload is tried out")]);
         assert!(between(&JobStatus::default(), &trying).is_empty());
         let accepted = status(&[(ConditionType::Accepted, Truth::True, Reason::Accepted, "")]);
         let told = between(&trying, &accepted);

@@ -1,10 +1,14 @@
-//! The small endpoint through which results leave, reached through the API server's service proxy: whoever may use that in the
-//! platform's namespace may read results. It serves bytes and salts; judging them is for the reader, with the ledger's export.
+//! The small endpoint through which results leave and objects come, reached through the API server's service proxy: whoever may
+//! use that in the platform's namespace may read results (`get` of `services/proxy`) and put objects (`create` and `update`). It
+//! serves bytes and salts; judging them is for the reader, with the ledger's export.
 //!
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /v1/jobs/{namespace}/{name}/salt` | `{"job": ..., "salt": ...}`, both hex |
 //! | `GET /v1/results/{digest}` | the file |
+//! | `/v1/objects/{digest}` | see [`orion_protocol::put`], and `objects` |
+
+mod objects;
 
 use std::sync::Arc;
 
@@ -28,10 +32,12 @@ const MAX_RESULT: u64 = 1 << 40;
 
 /// The routes.
 pub fn router(edges: Arc<Edges>) -> Router {
+    let objects = objects::router(edges.broker.clone());
     Router::new()
         .route("/v1/jobs/{namespace}/{name}/salt", get(salt))
         .route("/v1/results/{digest}", get(result))
         .with_state(edges)
+        .merge(objects)
 }
 
 async fn salt(State(edges): State<Arc<Edges>>, Path((namespace, name)): Path<(String, String)>) -> Response {

@@ -6,15 +6,20 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
+use orion_broker::ObjectError;
 use orion_core::JobSpec;
 use orion_crds::job::InputStatus;
+use orion_crds::validated::InputSource;
 use orion_crds::{OrionJob, ValidatedJob};
 use orion_protocol::ids::Account;
 use orion_protocol::ledger::JobView;
+use orion_protocol::npy::Header;
 use orion_protocol::subjects::BUCKET_IN;
-use orion_protocol::{Digest, JobId, Name, Reason, Refusal, npy};
+use orion_protocol::task::{KERNEL_SET, Workload};
+use orion_protocol::{Digest, Format, JobId, Name, Reason, Refusal};
 
 use crate::edges::Edges;
+use crate::housekeeping;
 
 /// How an attempt to take a job in ended.
 pub enum Intake {
@@ -38,23 +43,36 @@ pub async fn take(edges: &Arc<Edges>, job: &OrionJob) -> Intake {
         Err(Problem::Final(refusal)) => return Intake::Refused(refusal),
         Err(Problem::Passing(refusal)) => return Intake::Waiting(refusal),
     };
-    let workload = match edges.broker.put(BUCKET_IN, &valid.workload().object()).await {
+    let workload = match store(edges, &valid.workload.object()).await {
         Ok(digest) => digest,
         Err(error) => return Intake::Waiting(backend(&error)),
+    };
+    let header = |at: usize| inputs.get(at).and_then(|input: &Found| input.header.as_ref());
+    let units = match valid.units_by(header) {
+        Ok(units) => units,
+        Err(refusal) => return Intake::Refused(refusal),
+    };
+    let kernel_set = match &valid.workload {
+        Workload::Kernel(_) => 0,
+        Workload::Inference(_) => KERNEL_SET,
     };
     let first_try = job.status.as_ref().and_then(|status| status.ledger.as_ref()).map_or(0, |ledger| ledger.r#try);
     let chain = &edges.identity.chain;
     let id = JobId::derive(chain, &edges.cluster, valid.uid.as_str());
     let consumer = Account::Consumer { cluster: &edges.cluster, namespace: &valid.namespace }.id(chain);
-    let digests = inputs.iter().map(|(digest, _)| *digest).collect();
+    let digests = inputs.iter().map(|found| found.digest).collect();
+    let input_bytes = inputs.iter().map(|found| found.status.size_bytes).sum();
     let spec = JobSpec {
         job: id,
         uid: valid.uid,
         consumer,
         workload,
         inputs: digests,
-        units: valid.units,
+        input_bytes,
+        units,
         outputs: valid.outputs,
+        formats: valid.formats,
+        kernel_set,
         audits_per_shard: valid.audits_per_shard,
         parallelism: valid.parallelism,
         budget: valid.budget,
@@ -62,22 +80,26 @@ pub async fn take(edges: &Arc<Edges>, job: &OrionJob) -> Intake {
         salt: edges.identity.salt(&id),
         first_try,
     };
-    Intake::Ready(Box::new(spec), inputs.into_iter().map(|(_, status)| status).collect())
+    Intake::Ready(Box::new(spec), inputs.into_iter().map(|found| found.status).collect())
 }
 
 /// A job that the ledger knows, as it was taken in: what a namespace holds now says nothing about it any more. `asked` are its
-/// parallelism and backoff limit; a job without an object has none.
-pub fn resumed(edges: &Edges, id: JobId, uid: Name, view: &JobView, asked: Option<(u32, u32)>) -> JobSpec {
+/// parallelism, backoff limit and formats; a job without an object has none.
+pub fn resumed(edges: &Edges, id: JobId, uid: Name, view: &JobView, asked: Option<(u32, u32, Vec<Format>)>) -> JobSpec {
     let task = &view.task;
-    let (parallelism, backoff_limit) = asked.unwrap_or((1, 0));
+    let (parallelism, backoff_limit, formats) =
+        asked.unwrap_or_else(|| (1, 0, vec![Format::default(); task.outputs.len()]));
     JobSpec {
         job: id,
         uid,
         consumer: view.consumer,
         workload: task.workload,
         inputs: task.inputs.clone(),
+        input_bytes: 0,
         units: task.units,
         outputs: task.outputs.clone(),
+        formats,
+        kernel_set: task.kernel_set,
         audits_per_shard: task.audits_per_shard,
         parallelism,
         budget: view.escrowed,
@@ -92,53 +114,104 @@ enum Problem {
     Passing(Refusal),
 }
 
-/// The inputs' digests, in order: those pinned before if they are still stored, else what the ConfigMaps hold now.
-async fn inputs(
-    edges: &Arc<Edges>,
-    job: &ValidatedJob,
-    pinned: &[InputStatus],
-) -> Result<Vec<(Digest, InputStatus)>, Problem> {
+/// An input that is stored.
+struct Found {
+    digest: Digest,
+    status: InputStatus,
+    /// Its array's header; a model has none.
+    header: Option<Header>,
+}
+
+/// The inputs, in order: what is stored under the digest of the spec or of an earlier intake, else what the ConfigMaps hold now.
+async fn inputs(edges: &Arc<Edges>, job: &ValidatedJob, pinned: &[InputStatus]) -> Result<Vec<Found>, Problem> {
     let mut maps: BTreeMap<&str, ConfigMap> = BTreeMap::new();
     let mut found = Vec::new();
-    for input in &job.inputs {
+    for (at, input) in job.inputs.iter().enumerate() {
         let pin = pinned.iter().find(|pin| pin.name == input.name.as_str());
-        if let Some((pin, digest)) = pin.and_then(|pin| Some((pin, pin.digest.parse::<Digest>().ok()?)))
-            && edges
-                .broker
-                .exists(BUCKET_IN, &digest)
-                .await
-                .map_err(|error| Problem::Passing(backend(&error)))?
-                .is_some()
+        let pin = pin.and_then(|pin| pin.digest.parse::<Digest>().ok());
+        let known = match &input.source {
+            // Only what was put: inputs out of other namespaces' ConfigMaps lie there too, and the log says their digests.
+            InputSource::Object(digest) => {
+                let put = edges.broker.put_size(BUCKET_IN, digest).await;
+                put.map_err(|error| Problem::Passing(backend(&error)))?.map(|_| *digest)
+            }
+            InputSource::ConfigMap { .. } => pin,
+        };
+        if let Some(digest) = known
+            && let Some(there) = stored(edges, job, at, digest).await?
         {
-            found.push((digest, pin.clone()));
+            found.push(there);
             continue;
         }
-        if !maps.contains_key(input.config_map.as_str()) {
-            maps.insert(&input.config_map, config_map(edges, &job.namespace, &input.config_map).await?);
+        let (map, key) = match &input.source {
+            InputSource::Object(digest) => return Err(Problem::Passing(not_put(&input.name, digest))),
+            InputSource::ConfigMap { name, key } => (name.as_str(), key.as_str()),
+        };
+        if !maps.contains_key(map) {
+            maps.insert(map, config_map(edges, &job.namespace, map).await?);
         }
-        let bytes = maps.get(input.config_map.as_str()).and_then(|map| value(map, &input.key)).ok_or_else(|| {
-            let words = format!(
-                "spec.inputs[{}].source.configMap: {} has no key {} in binaryData",
-                input.name, input.config_map, input.key
-            );
+        let bytes = maps.get(map).and_then(|map| value(map, key)).ok_or_else(|| {
+            let words = format!("spec.inputs[{}].source.configMap: {map} has no key {key} in binaryData", input.name);
             Problem::Passing(Refusal::new(Reason::InputNotFound, words))
         })?;
-        let digest = Digest::of(bytes);
-        if let Some(pin) = pin.filter(|pin| pin.digest != digest.to_string()) {
-            let words = format!("spec.inputs[{}]: {} was pinned and is no longer stored", input.name, pin.digest);
-            return Err(Problem::Final(Refusal::new(Reason::InvalidInput, words)));
-        }
-        npy::parse(bytes).map_err(|error| {
-            let words =
-                format!("spec.inputs[{}]: {} of ConfigMap {}: {error}", input.name, input.key, input.config_map);
-            Problem::Final(Refusal::new(Reason::InvalidInput, words))
-        })?;
-        edges.broker.put(BUCKET_IN, bytes).await.map_err(|error| Problem::Passing(backend(&error)))?;
-        let status =
-            InputStatus { name: input.name.to_string(), digest: digest.to_string(), size_bytes: bytes.len() as u64 };
-        found.push((digest, status));
+        found.push(read(edges, job, at, bytes, pin).await?);
     }
     Ok(found)
+}
+
+/// An input that the store has. Of an array only the beginning is read: whoever computes with it checks all of it.
+async fn stored(edges: &Edges, job: &ValidatedJob, at: usize, digest: Digest) -> Result<Option<Found>, Problem> {
+    let passing = |error: ObjectError| Problem::Passing(backend(&error));
+    let held = edges.broker.hold(BUCKET_IN, &digest, housekeeping::held_since()).await.map_err(passing)?;
+    let Some(size) = held else { return Ok(None) };
+    let start = match edges.broker.head(BUCKET_IN, &digest).await {
+        Ok(start) => start,
+        // What is stored is broken: it comes anew from where it came from.
+        Err(error) if error.is_about_object() => return Ok(None),
+        Err(error) => return Err(passing(error)),
+    };
+    Found::new(job, at, digest, &start, size).map(Some)
+}
+
+/// An input out of a ConfigMap, which is stored; it must be what was pinned before.
+async fn read(
+    edges: &Edges,
+    job: &ValidatedJob,
+    at: usize,
+    bytes: &[u8],
+    pinned: Option<Digest>,
+) -> Result<Found, Problem> {
+    let digest = Digest::of(bytes);
+    if let Some(pinned) = pinned.filter(|pinned| *pinned != digest) {
+        let words = format!("spec.inputs[{}]: {pinned} was pinned and is no longer stored", job.inputs[at].name);
+        return Err(Problem::Final(Refusal::new(Reason::InvalidInput, words)));
+    }
+    let found = Found::new(job, at, digest, bytes, bytes.len() as u64)?;
+    store(edges, bytes).await.map_err(|error| Problem::Passing(backend(&error)))?;
+    Ok(found)
+}
+
+/// Stores bytes, so that they stay until the core knows who needs them.
+pub async fn store(edges: &Edges, bytes: &[u8]) -> Result<Digest, ObjectError> {
+    let digest = edges.broker.put(BUCKET_IN, bytes).await?;
+    let held = edges.broker.hold(BUCKET_IN, &digest, housekeeping::held_since()).await?;
+    held.map(|_| digest).ok_or_else(|| ObjectError::NotFound { bucket: BUCKET_IN.into(), digest })
+}
+
+impl Found {
+    /// Of an input's first bytes and its size. An array's header is read; a file that has none is refused.
+    fn new(job: &ValidatedJob, at: usize, digest: Digest, start: &[u8], size: u64) -> Result<Found, Problem> {
+        let header = job.header(at, start, size).map_err(Problem::Final)?;
+        let name = job.inputs[at].name.to_string();
+        Ok(Found { digest, status: InputStatus { name, digest: digest.to_string(), size_bytes: size }, header })
+    }
+}
+
+fn not_put(input: &Name, digest: &Digest) -> Refusal {
+    let words = format!(
+        "spec.inputs[{input}].source.object: {digest} is not on the platform; put it there with: orion put FILE. It is looked for again"
+    );
+    Refusal::new(Reason::InputNotFound, words)
 }
 
 async fn config_map(edges: &Arc<Edges>, namespace: &str, name: &str) -> Result<ConfigMap, Problem> {

@@ -92,9 +92,10 @@ impl JobTask {
             // Its escrow is open: it goes on as it was taken in, whatever became of its ConfigMaps.
             (Some(view), Ok(uid)) => {
                 let job = ValidatedJob::try_from(&self.object).ok();
-                let asked = job.map(|job| (job.parallelism, job.backoff_limit_per_shard));
+                let asked = job.map(|job| (job.parallelism, job.backoff_limit_per_shard, job.formats));
                 let mut spec = intake::resumed(&self.edges, self.id, uid, view, asked);
                 spec.first_try = self.shown.ledger.as_ref().map_or(0, |ledger| ledger.r#try);
+                spec.input_bytes = self.shown.inputs.iter().map(|input| input.size_bytes).sum();
                 (Box::new(spec), self.shown.inputs.clone())
             }
             _ => match self.intake().await? {
@@ -102,14 +103,13 @@ impl JobTask {
                 None => return Ok(()),
             },
         };
-        let outputs = spec.outputs.clone();
         // Nobody may add a finalizer to what is being deleted; the escrow is wound up all the same.
         if self.object.metadata.deletion_timestamp.is_none() {
             self.with_object(|edges, object| async move { writes::set_finalizer(&edges, &object, true).await }).await?;
         }
         self.known = self.list_children().await?;
         self.send(Input::Job(spec, view.map(Box::new))).await;
-        self.follow(Taken { inputs, outputs, core: None }).await
+        self.follow(Taken { inputs, core: None }).await
     }
 
     /// Until the job is ready for the core, refused, or gone.

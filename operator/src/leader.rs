@@ -103,11 +103,12 @@ fn forget_managers<K: kube::Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
 }
 
-/// A finished job's kernel is never looked at again.
+/// A finished job's workload is never looked at again.
 fn lighten(job: &mut OrionJob) {
     forget_managers(job);
     if job.status.as_ref().is_some_and(is_terminal) {
         job.spec.workload.kernel = None;
+        job.spec.workload.inference = None;
     }
 }
 
@@ -151,7 +152,7 @@ async fn open_epoch(edges: &Edges) -> anyhow::Result<u64> {
 /// Digests of a job's results.
 fn results(object: &OrionJob) -> BTreeSet<Digest> {
     let outputs = object.status.iter().flat_map(|status| &status.outputs);
-    outputs.filter_map(|output| output.digest.parse().ok()).collect()
+    outputs.filter_map(|output| output.digest.as_ref()?.parse().ok()).collect()
 }
 
 struct Leader {

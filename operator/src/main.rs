@@ -31,6 +31,7 @@ use clap::Parser;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client, ResourceExt};
+use orion_broker::Bounds;
 use orion_broker::permissions::{Role, inbox_prefix};
 use orion_crds::names;
 use tokio::net::TcpListener;
@@ -126,6 +127,7 @@ async fn connect(args: &RunArgs, metrics: Arc<Metrics>) -> anyhow::Result<Edges>
         cluster: system.uid().unwrap_or_default(),
         kube,
         broker,
+        bounds: Bounds { in_bytes: args.input_bytes, ..Bounds::default() },
         ledger: ledger::Ledger::new(&args.ledger_url),
         identity,
         namespace: args.namespace.clone(),

@@ -10,12 +10,13 @@ use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::Task;
 use orion_protocol::sign::{Signed, statement_digest};
 use orion_protocol::statements::LeaseTail;
-use orion_protocol::subjects::{BUCKET_HELD, BUCKET_IN};
+use orion_protocol::subjects::BUCKET_HELD;
 use orion_protocol::{Digest, JobId, Name, TxId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::edges::Edges;
+use crate::intake;
 use crate::job::Chain;
 
 /// First and longest pause between repeats.
@@ -76,7 +77,7 @@ impl Performer {
     }
 
     async fn store(&self, job: JobId, object: &[u8]) -> Option<Input> {
-        let digest = self.until("storing an object", || self.edges.broker.put(BUCKET_IN, object)).await?;
+        let digest = self.until("storing an object", || intake::store(&self.edges, object)).await?;
         Some(Input::Stored(job, digest))
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use orion_broker::{Bounds, FoldEvent, Recorded};
+use orion_broker::{FoldEvent, Recorded};
 use orion_core::{Input, ProviderInfo, WorkerView};
 use orion_crds::provider::WorkerStatus;
 use orion_crds::{ConditionType, Provider, ProviderStatus, Truth, set_condition};
@@ -101,8 +101,8 @@ async fn register(edges: &Arc<Edges>, epoch: u64, provider: &ProviderInfo) -> Re
 pub async fn ensure_streams(edges: &Arc<Edges>, provider: &Name) {
     while edges.guard.holds() {
         let made = match provider.as_str() {
-            PLATFORM => edges.broker.ensure_platform(&Bounds::default()).await,
-            _ => edges.broker.ensure_provider(provider, &Bounds::default()).await,
+            PLATFORM => edges.broker.ensure_platform(&edges.bounds).await,
+            _ => edges.broker.ensure_provider(provider, &edges.bounds).await,
         };
         match made {
             Ok(_) => return,
@@ -228,6 +228,25 @@ fn status(
     };
     set_condition(&mut status.conditions, ConditionType::Ready, truth, reason, message, generation, clock::now());
     let own: Vec<&WorkerView> = workers.iter().filter(|worker| worker.id.provider == *name).collect();
+    let unconfined: Vec<String> =
+        own.iter().filter(|worker| !worker.kernels).map(|worker| worker.id.worker.to_string()).collect();
+    let faults = own.iter().filter_map(|worker| worker.fault.as_ref().map(|fault| (&worker.id.worker, fault)));
+    let inexact_ones: Vec<String> = faults.map(|(worker, fault)| format!("{worker}: {fault}")).collect();
+    let words = "have no Landlock (Linux 5.13) and run models only";
+    let inexact = "have a device that computes wrongly and are given nothing";
+    for (condition, some, reason, words) in [
+        (ConditionType::RunsKernels, unconfined, Reason::NotConfined, words),
+        (ConditionType::Exact, inexact_ones, Reason::DeviceInexact, inexact),
+    ] {
+        let (truth, reason, message) = match (own.is_empty(), some.first()) {
+            (true, _) => (Truth::Unknown, Reason::NoMatchingWorker, "no worker is alive".to_owned()),
+            (false, None) => (Truth::True, Reason::Accepted, String::new()),
+            (false, Some(one)) => {
+                (Truth::False, reason, format!("{} of {} workers {words}: {one}", some.len(), own.len()))
+            }
+        };
+        set_condition(&mut status.conditions, condition, truth, reason, &message, generation, clock::now());
+    }
     status.alive = Some(u32::try_from(own.len()).unwrap_or(u32::MAX));
     status.workers = own
         .into_iter()
@@ -237,8 +256,88 @@ fn status(
             role: worker.role.as_str().to_owned(),
             class: worker.class.clone(),
             driver: worker.driver.clone(),
+            fault: worker.fault.clone(),
             last_seen: None,
         })
         .collect();
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use orion_core::WorkerId;
+    use orion_crds::ProviderSpec;
+    use orion_protocol::messages::Role;
+
+    use super::*;
+
+    fn worker(provider: &str, name: &str, kernels: bool, fault: Option<&str>) -> WorkerView {
+        WorkerView {
+            id: WorkerId { provider: provider.parse().unwrap(), worker: name.parse().unwrap() },
+            role: Role::Worker,
+            class: "00".repeat(32),
+            driver: "a driver".to_owned(),
+            slots: (0, 1),
+            kernels,
+            fault: fault.map(str::to_owned),
+        }
+    }
+
+    /// The status of provider acme, which is ready and has shown nothing yet.
+    fn shown(workers: &[WorkerView]) -> ProviderStatus {
+        let spec = ProviderSpec {
+            public_key: "00".repeat(32),
+            broker_key: format!("U{}", "A".repeat(55)),
+            owner: "alice".to_owned(),
+            validates: false,
+        };
+        let mut object = Provider::new("acme", spec);
+        object.metadata.generation = Some(3);
+        status(&ProviderStatus::default(), &"acme".parse().unwrap(), &object, None, true, workers)
+    }
+
+    /// Status, reason and message.
+    fn condition(status: &ProviderStatus, of: ConditionType) -> (&str, &str, &str) {
+        let found = status.conditions.iter().find(|condition| condition.type_ == of.as_str()).unwrap();
+        assert_eq!(found.observed_generation, Some(3));
+        (&found.status, &found.reason, &found.message)
+    }
+
+    #[test]
+    fn without_a_worker_nothing_is_known_of_devices() {
+        // Another provider's worker says nothing of this one.
+        let status = shown(&[worker("other", "one", false, Some("exp of 0"))]);
+        let unknown = ("Unknown", Reason::NoMatchingWorker.as_str(), "no worker is alive");
+        assert_eq!(condition(&status, ConditionType::RunsKernels), unknown);
+        assert_eq!(condition(&status, ConditionType::Exact), unknown);
+        assert_eq!((status.alive, status.workers.len()), (Some(0), 0));
+        assert_eq!(condition(&status, ConditionType::Ready).0, "True");
+    }
+
+    #[test]
+    fn workers_that_run_everything_say_so() {
+        let status = shown(&[worker("acme", "one", true, None), worker("acme", "two", true, None)]);
+        let good = ("True", Reason::Accepted.as_str(), "");
+        assert_eq!(condition(&status, ConditionType::RunsKernels), good);
+        assert_eq!(condition(&status, ConditionType::Exact), good);
+        assert_eq!(status.alive, Some(2));
+    }
+
+    #[test]
+    fn a_worker_without_landlock_or_with_a_fault_is_named() {
+        let fault = "exp16 of 3f800000 gives 402df855, not 402df854";
+        let status = shown(&[
+            worker("acme", "one", true, None),
+            worker("acme", "two", false, None),
+            worker("acme", "three", true, Some(fault)),
+        ]);
+        let (truth, reason, message) = condition(&status, ConditionType::RunsKernels);
+        assert_eq!((truth, reason), ("False", Reason::NotConfined.as_str()));
+        assert!(message.starts_with("1 of 3 workers have no Landlock") && message.ends_with(": two"), "{message}");
+        let (truth, reason, message) = condition(&status, ConditionType::Exact);
+        assert_eq!((truth, reason), ("False", Reason::DeviceInexact.as_str()));
+        assert!(message.starts_with("1 of 3 workers ") && message.ends_with(&format!("three: {fault}")), "{message}");
+        let faults: Vec<Option<&str>> = status.workers.iter().map(|worker| worker.fault.as_deref()).collect();
+        assert_eq!(faults, [None, None, Some(fault)]);
+    }
 }

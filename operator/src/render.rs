@@ -27,8 +27,6 @@ pub enum Picture {
 pub struct Taken {
     /// Its inputs as they were read.
     pub inputs: Vec<InputStatus>,
-    /// Its outputs as they were asked for.
-    pub outputs: Vec<OutputSpec>,
     /// What the core says; nothing right after it was introduced.
     pub core: Option<Core>,
 }
@@ -50,10 +48,10 @@ pub fn status(old: &JobStatus, picture: &Picture, generation: i64, now: Timestam
         Picture::Taken(taken) => {
             pen.status.inputs.clone_from(&taken.inputs);
             match &taken.core {
-                Some(core) => pen.core(core, &taken.outputs),
+                Some(core) => pen.core(core),
                 // Under an earlier leader the job may be further: until the core speaks, what is shown stays.
                 None if is_true(&pen.status.conditions, ConditionType::Accepted) => {}
-                None => pen.waiting(&Refusal::new(Reason::Preflight, "the kernel is tried out")),
+                None => pen.waiting(&Refusal::new(Reason::Preflight, "the workload is tried out")),
             }
         }
     }
@@ -93,12 +91,12 @@ impl Pen<'_> {
         self.set(ConditionType::Stalled, Truth::True, refusal.reason, &refusal.message);
     }
 
-    fn core(&mut self, core: &Core, outputs: &[OutputSpec]) {
+    fn core(&mut self, core: &Core) {
         if let Stage::Refused(refusal) = &core.stage {
             self.refused(refusal);
             return;
         }
-        self.figures(core, outputs);
+        self.figures(core);
         let (reason, message) = place(core);
         let ended = core.stage == Stage::Done && core.ending.is_some();
         if !core.accepted && !ended {
@@ -140,7 +138,7 @@ impl Pen<'_> {
         }
     }
 
-    fn figures(&mut self, core: &Core, outputs: &[OutputSpec]) {
+    fn figures(&mut self, core: &Core) {
         self.progress(core);
         let indexes = |list: &[u32]| list.iter().copied().collect::<IndexSet>().to_string();
         let count = |list: &[u32]| u32::try_from(list.len()).unwrap_or(u32::MAX);
@@ -161,18 +159,18 @@ impl Pen<'_> {
                 detection: Some(detection(core.draw.0, core.draw.1)),
             });
         }
-        self.status.outputs = core
-            .results
-            .iter()
-            .zip(outputs)
-            .map(|(result, spec)| OutputStatus {
-                name: result.name.to_string(),
-                digest: result.digest.to_string(),
-                size_bytes: result.size,
+        let known = !matches!(core.stage, Stage::Preflight | Stage::Refused(_));
+        let output = |spec: &OutputSpec| {
+            let result = core.results.iter().find(|result| result.name == spec.name);
+            OutputStatus {
+                name: spec.name.to_string(),
+                digest: result.map(|result| result.digest.to_string()),
+                size_bytes: result.map(|result| result.size),
                 type_: spec.dtype.name().to_owned(),
                 shape: spec.shape.clone(),
-            })
-            .collect();
+            }
+        };
+        self.status.outputs = core.outputs.iter().filter(|_| known).map(output).collect();
         if let Some(cost) = &core.cost {
             let paid = cost.paid;
             self.status.cost = Some(Cost {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use orion_broker::Bounds;
 use orion_protocol::bytes::unhex;
 use orion_protocol::ledger::Genesis;
 use orion_protocol::task::job_salt;
@@ -38,12 +39,15 @@ pub struct RunArgs {
     /// Health and metrics.
     #[arg(long, env = "ORION_HEALTH_LISTEN", default_value = "0.0.0.0:8081")]
     pub health_listen: std::net::SocketAddr,
-    /// The small endpoint through which results leave.
+    /// The small endpoint through which results leave and objects come.
     #[arg(long, env = "ORION_GATEWAY_LISTEN", default_value = "0.0.0.0:8090")]
     pub gateway_listen: std::net::SocketAddr,
     /// Micro-credits that a second of preflight time must pay at least.
     #[arg(long, env = "ORION_MIN_PRICE_PER_SECOND", default_value_t = 10_000)]
     pub min_price_per_second: u64,
+    /// Bytes that the store of inputs and models may take of the broker's disk.
+    #[arg(long, env = "ORION_INPUT_BYTES", default_value_t = Bounds::default().in_bytes, value_parser = clap::value_parser!(u64).range(1 << 30..))]
+    pub input_bytes: u64,
 }
 
 /// Who the operator is: its keys and its chain.

@@ -4,4 +4,9 @@
 //! ([`executor`]) that holds nothing worth stealing.
 
 pub mod agent;
-pub mod executor;
+pub mod far_side;
+pub mod processor;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
+
+pub use orion_executor_client as executor;

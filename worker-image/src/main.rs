@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 fn main() -> anyhow::Result<()> {
+    orion_worker::processor::check().map_err(anyhow::Error::msg)?;
     // Executors run strangers' code under our user: they may neither trace this process nor read its memory, keys and all.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_dumpable(false).context("cannot close this process to others")?;

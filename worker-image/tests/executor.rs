@@ -1,16 +1,19 @@
 //! The executor as a process, on the real OpenCL runtime: it computes, it is contained, and it is believed no further than needed.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use orion_engine::bench::Rates;
 use orion_engine::wire::{self, LoadHead, Reply, Request};
 use orion_engine::{DEFAULT_MEMORY, Load};
 use orion_protocol::dtype::DType;
 use orion_protocol::npy::Header;
 use orion_protocol::task::{Argument, Builtin, KernelWorkload, OutputSpec, UnitTable, Workload};
 use orion_protocol::{Digest, Reason, Refusal};
-use orion_worker::executor::{Executor, ExecutorConfig, ExecutorError, Fault};
+use orion_worker::executor::{BuiltInCache, Executor, ExecutorConfig, ExecutorError, Fault, Kernels};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_orion-executor");
 
@@ -27,7 +30,7 @@ impl Bench {
 
     fn of(binary: &Path) -> Bench {
         let scratch = tempfile::tempdir().unwrap();
-        let executor = Executor::spawn(&config(binary, scratch.path())).unwrap();
+        let executor = Executor::spawn(&config(binary, scratch.path()), Kernels::Users).unwrap();
         Bench { scratch, executor }
     }
 
@@ -35,7 +38,7 @@ impl Bench {
     fn saying(replies: &[Vec<u8>]) -> Bench {
         let scratch = tempfile::tempdir().unwrap();
         std::fs::write(scratch.path().join("says.bin"), replies.concat()).unwrap();
-        let executor = Executor::spawn(&config(&fake("says.sh"), scratch.path())).unwrap();
+        let executor = Executor::spawn(&config(&fake("says.sh"), scratch.path()), Kernels::Users).unwrap();
         Bench { scratch, executor }
     }
 
@@ -71,7 +74,7 @@ fn fake(name: &str) -> PathBuf {
 fn directories_of_agents_that_are_gone_are_cleared_and_no_others() {
     let scratch = tempfile::tempdir().unwrap();
     // A process that has ended and was waited for has a number that nobody has.
-    let mut gone = std::process::Command::new("true").spawn().unwrap();
+    let mut gone = Command::new("true").spawn().unwrap();
     gone.wait().unwrap();
     let parent = std::os::unix::process::parent_id();
     let folder = |name: String| {
@@ -88,7 +91,15 @@ fn directories_of_agents_that_are_gone_are_cleared_and_no_others() {
 
 fn config(binary: &Path, scratch: &Path) -> ExecutorConfig {
     let binary = binary.to_owned();
-    ExecutorConfig { binary, scratch: scratch.to_owned(), icd_vendors: None, memory: DEFAULT_MEMORY, threads: None }
+    ExecutorConfig {
+        binary,
+        scratch: scratch.to_owned(),
+        icd_vendors: None,
+        memory: DEFAULT_MEMORY,
+        threads: None,
+        unconfined: false,
+        built_in: BuiltInCache::default(),
+    }
 }
 
 /// Later than anything here takes.
@@ -127,6 +138,11 @@ fn kernel(body: &str) -> Load {
     Load { workload: Workload::Kernel(kernel), units, outputs, inputs: Vec::new() }
 }
 
+/// What an executor says once it has loaded such a kernel.
+fn loaded() -> Reply {
+    Reply::Loaded { outputs: kernel("").outputs, work_per_item: 1 }
+}
+
 fn words(rows: &[u8]) -> Vec<u32> {
     rows.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
 }
@@ -160,7 +176,7 @@ async fn a_job_is_tried_run_and_replaced_by_another() {
     let header = Header { dtype: DType::Uint32, shape: vec![1 << 20] };
     let mut second = kernel("out[i] = in[count - 1 - i];");
     second.inputs = vec![[header.to_bytes(), data].concat().into()];
-    let Workload::Kernel(workload) = &mut second.workload;
+    let Workload::Kernel(workload) = &mut second.workload else { panic!("it is a kernel") };
     workload.source = workload.source.replace("run(", "run(__global const uint *in, uint count, ");
     workload.arguments = vec![Argument::Input(0), Argument::Scalar(DType::Uint32, 1 << 20), Argument::Output(0)];
     let rows = bench.all(&second).await.unwrap();
@@ -196,7 +212,7 @@ async fn a_refused_job_leaves_the_executor_usable() {
 async fn the_memory_bound_holds_before_anything_is_sent() {
     let scratch = tempfile::tempdir().unwrap();
     let small = ExecutorConfig { memory: 100, ..config(Path::new(BINARY), scratch.path()) };
-    let mut executor = Executor::spawn(&small).unwrap();
+    let mut executor = Executor::spawn(&small, Kernels::Users).unwrap();
     let fault = executor.load(&kernel("out[i] = i;"), soon()).await.unwrap_err();
     assert!(matches!(&fault, Fault::Refused(refusal) if refusal.reason == Reason::TooLarge), "{fault}");
     assert!(executor.is_usable());
@@ -211,6 +227,27 @@ async fn progress_is_told_and_never_goes_back() {
     let mut told = Vec::new();
     bench.executor.run(0, 32, soon(), |units| told.push(units)).await.unwrap();
     assert!(!told.is_empty() && told.is_sorted_by(|a, b| a < b) && told.iter().all(|units| *units <= 32), "{told:?}");
+}
+
+#[tokio::test]
+async fn rows_come_in_chunks_in_the_order_of_the_units() {
+    let mut load = kernel("for (uint k = 0; k < WIDE; k++) out[i * WIDE + k] = i;");
+    let Workload::Kernel(workload) = &mut load.workload else { panic!("it is a kernel") };
+    // A unit's 8 rows have 3 MiB: two units' are below the bound, three are not.
+    workload.defines.push(("WIDE".into(), "98304".into()));
+    load.outputs[0].shape.push(98_304);
+    let mut bench = Bench::loaded(&load).await;
+    let (mut chunks, mut told, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    let take = |units, rows: Vec<Vec<u8>>| {
+        chunks.push(units);
+        all.extend(words(&rows[0]));
+        Ok::<(), Fault>(())
+    };
+    bench.executor.run_in_chunks(0..4, soon(), |units| told.push(units), take).await.unwrap();
+    assert_eq!(chunks, [0..2, 2..4]);
+    assert!(told.is_sorted() && told.last() == Some(&4), "{told:?}");
+    assert!(all.chunks(98_304).zip(0..).all(|(row, item)| row.iter().all(|word| *word == item)));
+    assert_eq!(all.len(), 32 * 98_304);
 }
 
 #[tokio::test]
@@ -230,6 +267,11 @@ async fn the_process_is_contained() {
     };
     assert_eq!(limit("Max core file size"), ["0", "0"]);
     assert_eq!(limit("Max file size"), ["67108864", "67108864"]);
+    // What the job takes, and the driver: neither "unlimited" nor to be raised by a kernel.
+    let [soft, hard]: [String; 2] = limit("Max data size").try_into().unwrap();
+    assert_eq!(soft, hard);
+    let bytes: u64 = soft.parse().unwrap();
+    assert!(bytes > 512 << 20 && bytes < 8 << 30, "{bytes}");
     assert!(read("status").contains("NoNewPrivs:\t1"));
     let group = read("stat").rsplit_once(')').unwrap().1.split_whitespace().nth(2).unwrap().to_owned();
     assert_eq!(Some(group.as_str()), process.file_name().unwrap().to_str(), "its own process group");
@@ -269,6 +311,33 @@ async fn an_executor_that_is_killed_or_ends_is_a_fault() {
 }
 
 #[tokio::test]
+async fn an_executor_that_takes_all_memory_is_killed_for_that() {
+    // Four million statements in a short text: the compiler, which is within this process, never sees the last of them.
+    let level = |level: u32| {
+        let before = format!(" X{}", level - 1).repeat(10);
+        format!("#define X{level}{before}\n")
+    };
+    let levels: Vec<String> = (1..7).map(level).collect();
+    let text = format!("#define X0 out[i] += i;\n{}X6 X6 X6 X6", levels.concat());
+    let mut bench = Bench::new();
+    let fault = bench.executor.load(&kernel(&text), soon()).await.unwrap_err();
+    check_crashed(&mut bench, fault, Reason::OutOfMemory, "memory").await;
+}
+
+#[tokio::test]
+async fn processor_time_is_bounded_by_the_time_that_is_left() {
+    let mut looping = Looping::with(0);
+    eventually("the executor ends", || looping.child.try_wait().unwrap().is_some()).await;
+    let ended = looping.child.wait().unwrap().signal();
+    assert_eq!(ended, Some(nix::sys::signal::Signal::SIGXCPU as i32));
+    // Whoever asked hears that the time is over.
+    let mut bench = Bench::of(&fake("spends.sh"));
+    let fault = bench.executor.probe(soon()).await.unwrap_err();
+    assert!(matches!(fault, Fault::TimedOut(_)), "{fault}");
+    check_crashed(&mut bench, fault, Reason::LeaseExpired, "SIGXCPU").await;
+}
+
+#[tokio::test]
 async fn a_kernel_that_never_ends_is_killed_at_the_deadline() {
     let forever = kernel("for (volatile uint k = 0; out[i] < 5; k++) out[i] = k & 1;");
     let mut bench = Bench::loaded(&forever).await;
@@ -282,29 +351,45 @@ async fn a_kernel_that_never_ends_is_killed_at_the_deadline() {
     check_crashed(&mut bench, fault, Reason::PreflightTimeout, "deadline").await;
 }
 
+/// An executor without an agent, which runs a kernel that never ends.
+struct Looping {
+    child: Child,
+    stdin: ChildStdin,
+    _stdout: ChildStdout,
+    _scratch: tempfile::TempDir,
+}
+
+impl Looping {
+    /// It was told that so many seconds are left.
+    fn with(seconds: u64) -> Looping {
+        let load = kernel("for (volatile uint k = 0; out[i] < 5; k++) out[i] = k & 1;");
+        let head = LoadHead {
+            workload: load.workload,
+            units: load.units,
+            outputs: load.outputs,
+            inputs: Vec::new(),
+            memory: DEFAULT_MEMORY,
+        };
+        let scratch = tempfile::tempdir().unwrap();
+        let mut child = Command::new(BINARY)
+            .current_dir(scratch.path())
+            .env("POCL_CACHE_DIR", scratch.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        wire::write(&mut stdin, &Request::Load(Box::new(head)), &[]).unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        assert_eq!(wire::read::<Reply>(&mut stdout, wire::MAX_REPLY).unwrap(), Some(loaded()));
+        wire::write(&mut stdin, &Request::Run { first: 0, count: 1, seconds }, &[]).unwrap();
+        Looping { child, stdin, _stdout: stdout, _scratch: scratch }
+    }
+}
+
 #[tokio::test]
 async fn an_executor_ends_when_its_agent_does() {
-    let load = kernel("for (volatile uint k = 0; out[i] < 5; k++) out[i] = k & 1;");
-    let head = LoadHead {
-        workload: load.workload,
-        units: load.units,
-        outputs: load.outputs,
-        inputs: Vec::new(),
-        memory: DEFAULT_MEMORY,
-    };
-    let scratch = tempfile::tempdir().unwrap();
-    let mut child = std::process::Command::new(BINARY)
-        .current_dir(scratch.path())
-        .env("POCL_CACHE_DIR", scratch.path())
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    wire::write(&mut stdin, &Request::Load(Box::new(head)), &[]).unwrap();
-    let mut stdout = child.stdout.take().unwrap();
-    assert_eq!(wire::read::<Reply>(&mut stdout, wire::MAX_REPLY).unwrap(), Some(Reply::Loaded));
-    wire::write(&mut stdin, &Request::Run { first: 0, count: 1 }, &[]).unwrap();
+    let Looping { mut child, stdin, _stdout, _scratch } = Looping::with(60);
     // The agent's end goes while the kernel loops.
     drop(stdin);
     eventually("the executor ends", || child.try_wait().unwrap().is_some()).await;
@@ -325,11 +410,27 @@ async fn dropping_it_kills_the_process_and_removes_its_directory() {
 }
 
 #[tokio::test]
+async fn what_is_compiled_of_built_in_kernels_stays_and_of_users_goes() {
+    let scratch = tempfile::tempdir().unwrap();
+    let config = config(Path::new(BINARY), scratch.path());
+    for (kernels, left) in [(Kernels::Users, 0), (Kernels::BuiltIn, 1)] {
+        let mut executor = Executor::spawn(&config, kernels).unwrap();
+        executor.probe(soon()).await.unwrap();
+        executor.close().await;
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), left, "{kernels:?}");
+    }
+    let kept = std::fs::read_dir(scratch.path().join("built-in")).unwrap().count();
+    assert!(kept > 0, "the self-test's kernels are not there");
+}
+
+#[tokio::test]
 async fn an_executor_that_cannot_start_is_an_error() {
     let scratch = tempfile::tempdir().unwrap();
-    let missing = Executor::spawn(&config(&scratch.path().join("missing"), scratch.path())).unwrap_err();
+    let missing =
+        Executor::spawn(&config(&scratch.path().join("missing"), scratch.path()), Kernels::Users).unwrap_err();
     assert!(matches!(missing, ExecutorError::Spawn { .. }), "{missing}");
-    let nowhere = Executor::spawn(&config(Path::new(BINARY), &scratch.path().join("missing"))).unwrap_err();
+    let nowhere =
+        Executor::spawn(&config(Path::new(BINARY), &scratch.path().join("missing")), Kernels::Users).unwrap_err();
     assert!(matches!(nowhere, ExecutorError::Scratch { .. }), "{nowhere}");
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
@@ -340,7 +441,7 @@ fn says(reply: &Reply) -> Vec<u8> {
 
 /// After saying that the job is loaded, the fake says this when asked to run units 0 to 3 (4 x 8 x 4 bytes).
 async fn check_lie(replies: &[Vec<u8>], reason: Reason, text: &str) {
-    let mut bench = Bench::saying(&[&[says(&Reply::Loaded)], replies].concat());
+    let mut bench = Bench::saying(&[&[says(&loaded())], replies].concat());
     bench.executor.load(&kernel("out[i] = i;"), soon()).await.unwrap();
     let fault = bench.executor.run(0, 4, soon(), |_| {}).await.unwrap_err();
     check_crashed(&mut bench, fault, reason, text).await;
@@ -362,15 +463,17 @@ async fn answers_out_of_turn_or_beyond_the_possible_are_not_believed() {
     let progress = |units| says(&Reply::Progress { units });
     check_lie(&[progress(5)], Reason::KernelFault, "progress").await;
     check_lie(&[progress(2), progress(2)], Reason::KernelFault, "progress").await;
-    check_lie(&[says(&Reply::Loaded)], Reason::KernelFault, "loaded").await;
+    check_lie(&[says(&loaded())], Reason::KernelFault, "loaded").await;
+    check_lie(&[says(&Reply::Benched(Rates { peak: 1, gemm: 1 }))], Reason::KernelFault, "rates").await;
     let foreign = says(&Reply::Refused(Refusal::new(Reason::Succeeded, "all is well")));
     check_lie(&[foreign], Reason::KernelFault, "refusal").await;
     for driver in ["x".repeat(129), "a\nb".into()] {
-        let mut bench = Bench::saying(&[says(&Reply::Probed { class: Digest::ZERO, driver })]);
+        let mut bench =
+            Bench::saying(&[says(&Reply::Probed { class: Digest::ZERO, driver, kernels: true, fault: None })]);
         let fault = bench.executor.probe(soon()).await.unwrap_err();
         check_crashed(&mut bench, fault, Reason::KernelFault, "name").await;
     }
-    let mut bench = Bench::saying(&[says(&Reply::Loaded), says(&Reply::Preflighted { unit_nanos: u64::MAX })]);
+    let mut bench = Bench::saying(&[says(&loaded()), says(&Reply::Preflighted { unit_nanos: u64::MAX })]);
     bench.executor.load(&kernel("out[i] = i;"), soon()).await.unwrap();
     let fault = bench.executor.preflight(soon()).await.unwrap_err();
     check_crashed(&mut bench, fault, Reason::KernelFault, "time").await;
@@ -387,7 +490,7 @@ async fn a_refusal_is_passed_on_without_control_characters() {
 #[tokio::test]
 async fn builtins_reach_the_kernel() {
     let mut load = kernel("out[i] = first * 1000 + items;");
-    let Workload::Kernel(workload) = &mut load.workload;
+    let Workload::Kernel(workload) = &mut load.workload else { panic!("it is a kernel") };
     workload.source = workload.source.replace("__global uint *out", "__global uint *out, uint first, uint items");
     workload.arguments.extend([Argument::Builtin(Builtin::UnitFirst), Argument::Builtin(Builtin::UnitItems)]);
     let rows = Bench::new().all(&load).await.unwrap();

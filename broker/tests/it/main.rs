@@ -4,5 +4,6 @@
 mod answers;
 mod denials;
 mod objects;
+mod parts;
 mod support;
 mod tasks;

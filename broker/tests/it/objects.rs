@@ -8,10 +8,10 @@ use tokio::io::AsyncReadExt;
 
 use crate::support::{laid, name};
 
-const ROOM: u64 = 16 << 20;
+pub const ROOM: u64 = 16 << 20;
 
 /// Bytes that differ everywhere and from other seeds.
-fn bytes(len: usize, seed: u8) -> Vec<u8> {
+pub fn bytes(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|at| u8::try_from(at % 251).unwrap() ^ u8::try_from(at / 251 % 256).unwrap() ^ seed).collect()
 }
 
@@ -20,7 +20,7 @@ fn meta_subject(bucket: &str, digest: &Digest) -> String {
 }
 
 /// Stores any message as if it were part of a bucket.
-async fn store(broker: &Broker, subject: String, payload: Vec<u8>) {
+pub async fn store(broker: &Broker, subject: String, payload: Vec<u8>) {
     let context = jetstream::new(broker.client().clone());
     context.publish(subject, payload.into()).await.unwrap().await.unwrap();
 }
@@ -172,10 +172,11 @@ async fn chunks_that_nothing_names_go_with_the_second_sweep_and_all_others_stay(
     let all_there = async { while stored().await < 7 {} };
     tokio::time::timeout(std::time::Duration::from_secs(20), all_there).await.expect("all chunks are stored");
     let mut sweep = orion_broker::Sweep::new("results");
-    assert_eq!(sweep.sweep(&laid.operator).await.unwrap(), 0);
-    let removed = sweep.sweep(&laid.operator).await.unwrap();
+    let now = jiff::Timestamp::now();
+    assert_eq!(sweep.sweep(&laid.operator, now).await.unwrap(), 0);
+    let removed = sweep.sweep(&laid.operator, now).await.unwrap();
     assert_eq!(removed, 3);
     assert_eq!(stored().await, 4);
     assert_eq!(laid.operator.get("results", &digest, ROOM).await.unwrap(), data);
-    assert_eq!(sweep.sweep(&laid.operator).await.unwrap(), 0);
+    assert_eq!(sweep.sweep(&laid.operator, now).await.unwrap(), 0);
 }

@@ -40,22 +40,24 @@ pub enum DType {
     Float64,
 }
 
-/// Name in specs, npy `descr`, OpenCL C scalar name, size in bytes.
-const TABLE: [(DType, &str, &str, &str, u64); 10] = [
-    (DType::Uint8, "uint8", "|u1", "uchar", 1),
-    (DType::Int8, "int8", "|i1", "char", 1),
-    (DType::Uint16, "uint16", "<u2", "ushort", 2),
-    (DType::Int16, "int16", "<i2", "short", 2),
-    (DType::Uint32, "uint32", "<u4", "uint", 4),
-    (DType::Int32, "int32", "<i4", "int", 4),
-    (DType::Uint64, "uint64", "<u8", "ulong", 8),
-    (DType::Int64, "int64", "<i8", "long", 8),
-    (DType::Float32, "float32", "<f4", "float", 4),
-    (DType::Float64, "float64", "<f8", "double", 8),
+type Row = (DType, &'static str, &'static str, &'static str, u64, &'static str);
+
+/// Name in specs, npy `descr`, OpenCL C scalar name, size in bytes, name in safetensors.
+const TABLE: [Row; 10] = [
+    (DType::Uint8, "uint8", "|u1", "uchar", 1, "U8"),
+    (DType::Int8, "int8", "|i1", "char", 1, "I8"),
+    (DType::Uint16, "uint16", "<u2", "ushort", 2, "U16"),
+    (DType::Int16, "int16", "<i2", "short", 2, "I16"),
+    (DType::Uint32, "uint32", "<u4", "uint", 4, "U32"),
+    (DType::Int32, "int32", "<i4", "int", 4, "I32"),
+    (DType::Uint64, "uint64", "<u8", "ulong", 8, "U64"),
+    (DType::Int64, "int64", "<i8", "long", 8, "I64"),
+    (DType::Float32, "float32", "<f4", "float", 4, "F32"),
+    (DType::Float64, "float64", "<f8", "double", 8, "F64"),
 ];
 
 impl DType {
-    fn row(self) -> &'static (DType, &'static str, &'static str, &'static str, u64) {
+    fn row(self) -> &'static Row {
         &TABLE[self as usize]
     }
 
@@ -79,9 +81,19 @@ impl DType {
         self.row().4
     }
 
+    /// The name in a header of safetensors.
+    pub fn safetensors(self) -> &'static str {
+        self.row().5
+    }
+
     /// The type with this npy `descr`.
     pub fn from_npy(descr: &str) -> Option<DType> {
         TABLE.iter().find(|row| row.2 == descr).map(|row| row.0)
+    }
+
+    /// The type with this name in a header of safetensors.
+    pub fn from_safetensors(name: &str) -> Option<DType> {
+        TABLE.iter().find(|row| row.5 == name).map(|row| row.0)
     }
 
     /// The type with this OpenCL C scalar name.

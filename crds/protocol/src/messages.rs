@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use crate::bytes::Name;
 use crate::cbor::{self, CborError};
 use crate::digest::Digest;
+use crate::format::Format;
 use crate::sign::Signed;
 use crate::statements::{Aggregated, Commitment, Failed, Ingested, LeaseCore, LeaseTail, Preflighted, Vote};
 use crate::task::{OutputSpec, UnitTable};
@@ -114,6 +115,9 @@ pub struct Manifest {
     /// For each shard, ascending, the digests of its output objects in bucket `held`.
     #[n(1)]
     pub shards: Vec<Vec<Digest>>,
+    /// The format of each output's file.
+    #[n(2)]
+    pub formats: Vec<Format>,
 }
 
 impl Message for Manifest {
@@ -228,9 +232,17 @@ pub struct Alive {
     /// Version of the program.
     #[n(5)]
     pub version: String,
+    /// Whether kernels of users run here: only where they are kept from the provider's files, unless the provider waives that.
+    #[n(6)]
+    pub kernels: bool,
+    /// Where the device computes otherwise than IEEE 754 and OpenCL say: the first probe of the self-test that shows it. Such a worker is given nothing.
+    #[n(7)]
+    pub fault: Option<String>,
 }
 
 impl Alive {
+    /// The longest text of a fault, in bytes.
+    pub const MAX_FAULT: usize = 160;
     /// Seconds between heartbeats.
     pub const EVERY_S: u64 = 2;
     /// Seconds of silence after which a worker counts as lost.
@@ -245,6 +257,10 @@ impl Alive {
         }
         if self.driver.len() > Commitment::MAX_DRIVER || self.version.len() > 64 {
             return Err("driver or version is too long".into());
+        }
+        let is_text = |text: &String| text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+        if self.fault.as_ref().is_some_and(|fault| fault.len() > Self::MAX_FAULT || !is_text(fault)) {
+            return Err("the device's fault is too long, or not printable".into());
         }
         Ok(())
     }

@@ -62,7 +62,13 @@ impl Header {
 
 /// Splits a whole file into its header and its data, whose length is checked.
 pub fn parse(file: &[u8]) -> Result<(Header, &[u8]), NpyError> {
-    let rest = file.strip_prefix(MAGIC).ok_or(NpyError::NotNpy("the magic bytes are missing"))?;
+    let (header, at) = parse_start(file, file.len() as u64)?;
+    Ok((header, &file[at..]))
+}
+
+/// Reads the header of a file of `file_length` bytes from its first bytes; the header, and where the data begins. 4108 bytes are enough.
+pub fn parse_start(start: &[u8], file_length: u64) -> Result<(Header, usize), NpyError> {
+    let rest = start.strip_prefix(MAGIC).ok_or(NpyError::NotNpy("the magic bytes are missing"))?;
     let cut = NpyError::NotNpy("it ends within the header");
     let (length, rest) = match rest {
         [1, _, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
@@ -75,14 +81,16 @@ pub fn parse(file: &[u8]) -> Result<(Header, &[u8]), NpyError> {
     if length > MAX_HEADER {
         return Err(NpyError::Header("it is over 4096 bytes"));
     }
-    let (text, data) = rest.split_at_checked(length).ok_or(cut)?;
+    let (text, begun) = rest.split_at_checked(length).ok_or(cut)?;
     let text = std::str::from_utf8(text).map_err(|_| NpyError::Header("it is not UTF-8"))?;
     let header = parse_header(text)?;
     let want = header.data_bytes().ok_or(NpyError::Header("the shape is too large"))?;
-    if data.len() as u64 != want {
-        return Err(NpyError::Length { have: data.len() as u64, want });
+    let at = start.len() - begun.len();
+    let have = file_length.saturating_sub(at as u64);
+    if have != want {
+        return Err(NpyError::Length { have, want });
     }
-    Ok((header, data))
+    Ok((header, at))
 }
 
 /// Reads the header's dictionary: exactly the keys descr, fortran_order and shape, in any order.

@@ -49,6 +49,8 @@ reasons! {
     TooLarge = 9,
     /// The preflight did not end in time.
     PreflightTimeout = 10,
+    /// The model has an operator, or a use of one, that is not supported.
+    UnsupportedOperator = 11,
     // Money.
     /// The budget is below what the job may cost.
     BudgetTooSmall = 20,
@@ -63,7 +65,7 @@ reasons! {
     NoPlatformWorker = 31,
     /// Broker or ledger does not answer.
     BackendUnavailable = 32,
-    /// Inputs are being read, the kernel tried out.
+    /// Inputs are being read, the workload tried out.
     Preflight = 33,
     /// Not yet sealed by the ledger.
     EscrowPending = 34,
@@ -98,6 +100,10 @@ reasons! {
     NoOwnerLeft = 49,
     /// Aggregation failed.
     AggregationFailed = 50,
+    /// Kernels of users do not run there: the system cannot keep them from the provider's files.
+    NotConfined = 51,
+    /// A device does not compute what it must; it is given nothing.
+    DeviceInexact = 52,
     // Things that went well.
     /// The spec is accepted.
     Accepted = 60,

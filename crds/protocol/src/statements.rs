@@ -7,7 +7,7 @@ use crate::bytes::Name;
 use crate::digest::Digest;
 use crate::reason::Refusal;
 use crate::sign::{PublicKey, Statement};
-use crate::task::{MAX_ARRAYS, MAX_AUDITS_PER_SHARD};
+use crate::task::{MAX_ARRAYS, MAX_AUDITS_PER_SHARD, OutputSpec};
 
 /// What a lease is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -146,16 +146,34 @@ impl Statement for LeaseTail {
     const MAX_BYTES: usize = 256;
 }
 
-/// How the trial of a kernel ended.
+/// What the trial of a job found out.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Found {
+    /// Time of a unit in nanoseconds, the median of those tried.
+    #[n(0)]
+    pub unit_nanos: u64,
+    /// Operations an item: a model's are counted, a kernel's are declared.
+    #[n(1)]
+    pub work_per_item: u64,
+    /// What comes out, types and shapes included.
+    #[n(2)]
+    pub outputs: Vec<OutputSpec>,
+    /// Time from the job's arrival in an executor until it could run, in nanoseconds.
+    #[n(3)]
+    pub load_nanos: u64,
+}
+
+/// How the trial of a job ended.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Preflighted {
     /// The lease.
     #[n(0)]
     pub lease: Digest,
-    /// Time of a unit in nanoseconds, the median of those tried; absent when refused.
+    /// What was found out; absent when refused.
     #[n(1)]
-    pub unit_nanos: Option<u64>,
+    pub found: Option<Found>,
     /// Why the job cannot run; absent when it can.
     #[n(2)]
     pub refused: Option<Refusal>,
@@ -166,8 +184,8 @@ impl Statement for Preflighted {
     const MAX_BYTES: usize = 8192;
 
     fn check(&self) -> Result<(), String> {
-        if self.unit_nanos.is_some() == self.refused.is_some() {
-            return Err("either a time or a refusal".into());
+        if self.found.is_some() == self.refused.is_some() {
+            return Err("either what was found or a refusal".into());
         }
         self.refused.as_ref().map_or(Ok(()), Refusal::check)
     }

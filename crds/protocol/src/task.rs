@@ -110,6 +110,11 @@ pub struct OutputSpec {
 }
 
 impl OutputSpec {
+    /// Whether this, as a job asks for it, may be that: the same, or the same name where the job leaves type and shape to a model.
+    pub fn is_met_by(&self, found: &OutputSpec) -> bool {
+        self == found || (self.shape.is_empty() && self.name == found.name)
+    }
+
     /// Bytes an item.
     pub fn item_bytes(&self) -> u64 {
         self.shape.iter().skip(1).fold(self.dtype.size(), |bytes, dim| bytes.saturating_mul(*dim))
@@ -203,16 +208,23 @@ impl TaskSpec {
     }
 }
 
-/// Checks count, names, shapes and sizes of outputs.
-pub fn check_outputs(outputs: &[OutputSpec], items: u64) -> Result<(), String> {
+/// Checks count and names of outputs.
+pub fn check_names(outputs: &[OutputSpec]) -> Result<(), String> {
     if outputs.is_empty() || outputs.len() > MAX_ARRAYS {
         return Err(format!("outputs: between 1 and {MAX_ARRAYS} are allowed"));
     }
-    for (at, output) in outputs.iter().enumerate() {
+    let is_twice = |(at, output): &(usize, &OutputSpec)| outputs[..*at].iter().any(|other| other.name == output.name);
+    match outputs.iter().enumerate().find(is_twice) {
+        Some((_, output)) => Err(format!("outputs: {} is there twice", output.name)),
+        None => Ok(()),
+    }
+}
+
+/// Checks count, names, shapes and sizes of outputs.
+pub fn check_outputs(outputs: &[OutputSpec], items: u64) -> Result<(), String> {
+    check_names(outputs)?;
+    for output in outputs {
         let name = &output.name;
-        if outputs[..at].iter().any(|other| other.name == *name) {
-            return Err(format!("outputs: {name} is there twice"));
-        }
         if output.shape.is_empty() || output.shape.len() > 8 || output.shape.contains(&0) {
             return Err(format!("outputs[{name}].shape: between 1 and 8 dimensions, each at least 1"));
         }
@@ -285,13 +297,66 @@ pub enum Builtin {
     UnitItems,
 }
 
-/// What runs. Closed: inference and training join as variants with their behaviour.
+/// A model, and what its tensors are bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct InferenceWorkload {
+    /// The input that is the model: an ONNX file.
+    #[n(0)]
+    pub model: u32,
+    /// Lengths of the model's named dimensions but that of the items, ascending by name.
+    #[n(1)]
+    pub dims: Vec<(String, u64)>,
+    /// What each of the model's inputs is given, ascending by name.
+    #[n(2)]
+    pub tensors: Vec<Feed>,
+    /// The model's output that each output of the job is, in the job's order.
+    #[n(3)]
+    pub results: Vec<String>,
+}
+
+/// What one of a model's inputs is given.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Feed {
+    /// The input's name in the model.
+    #[n(0)]
+    pub tensor: String,
+    /// What it is given.
+    #[n(1)]
+    pub from: FeedFrom,
+    /// Which tensor of its input, where that is a safetensors file; otherwise it is an npy file.
+    #[n(2)]
+    pub key: Option<String>,
+}
+
+/// Where a model's input comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum FeedFrom {
+    /// The input with this index, a row an item.
+    #[n(0)]
+    Rows(#[n(0)] u32),
+    /// The input with this index, whole, for every item.
+    #[n(1)]
+    Shared(#[n(0)] u32),
+    /// A decimal number of the tensor's type, for every element.
+    #[n(2)]
+    Fill(#[n(0)] String),
+}
+
+/// What runs. Closed: training joins as a variant with its behaviour.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Workload {
     /// An OpenCL kernel of the user's.
     #[n(0)]
     Kernel(#[n(0)] KernelWorkload),
+    /// A model over rows.
+    #[n(1)]
+    Inference(#[n(0)] InferenceWorkload),
 }
+
+/// The version of the built-in kernels: what a model's outputs mean, to the bit (docs/kernel-set.md).
+pub const KERNEL_SET: u32 = 1;
 
 impl Workload {
     /// The longest encoding, in bytes: 64 KiB of source and its arguments.

@@ -167,7 +167,12 @@ def npy() -> None:
 
 def task() -> None:
     have = FILES["task"]
-    for name, domain, shape in (("workload", "orion/workload/v1", formats.WORKLOAD), ("task", "orion/task/v1", formats.TASK_SPEC)):
+    objects = (
+        ("workload", "orion/workload/v1", formats.WORKLOAD),
+        ("model", "orion/workload/v1", formats.WORKLOAD),
+        ("task", "orion/task/v1", formats.TASK_SPEC),
+    )
+    for name, domain, shape in objects:
         frame = canonical.frame(domain, encode(shape[0](have[name])))
         same(f"{name} object", have[f"{name}_object"], frame)
         same(f"{name} digest", have[f"{name}_digest"], sha3(frame))

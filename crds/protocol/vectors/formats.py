@@ -8,11 +8,11 @@ import ed25519
 REASONS = {
     "InvalidSpec": 0, "InputNotFound": 1, "InvalidInput": 2, "CompileFailed": 3, "ArgumentMismatch": 4,
     "UnsupportedKernel": 5, "NotExact": 6, "KernelNotUnitPure": 7, "WorkUnderdeclared": 8, "TooLarge": 9,
-    "PreflightTimeout": 10, "BudgetTooSmall": 20, "InsufficientCredits": 21, "DeadlineExceeded": 22,
+    "PreflightTimeout": 10, "UnsupportedOperator": 11, "BudgetTooSmall": 20, "InsufficientCredits": 21, "DeadlineExceeded": 22,
     "NoMatchingWorker": 30, "NoPlatformWorker": 31, "BackendUnavailable": 32, "Preflight": 33, "EscrowPending": 34,
     "Computing": 35, "Validating": 36, "Aggregating": 37, "Settling": 38, "WorkerLost": 40, "LeaseExpired": 41,
     "OutputUnavailable": 42, "OutputMismatch": 43, "AuditFailed": 44, "KernelFault": 45, "OutOfMemory": 46,
-    "LeaseRefused": 47, "BackoffLimitExceeded": 48, "NoOwnerLeft": 49, "AggregationFailed": 50, "Accepted": 60,
+    "LeaseRefused": 47, "BackoffLimitExceeded": 48, "NoOwnerLeft": 49, "AggregationFailed": 50, "NotConfined": 51, "DeviceInexact": 52, "Accepted": 60,
     "Funded": 61, "Dispatched": 62, "AllShardsAccepted": 63, "Succeeded": 64, "Deleted": 65, "InternalError": 66,
 }
 CODES = (
@@ -123,7 +123,10 @@ KERNEL = record(
     source=TEXT, entry_point=TEXT, global_size=each(U64), local_size_=each(U64), defines=each(row(TEXT, TEXT)),
     arguments=each(ARGUMENT),
 )
-WORKLOAD = choice(Kernel=[KERNEL])
+FEED = record(tensor=TEXT, **{"from": choice(Rows=[U32], Shared=[U32], Fill=[TEXT])}, key_=TEXT)
+INFERENCE = record(model=U32, dims=each(row(TEXT, U64)), tensors=each(FEED), results=each(TEXT))
+WORKLOAD = choice(Kernel=[KERNEL], Inference=[INFERENCE])
+FOUND = record(unit_nanos=U64, work_per_item=U64, outputs=OUTPUTS, load_nanos=U64)
 
 AUDIT_OF = record(round=DIGEST, lease=DIGEST, units=each(U64))
 LEASE_CORE = record(
@@ -133,7 +136,7 @@ LEASE_CORE = record(
 STATEMENTS = {
     "LeaseCore": ("orion/lease/v1", LEASE_CORE),
     "LeaseTail": ("orion/lease-tail/v1", record(lease=DIGEST, deadline_ms=U64, salt_=DIGEST)),
-    "Preflighted": ("orion/preflighted/v1", record(lease=DIGEST, unit_nanos_=U64, refused_=REFUSAL)),
+    "Preflighted": ("orion/preflighted/v1", record(lease=DIGEST, found_=FOUND, refused_=REFUSAL)),
     "Commitment": (
         "orion/commitment/v1",
         record(lease=DIGEST, units=U64, root=DIGEST, outputs=each(DIGEST), digest_list=DIGEST, **{"class": DIGEST}, driver=TEXT),
@@ -200,14 +203,15 @@ ANSWERS = {
 TRIAL = record(workload=DIGEST, inputs=each(DIGEST), units=UNIT_TABLE, outputs=OUTPUTS, job=DIGEST)
 COMMITTED = record(provider=NAME, lease=LEASE, commitment=COMMITMENT)
 ALIVE = record(
-    role=word(["Worker", "Validator", "Platform"]), **{"class": DIGEST}, driver=TEXT, slots=U32, leases=each(LEASE), version=TEXT
+    role=word(["Worker", "Validator", "Platform"]), **{"class": DIGEST}, driver=TEXT, slots=U32, leases=each(LEASE), version=TEXT,
+    kernels=BOOL, fault_=TEXT,
 )
 MESSAGES = {
     "Task": record(
         lease=LEASE, tail=TAIL, job_uid=NAME,
         body=choice(Execute=[], Preflight=[TRIAL], Ingest=[COMMITTED], Aggregate=[DIGEST]),
     ),
-    "Manifest": record(task=DIGEST, shards=each(each(DIGEST))),
+    "Manifest": record(task=DIGEST, shards=each(each(DIGEST)), formats=each(word(["npy", "safetensors"]))),
     "Answer": record(
         lease=LEASE,
         body=choice(

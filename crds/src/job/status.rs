@@ -41,7 +41,7 @@ pub struct JobStatus {
     /// What was checked, and what that is worth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<ValidationStatus>,
-    /// The results.
+    /// The results: their types and shapes from the preflight on, their digests when they are put together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -172,11 +172,13 @@ pub struct OutputStatus {
     #[schemars(regex(pattern = LABEL), length(min = 1, max = 63))]
     pub name: String,
     /// SHA3-256 of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = HEX64), length(max = 64))]
-    pub digest: String,
+    pub digest: Option<String>,
     /// Its length.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 9_007_199_254_740_992_u64))]
-    pub size_bytes: u64,
+    pub size_bytes: Option<u64>,
     /// Its element type.
     #[serde(rename = "type")]
     #[schemars(length(max = 16))]

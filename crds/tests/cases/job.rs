@@ -40,6 +40,25 @@ pub fn job() -> Value {
     })
 }
 
+/// A job that runs a model, without a flaw.
+pub fn model_job() -> Value {
+    let mut object = with(
+        job(),
+        "/spec/workload",
+        json!({"inference": {
+            "model": {"input": "digits"},
+            "dims": {"seq": 128},
+            "tensors": [
+                {"name": "input_ids", "from": "labels"},
+                {"name": "token_type_ids", "fill": "0"},
+            ],
+            "results": [{"tensor": "last_hidden_state", "output": "predictions"}],
+        }}),
+    );
+    object["spec"]["outputs"] = json!([{"name": "predictions"}]);
+    object
+}
+
 /// `object` with the value at `pointer` replaced, or added to its parent.
 pub fn with(mut object: Value, pointer: &str, value: Value) -> Value {
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer starts with a slash");

@@ -5,7 +5,7 @@ mod job;
 
 use serde_json::{Value, json};
 
-pub use job::{job, with};
+pub use job::{job, model_job, with};
 
 /// A rule with an object that it takes and one that it refuses.
 pub struct Case {
@@ -117,13 +117,25 @@ fn of_names() -> Vec<Case> {
     ]
 }
 
+/// An input's source: an object with this digest, repeated.
+fn object(quarter: &str) -> Value {
+    json!({"object": {"digest": quarter.repeat(4)}})
+}
+
 fn of_unions() -> Vec<Case> {
     let union = |path, message, pointer: &str| new("OrionJob", path, message, job(), with(job(), pointer, json!({})));
     let two = json!({"input": "digits", "output": "predictions"});
     vec![
-        union("spec.workload", "exactly one must be set of: kernel", "/spec/workload"),
+        union("spec.workload", "exactly one must be set of: kernel, inference", "/spec/workload"),
         union("spec.workload.kernel.source", "exactly one must be set of: inline", "/spec/workload/kernel/source"),
-        union("spec.inputs[].source", "exactly one must be set of: configMap", "/spec/inputs/1/source"),
+        union("spec.inputs[].source", "exactly one must be set of: configMap, object", "/spec/inputs/1/source"),
+        new(
+            "OrionJob",
+            "spec.inputs[].source",
+            "exactly one must be set of: configMap, object",
+            with(job(), "/spec/inputs/1/source", object("0123456789abcdef")),
+            with(job(), "/spec/inputs/1/source/object", object("0123456789abcdef")["object"].clone()),
+        ),
         union("spec.aggregation", "exactly one must be set of: concatenate", "/spec/aggregation"),
         new(
             "OrionJob",
@@ -131,6 +143,34 @@ fn of_unions() -> Vec<Case> {
             "exactly one must be set of: input, scalar, builtin, local, output",
             job(),
             with(job(), "/spec/workload/kernel/arguments/1", two),
+        ),
+        new(
+            "OrionJob",
+            "spec.workload.inference.tensors[]",
+            "exactly one must be set of: from, fill",
+            model_job(),
+            with(model_job(), "/spec/workload/inference/tensors/0", json!({"name": "input_ids"})),
+        ),
+        new(
+            "OrionJob",
+            "spec.workload.inference.tensors[]",
+            "shared needs from: a filled tensor is the same for every item anyway",
+            with(model_job(), "/spec/workload/inference/tensors/0/shared", json!({})),
+            with(model_job(), "/spec/workload/inference/tensors/1/shared", json!({})),
+        ),
+        new(
+            "OrionJob",
+            "spec.workload.inference.tensors[]",
+            "key needs from: it is a name in that input's file",
+            with(model_job(), "/spec/workload/inference/tensors/0/key", json!("ids")),
+            with(model_job(), "/spec/workload/inference/tensors/1/key", json!("ids")),
+        ),
+        new(
+            "OrionJob",
+            "",
+            "spec.outputs: type and shape are needed, unless a model makes them",
+            model_job(),
+            without(job(), "/spec/outputs/0/type"),
         ),
     ]
 }
@@ -229,6 +269,7 @@ pub fn bounds() -> Vec<Bound> {
         bound("/spec/workload/kernel/globalSize", json!([1, 1, 1, 1]), "must have at most 3 items"),
         bound("/spec/workload/kernel/globalSize", json!([0]), "should be greater than or equal to 1"),
         bound("/spec/workload/kernel/source/inline", json!("x".repeat(65_537)), "65536"),
+        bound("/spec/inputs/0/source", object("0123456789ABCDEF"), "spec.inputs[0].source.object.digest"),
         bound("/spec/parallelism", json!(65), "should be less than or equal to 64"),
         bound("/spec/validation/auditsPerShard", json!(33), "should be less than or equal to 32"),
     ]

@@ -33,8 +33,15 @@ async fn the_example_succeeds_and_its_result_is_checked_byte_by_byte() -> Result
     let words = result(&world, &namespace, folder.path(), 1, &["--check-only"])?;
     ensure!(words.contains("REFUSED"), "{words}");
 
-    // Whoever writes a status can neither name a file nor say what was computed.
+    // Anybody's machine gives the digest that the status says.
     let fair = job.status.context("a job that is over has a status")?;
+    let digest = fair.outputs[0].digest.as_deref().context("an output has a digest")?;
+    let [example, scratch] =
+        [jobs::digits_folder(), folder.path().join("scratch")].map(|path| path.display().to_string());
+    let words = world.orion_exits(0, &["run", &example, "--dir", &scratch, "--scratch", &scratch])?;
+    ensure!(words.contains(digest), "the status says {digest}: {words}");
+
+    // Whoever writes a status can neither name a file nor say what was computed.
     let mut extra = fair.outputs.clone();
     extra.extend(fair.outputs.iter().cloned().map(|output| OutputStatus { name: "extra".into(), ..output }));
     let mut inputs = fair.inputs.clone();

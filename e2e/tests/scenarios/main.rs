@@ -6,10 +6,15 @@
 mod crowd;
 mod deletions;
 mod digits;
+mod embeddings;
+mod hostile;
 mod inputs;
 mod kills;
 mod liars;
+mod models;
 mod money;
+mod objects;
+mod payloads;
 mod refusals;
 
 use std::time::Duration;

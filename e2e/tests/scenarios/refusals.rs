@@ -89,7 +89,7 @@ async fn a_spec_that_does_not_fit_together_is_refused_by_field() -> Result<()> {
     let (_ground, world) = shared().await?;
     let namespace = Namespace::with_credits(&world, "spec", "30").await?;
     let mut job = Busy::named("shape").job()?;
-    job.spec.outputs[0].shape = vec![7];
+    job.spec.outputs[0].shape = Some(vec![7]);
     namespace.submit(&job).await?;
     let words = reason(&refused(&namespace, "shape").await?, ConditionType::Accepted);
     ensure!(words.starts_with("False InvalidSpec: ") && words.contains("outputs[last].shape"), "{words}");

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use xtask::cluster::{self, Config, Status};
 use xtask::settings::Settings;
-use xtask::{codegen, demo, e2e, images, mode, test, tools};
+use xtask::{bench, bits, codegen, demo, e2e, fuzz, images, mode, test, tools};
 
 /// Tasks around a local Orion.
 #[derive(Parser)]
@@ -30,7 +30,7 @@ enum Task {
     Cluster(ClusterTask),
     /// Run the demo: a cluster, the platform, one job from `kubectl apply` to paid.
     Demo,
-    /// Run everything that CI runs, or some of: format, lints, generated, chart, tests, demo-without-root, demo-with-pods, e2e.
+    /// Run everything that CI runs, or some of: format, lints, generated, chart, tests, fuzz, demo-without-root, demo-with-pods, e2e.
     Test {
         /// The parts to run; all when none is given.
         parts: Vec<String>,
@@ -46,6 +46,25 @@ enum Task {
         /// Only scenarios with this in their names.
         filter: Option<String>,
     },
+    /// Run the readers of what strangers send under libFuzzer.
+    Fuzz {
+        /// How long each of them.
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u32,
+        /// Instead, add to the committed corpus what reaches something new of the conformance suite's models and of what was found.
+        #[arg(long)]
+        seed: bool,
+    },
+    /// Measure the engine beside onnxruntime, rten and OpenBLAS.
+    BenchEngine {
+        /// How often each candidate runs.
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+        /// The models to measure; without any, all, and their table is written to docs/benchmarks.
+        models: Vec<String>,
+    },
+    /// Run the engine's tests on other OpenCL runtimes: another PoCL, Oclgrind.
+    Bits,
     /// Write what is generated; with --check, only say whether it is up to date.
     Codegen {
         /// Change nothing, fail if something is out of date.
@@ -121,6 +140,10 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Demo => demo::run(&settings)?,
         Task::Test { parts } => test::run(&settings, &parts)?,
         Task::E2e { repeat, keep, filter } => e2e::run(&settings, &e2e::Options { repeat, keep, filter })?,
+        Task::BenchEngine { rounds, models } => bench::run(&settings, &models, rounds)?,
+        Task::Bits => bits::run(&settings)?,
+        Task::Fuzz { seed: true, .. } => fuzz::seed(&settings)?,
+        Task::Fuzz { seconds, seed: false } => fuzz::run(&settings, seconds)?,
         Task::Codegen { check } => codegen::run(check)?,
         Task::Images { target, binaries } => {
             let cluster = healthy(&settings, &target.name)?;

@@ -1,6 +1,7 @@
 //! Our own programs, as cargo built them: one profile serves tests, images and the demo.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -11,7 +12,9 @@ use crate::settings::Settings;
 use crate::tools::debian;
 
 /// The programs that are shipped.
-const NAMES: &[&str] = &["orion-operator", "orion-ledger", "orion-worker", "orion-executor", "orion"];
+const NAMES: &[&str] = &["orion-operator", "orion-ledger", "orion-worker", EXECUTOR, "orion"];
+/// What workers compute with.
+const EXECUTOR: &str = "orion-executor";
 
 /// Where our programs are.
 #[derive(Debug, Clone)]
@@ -19,13 +22,14 @@ pub struct Programs {
     /// The checkout.
     pub root: PathBuf,
     folder: PathBuf,
+    executor: &'static str,
 }
 
 /// Builds what is not up to date.
 pub fn build(settings: &Settings) -> Result<Programs> {
     let root = root()?;
     if let Some(folder) = &settings.programs {
-        return Ok(Programs { root, folder: folder.clone() });
+        return Ok(Programs { root, folder: folder.clone(), executor: EXECUTOR });
     }
     if cfg!(target_arch = "x86_64") && cfg!(target_os = "linux") {
         debian::ensure(settings, debian::OPENCL)?;
@@ -36,12 +40,19 @@ pub fn build(settings: &Settings) -> Result<Programs> {
     let mut steps = Steps::new("programs", 1);
     steps.run("cargo build", |step| process::run_long(&mut command, step))?;
     steps.finish();
-    Ok(Programs { folder: target()?.join("debug"), root })
+    Ok(Programs { folder: target()?.join("debug"), root, executor: EXECUTOR })
 }
 
 /// The checkout.
-fn root() -> Result<PathBuf> {
+pub fn root() -> Result<PathBuf> {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().context("finding the checkout")
+}
+
+/// The platform that the compiler runs on, as it names it.
+pub fn host() -> Result<String> {
+    let version = process::output(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc does not say what it runs on")
 }
 
 /// Where cargo puts what it builds.
@@ -58,8 +69,35 @@ impl Programs {
         self.folder.join(name)
     }
 
+    /// The same, but workers compute with a test's own program, which in images has the executor's name.
+    #[must_use]
+    pub fn with_executor(self, executor: &'static str) -> Programs {
+        Programs { executor, ..self }
+    }
+
+    /// Path of what workers compute with.
+    pub fn executor(&self) -> PathBuf {
+        self.path(self.executor)
+    }
+
     /// All of them, for images.
     pub fn all(&self) -> BinaryPaths {
-        NAMES.iter().map(|name| ((*name).to_owned(), self.path(name))).collect()
+        let path = |name: &str| if name == EXECUTOR { self.executor() } else { self.path(name) };
+        NAMES.iter().map(|name| ((*name).to_owned(), path(name))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_compute_with_the_shipped_executor_unless_a_test_brings_its_own() {
+        let shipped = Programs { root: PathBuf::new(), folder: "/programs".into(), executor: EXECUTOR };
+        let path = |name: &str| Path::new("/programs").join(name);
+        let mut expected: BinaryPaths = NAMES.iter().map(|name| ((*name).to_owned(), path(name))).collect();
+        assert_eq!(shipped.all(), expected);
+        expected.insert(EXECUTOR.to_owned(), path("naive"));
+        assert_eq!(shipped.with_executor("naive").all(), expected);
     }
 }

@@ -14,13 +14,13 @@ use crate::programs::{self, Programs};
 use crate::progress::seconds;
 use crate::settings::Settings;
 use crate::tools::{self, Set};
-use crate::{codegen, e2e, files};
+use crate::{codegen, e2e, files, fuzz};
 
 /// An unprivileged user; no account is needed.
 const NOBODY: &str = "65534";
 
 /// Within this all tests end, built from nothing on a slow machine.
-const TESTS_END: Duration = Duration::from_mins(25);
+const TESTS_END: Duration = Duration::from_mins(40);
 
 /// Runs all of it, or the named parts; the first failure ends it.
 pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
@@ -33,12 +33,13 @@ pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
     tools::ensure(settings, if pods { Set::Cluster } else { Set::Processes })?;
     let programs = programs::build(settings)?;
     let tests = ["test", "--workspace", "--exclude", "orion-e2e", "--locked", "--no-fail-fast"];
-    let parts: [(&str, &dyn Fn() -> Result<()>); 8] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 9] = [
         ("format", &|| cargo(&["fmt", "--all", "--check"])),
         ("lints", &|| cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
         ("generated", &|| codegen::run(true)),
         ("chart", &|| chart(settings, &programs)),
         ("tests", &|| process::show_within(process::cargo().args(tests), TESTS_END)),
+        ("fuzz", &|| fuzz::run(settings, fuzz::SECONDS)),
         ("demo-without-root", &|| demo_without_root(settings, &programs, &this)),
         ("demo-with-pods", &|| demo_with_pods(settings, pods, &this)),
         ("e2e", &|| e2e::run(settings, &e2e::Options { repeat: 1, keep: false, filter: None })),

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orion_protocol::ledger::Policy;
 use orion_protocol::ledger::tx::DrawnUnit;
-use orion_protocol::messages::{Answer, Beat};
+use orion_protocol::messages::{Answer, Beat, Role};
 use orion_protocol::{ChainId, Digest, Name, PublicKey, Reason, Refusal};
 
 use crate::Millis;
 use crate::effect::{Effect, Input, JobKey};
-use crate::fleet::{Fleet, WorkerId};
+use crate::fleet::{Fleet, Needs, Wanted, WorkerId};
 use crate::job::{Duty, Job};
 use crate::status::{self, Headline, JobStatus, Stage};
 
@@ -397,7 +397,7 @@ impl Core {
     /// How many preflights may begin. They are free, and run what nobody has looked at yet: where the platform has several slots,
     /// one is always left to the jobs that pay.
     fn free_trials(&self, now: Millis) -> usize {
-        let slots = self.fleet.slots(orion_protocol::messages::Role::Platform, now);
+        let slots = self.fleet.slots(Role::Platform, now);
         let out = self.jobs.values().filter(|job| job.is_out(&Duty::Preflight)).count();
         slots.saturating_sub(1).max(1).saturating_sub(out)
     }
@@ -414,13 +414,17 @@ impl Core {
 
     /// Says whom a job waits for, when nobody of that kind is alive at all.
     fn say_unmet(&mut self, key: &JobKey, now: Millis) {
-        use orion_protocol::messages::Role;
-        let platform = self.fleet.has(&self.config.platform, Role::Platform, now);
-        let workers = self.fleet.view(now).iter().any(|worker| worker.role == Role::Worker);
         let Some(job) = self.jobs.get_mut(key) else { return };
+        let wanted = job.wanted(Role::Worker);
+        let platform = self.fleet.has(&self.config.platform, Wanted { role: Role::Platform, ..wanted }, now);
+        let workers = self.fleet.any(wanted, now, |_, _| true);
+        let which = if wanted.needs == Needs::Kernels { " and Landlock" } else { "" };
+        let words =
+            |who: &str| format!("{who} with an exact device{which} is not alive: see the conditions of providers");
+        let none = |reason, who: &str| Some(Refusal::new(reason, words(who)));
         job.unmet = match (platform, workers) {
-            (false, _) => Some(Refusal::new(Reason::NoPlatformWorker, "the platform's own worker is not alive")),
-            (_, false) => Some(Refusal::new(Reason::NoMatchingWorker, "no provider's worker is alive")),
+            (false, _) => none(Reason::NoPlatformWorker, "the platform's own worker"),
+            (_, false) => none(Reason::NoMatchingWorker, "a provider's worker"),
             _ => None,
         };
     }

@@ -5,7 +5,7 @@ use orion_protocol::ledger::{JobView, Submitted, Transaction};
 use orion_protocol::messages::{Answer, Beat, TaskBody};
 use orion_protocol::statements::LeaseCore;
 use orion_protocol::task::{OutputSpec, UnitTable};
-use orion_protocol::{AccountId, Digest, JobId, Name, PublicKey, TxId};
+use orion_protocol::{AccountId, Digest, Format, JobId, Name, PublicKey, TxId};
 
 use crate::Millis;
 use crate::fleet::WorkerId;
@@ -116,10 +116,16 @@ pub struct JobSpec {
     pub workload: Digest,
     /// Digests of the stored inputs.
     pub inputs: Vec<Digest>,
+    /// Bytes of all inputs: what has to be fetched takes time.
+    pub input_bytes: u64,
     /// How items are cut.
     pub units: UnitTable,
-    /// The outputs.
+    /// The outputs; those of a model may have no shape before the preflight.
     pub outputs: Vec<OutputSpec>,
+    /// The format of each output's file.
+    pub formats: Vec<Format>,
+    /// The built-in kernels' version, 0 where only the user's kernel runs. Work and outputs of built-in ones are found out by the preflight.
+    pub kernel_set: u32,
     /// Units drawn from each shard.
     pub audits_per_shard: u32,
     /// Leases at a time.

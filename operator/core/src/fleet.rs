@@ -47,6 +47,26 @@ struct Worker {
     last_assigned: u64,
 }
 
+/// Whom a duty wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its role.
+    pub role: Role,
+    /// What is needed of its device.
+    pub needs: Needs,
+}
+
+/// What a duty needs of a worker's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: it moves bytes.
+    Nothing,
+    /// It computes exactly.
+    Device,
+    /// It computes exactly, and kernels of users are kept from the provider's files.
+    Kernels,
+}
+
 /// A live worker, for status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerView {
@@ -60,6 +80,23 @@ pub struct WorkerView {
     pub driver: String,
     /// Leases that it holds, of so many.
     pub slots: (u32, u32),
+    /// Whether it runs kernels of users.
+    pub kernels: bool,
+    /// What its device computes wrongly.
+    pub fault: Option<String>,
+}
+
+impl Worker {
+    /// Whether it lives, computes exactly, and is as wanted.
+    fn is(&self, wanted: Wanted, now: Millis) -> bool {
+        let Wanted { role, needs } = wanted;
+        let fits = match needs {
+            Needs::Nothing => true,
+            Needs::Device => self.alive.fault.is_none(),
+            Needs::Kernels => self.alive.fault.is_none() && self.alive.kernels,
+        };
+        self.alive.role == role && fits && self.seen + LOST_MS >= now
+    }
 }
 
 impl Fleet {
@@ -126,14 +163,14 @@ impl Fleet {
         self.workers.retain(|_, worker| worker.seen + 10 * LOST_MS >= now);
     }
 
-    /// Whether the provider with this key has a live worker of this role, busy or not.
-    pub fn has(&self, key: &PublicKey, role: Role, now: Millis) -> bool {
-        self.any(role, now, |_, provider| provider.key == *key)
+    /// Whether the provider with this key has such a live worker, busy or not.
+    pub fn has(&self, key: &PublicKey, wanted: Wanted, now: Millis) -> bool {
+        self.any(wanted, now, |_, provider| provider.key == *key)
     }
 
-    /// Whether a live worker of this role, busy or not, suits.
-    pub fn any(&self, role: Role, now: Millis, suits: impl Fn(&WorkerId, &ProviderInfo) -> bool) -> bool {
-        let live = self.workers.iter().filter(|(_, worker)| worker.alive.role == role && worker.seen + LOST_MS >= now);
+    /// Whether such a live worker, busy or not, suits.
+    pub fn any(&self, wanted: Wanted, now: Millis, suits: impl Fn(&WorkerId, &ProviderInfo) -> bool) -> bool {
+        let live = self.workers.iter().filter(|(_, worker)| worker.is(wanted, now));
         live.filter_map(|(id, _)| Some((id, self.providers.get(&id.provider)?)))
             .any(|(id, provider)| suits(id, provider))
     }
@@ -144,19 +181,18 @@ impl Fleet {
         live.map(|worker| worker.alive.slots as usize).sum()
     }
 
-    /// The worker that should take the next lease of this role: ready, with a free slot, `suits`; the freest, and among
-    /// equals the one that waited longest.
+    /// The worker that should take the next such lease: ready, with a free slot, `suits`; the freest, and among equals the
+    /// one that waited longest.
     pub fn pick(
         &self,
-        role: Role,
+        wanted: Wanted,
         now: Millis,
         suits: impl Fn(&WorkerId, &ProviderInfo) -> bool,
     ) -> Option<(WorkerId, &ProviderInfo)> {
         let free = |worker: &Worker| worker.alive.slots.saturating_sub(worker.held);
         self.workers
             .iter()
-            .filter(|(_, worker)| worker.alive.role == role && worker.ready && worker.seen + LOST_MS >= now)
-            .filter(|(_, worker)| free(worker) > 0)
+            .filter(|(_, worker)| worker.is(wanted, now) && worker.ready && free(worker) > 0)
             .filter_map(|(id, worker)| Some((id, worker, self.providers.get(&id.provider)?)))
             .filter(|(id, _, provider)| suits(id, provider))
             .max_by_key(|(_, worker, _)| (free(worker), std::cmp::Reverse(worker.last_assigned)))
@@ -201,13 +237,13 @@ impl Fleet {
         others.map(|provider| &provider.owner).collect()
     }
 
-    /// Keys of validating providers that have a live validator, ascending; at most `max`.
-    pub fn eligible_validators(&self, now: Millis, max: usize) -> Vec<PublicKey> {
+    /// Keys of validating providers that have such a live worker, ascending; at most `max`.
+    pub fn eligible_validators(&self, wanted: Wanted, now: Millis, max: usize) -> Vec<PublicKey> {
         let keys: BTreeSet<PublicKey> = self
             .providers
             .values()
             .filter(|provider| provider.validates && provider.name.as_str() != PLATFORM)
-            .filter(|provider| self.has(&provider.key, Role::Validator, now))
+            .filter(|provider| self.has(&provider.key, wanted, now))
             .map(|provider| provider.key)
             .collect();
         keys.into_iter().take(max).collect()
@@ -222,7 +258,92 @@ impl Fleet {
             class: worker.alive.class.to_string(),
             driver: worker.alive.driver.clone(),
             slots: (worker.held, worker.alive.slots),
+            kernels: worker.alive.kernels,
+            fault: worker.alive.fault.clone(),
         })
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orion_protocol::Digest;
+
+    use super::*;
+
+    const NOW: Millis = 1_000_000;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn id(worker: &str) -> WorkerId {
+        WorkerId { provider: name("acme"), worker: name(worker) }
+    }
+
+    fn alive(kernels: bool, fault: Option<&str>) -> Alive {
+        Alive {
+            role: Role::Worker,
+            class: Digest::of(b"a class"),
+            driver: "a driver".to_owned(),
+            slots: 2,
+            leases: Vec::new(),
+            version: "1".to_owned(),
+            kernels,
+            fault: fault.map(str::to_owned),
+        }
+    }
+
+    /// One provider's workers: what each is called, whether it runs kernels, and what its device computes wrongly.
+    fn fleet(workers: &[(&str, bool, Option<&str>)]) -> Fleet {
+        let mut fleet = Fleet::default();
+        let key = PublicKey([7; 32]);
+        let provider = ProviderInfo { name: name("acme"), key, owner: name("alice"), validates: true, retired: false };
+        fleet.set_providers(vec![provider]);
+        for (worker, kernels, fault) in workers {
+            assert_eq!(fleet.beat(&id(worker), alive(*kernels, *fault), NOW), Some(true));
+            fleet.ready(&id(worker));
+        }
+        fleet
+    }
+
+    fn picked(fleet: &Fleet, needs: Needs) -> Option<String> {
+        let wanted = Wanted { role: Role::Worker, needs };
+        let picked = fleet.pick(wanted, NOW, |_, _| true).map(|(id, _)| id.worker.to_string());
+        // Whoever asks whether there is one gets the same answer.
+        assert_eq!(fleet.has(&PublicKey([7; 32]), wanted, NOW), picked.is_some());
+        assert_eq!(fleet.eligible_validators(wanted, NOW, 1).len(), usize::from(picked.is_some()));
+        picked
+    }
+
+    #[test]
+    fn a_duty_goes_only_to_a_worker_whose_device_does_it() {
+        let bare = fleet(&[("bare", false, None)]);
+        assert_eq!(picked(&bare, Needs::Nothing).as_deref(), Some("bare"));
+        assert_eq!(picked(&bare, Needs::Device).as_deref(), Some("bare"));
+        assert_eq!(picked(&bare, Needs::Kernels), None);
+        let wrong = fleet(&[("wrong", true, Some("x + y of 0 0 0 gives 1, not 0"))]);
+        assert_eq!(picked(&wrong, Needs::Nothing).as_deref(), Some("wrong"));
+        assert_eq!(picked(&wrong, Needs::Device), None);
+        assert_eq!(picked(&wrong, Needs::Kernels), None);
+        let all = fleet(&[("a-bare", false, None), ("b-whole", true, None), ("c-wrong", true, Some("exp of 0"))]);
+        assert_eq!(picked(&all, Needs::Kernels).as_deref(), Some("b-whole"));
+        assert_ne!(picked(&all, Needs::Device).as_deref(), Some("c-wrong"));
+        assert!(picked(&all, Needs::Nothing).is_some());
+    }
+
+    #[test]
+    fn the_newest_heartbeat_says_what_a_worker_does() {
+        let mut fleet = fleet(&[("one", true, None)]);
+        assert!(picked(&fleet, Needs::Kernels).is_some());
+        assert_eq!(fleet.beat(&id("one"), alive(true, Some("sin of 1")), NOW), Some(false));
+        assert_eq!(picked(&fleet, Needs::Device), None);
+        assert_eq!(fleet.view(NOW)[0].fault.as_deref(), Some("sin of 1"));
+        assert_eq!(fleet.beat(&id("one"), alive(false, None), NOW), Some(false));
+        assert!(picked(&fleet, Needs::Device).is_some());
+        assert_eq!(picked(&fleet, Needs::Kernels), None);
+        // What a heartbeat may not say leaves things as they were.
+        assert_eq!(fleet.beat(&id("one"), alive(true, Some(&"x".repeat(Alive::MAX_FAULT + 1))), NOW), None);
+        assert!(picked(&fleet, Needs::Device).is_some());
     }
 }

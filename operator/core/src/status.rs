@@ -3,6 +3,7 @@
 use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::api::Paid;
 use orion_protocol::statements::ResultObject;
+use orion_protocol::task::OutputSpec;
 use orion_protocol::{Digest, Name, Reason, Refusal};
 
 use crate::fleet::WorkerId;
@@ -15,7 +16,7 @@ const MAX_KEPT_SHARDS: u32 = 64;
 /// How far a job is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The kernel is tried out.
+    /// The workload is tried out.
     Preflight,
     /// Refused before any money moved; final.
     Refused(Refusal),
@@ -81,6 +82,8 @@ pub struct JobStatus {
     pub audited: (u64, u64, u64),
     /// Units a shard, and drawn units a shard.
     pub draw: (u64, u32),
+    /// What comes out: types and shapes of a model's outputs are known after the preflight.
+    pub outputs: Vec<OutputSpec>,
     /// The final files.
     pub results: Vec<ResultObject>,
     /// Money.
@@ -268,6 +271,7 @@ pub(crate) fn of(job: &Job) -> JobStatus {
         rounds: job.shown_rounds.values().cloned().collect(),
         audited: (job.tally.audited, job.tally.rejected, job.tally.disputed),
         draw: (table.units_per_shard, job.spec.audits_per_shard),
+        outputs: job.spec.outputs.clone(),
         results: job.results.clone(),
         cost: cost(job),
         ledger: LedgerPlace { seal: job.last_seal, settlement: job.settlement, attempt: job.attempt },

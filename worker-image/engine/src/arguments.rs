@@ -2,7 +2,7 @@
 //! parameter as the source does.
 
 use orion_protocol::dtype::DType;
-use orion_protocol::task::{Argument, Builtin};
+use orion_protocol::task::{Argument, Builtin, KernelWorkload};
 use orion_protocol::{Reason, Refusal};
 
 use crate::device::{Param, Space};
@@ -24,10 +24,15 @@ pub(crate) enum Binding {
 }
 
 /// What each parameter is set to, in order.
-pub(crate) fn fit(load: &Load, sizes: &Sizes, params: &[Param]) -> Result<Vec<Binding>, Refusal> {
-    let arguments = &load.kernel().arguments;
+pub(crate) fn fit(
+    load: &Load,
+    workload: &KernelWorkload,
+    sizes: &Sizes,
+    params: &[Param],
+) -> Result<Vec<Binding>, Refusal> {
+    let arguments = &workload.arguments;
     if arguments.len() != params.len() {
-        let (entry, want, have) = (&load.kernel().entry_point, params.len(), arguments.len());
+        let (entry, want, have) = (&workload.entry_point, params.len(), arguments.len());
         return Err(mismatch(format!("kernel {entry} has {want} parameters, the job gives {have} arguments")));
     }
     let pairs = arguments.iter().zip(params).enumerate();

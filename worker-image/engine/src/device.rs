@@ -21,6 +21,8 @@ pub struct Limits {
     pub group_dims: [u64; 3],
     /// Work-groups that run at the same time.
     pub compute_units: u64,
+    /// Floats in one of the device's registers.
+    pub lanes: u32,
 }
 
 /// Where a kernel parameter points.
@@ -86,6 +88,9 @@ pub trait Device {
 
     /// Compiles `source` as OpenCL C 1.2 and picks the kernel `entry_point`.
     fn build(&self, source: &str, entry_point: &str) -> Result<Self::Kernel, DeviceError>;
+
+    /// The same kernel once more, without a second compilation and with nothing bound.
+    fn again(&self, kernel: &Self::Kernel) -> Result<Self::Kernel, DeviceError>;
 
     /// The kernel's parameters, in order.
     fn params(&self, kernel: &Self::Kernel) -> Result<Vec<Param>, DeviceError>;

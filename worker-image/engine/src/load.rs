@@ -6,11 +6,11 @@ use std::sync::Arc;
 use orion_protocol::dtype::DType;
 use orion_protocol::npy;
 use orion_protocol::task::{
-    Argument, Builtin, KernelWorkload, MAX_ARRAYS, OutputSpec, UnitTable, Workload, check_outputs,
+    Argument, Builtin, InferenceWorkload, KernelWorkload, MAX_ARRAYS, OutputSpec, UnitTable, Workload, check_outputs,
 };
 use orion_protocol::{Reason, Refusal};
 
-use crate::need::Need;
+use crate::need::{Need, Staged};
 
 /// Memory that a job may take where nobody says otherwise: 1 GiB.
 pub const DEFAULT_MEMORY: u64 = 1 << 30;
@@ -24,10 +24,6 @@ pub const MAX_ARGUMENTS: usize = 64;
 pub const MAX_DEFINES: usize = 64;
 /// The longest value of a define, in bytes.
 pub const MAX_DEFINE: usize = 1024;
-/// Rows of units that wait to be read back together, in bytes; a unit with larger rows is read back alone.
-const STAGING_BYTES: u64 = 8 << 20;
-/// Units whose rows wait to be read back together: bounds the driver's queue.
-const STAGING_UNITS: u64 = 1024;
 
 /// A job to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,22 +74,49 @@ pub struct OutputSize {
 }
 
 impl Load {
-    /// The kernel.
-    pub fn kernel(&self) -> &KernelWorkload {
+    /// Checks all that needs no device; `memory` bounds what the job takes in all, in bytes.
+    pub fn check(&self, memory: u64) -> Result<Need, Refusal> {
         match &self.workload {
-            Workload::Kernel(kernel) => kernel,
+            Workload::Kernel(kernel) => Ok(self.check_kernel(kernel, memory)?.need),
+            Workload::Inference(workload) => self.check_inference(workload, memory),
         }
     }
 
-    /// Checks all that needs no device; `memory` bounds what the job takes in all ([`Need`]), in bytes.
-    pub fn check(&self, memory: u64) -> Result<Sizes, Refusal> {
+    /// Checks a kernel and everything around it.
+    pub(crate) fn check_kernel(&self, kernel: &KernelWorkload, memory: u64) -> Result<Sizes, Refusal> {
         let invalid = |why: String| Refusal::new(Reason::InvalidSpec, why);
         self.units.check().map_err(invalid)?;
         check_outputs(&self.outputs, self.units.items).map_err(invalid)?;
-        self.check_names()?;
-        self.check_space()?;
-        self.check_arguments()?;
+        check_names(kernel)?;
+        self.check_space(kernel)?;
+        self.check_arguments(kernel)?;
         self.sizes(memory)
+    }
+
+    /// Checks what can be said of a model without reading it. Outputs that the job does not know yet have no shape.
+    fn check_inference(&self, workload: &InferenceWorkload, memory: u64) -> Result<Need, Refusal> {
+        self.units.check().map_err(invalid)?;
+        if self.inputs.len() > MAX_ARRAYS || workload.tensors.len() > MAX_ARGUMENTS || workload.dims.len() > MAX_DEFINES
+        {
+            return Err(invalid("workload.inference: too many inputs, tensors or dims"));
+        }
+        let known: Vec<OutputSpec> = self.outputs.iter().filter(|output| !output.shape.is_empty()).cloned().collect();
+        if !known.is_empty() {
+            check_outputs(&known, self.units.items).map_err(invalid)?;
+        }
+        if self.outputs.is_empty() || self.outputs.len() > MAX_ARRAYS {
+            return Err(invalid(format!("outputs: between 1 and {MAX_ARRAYS} are allowed")));
+        }
+        let files: Vec<u64> = self.inputs.iter().map(|file| file.len() as u64).collect();
+        let need = Need::of_model(&self.units, &self.outputs, &files, workload.model);
+        if need.all() > memory {
+            let why = format!(
+                "the job takes {} bytes of memory, copies of the model included; at most {memory} are allowed",
+                need.all()
+            );
+            return Err(Refusal::new(Reason::TooLarge, why));
+        }
+        Ok(need)
     }
 
     /// Bytes of each output's rows for the units `[first, first + count)`.
@@ -102,33 +125,8 @@ impl Load {
         self.outputs.iter().map(|output| output.item_bytes().saturating_mul(items)).collect()
     }
 
-    fn check_names(&self) -> Result<(), Refusal> {
-        let kernel = self.kernel();
-        if kernel.source.len() > MAX_SOURCE {
-            return Err(invalid(format!("source: over {MAX_SOURCE} bytes")));
-        }
-        if !is_ident(&kernel.entry_point) {
-            return Err(invalid(format!("entryPoint: {:?} is no name of a function", kernel.entry_point)));
-        }
-        if kernel.defines.len() > MAX_DEFINES {
-            return Err(invalid(format!("defines: more than {MAX_DEFINES}")));
-        }
-        if !kernel.defines.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(invalid("defines: not ascending by name, or one is there twice"));
-        }
-        for (name, value) in &kernel.defines {
-            if !is_ident(name) {
-                return Err(invalid(format!("defines: {name:?} is no name of a macro")));
-            }
-            if value.len() > MAX_DEFINE || value.contains(['\n', '\r', '\\']) {
-                return Err(invalid(format!("defines[{name}]: over {MAX_DEFINE} bytes, of several lines, or with \\")));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_space(&self) -> Result<(), Refusal> {
-        let KernelWorkload { global_size, local_size, .. } = self.kernel();
+    fn check_space(&self, kernel: &KernelWorkload) -> Result<(), Refusal> {
+        let KernelWorkload { global_size, local_size, .. } = kernel;
         if global_size.is_empty() || global_size.len() > 3 || global_size.contains(&0) {
             return Err(invalid("globalSize: between 1 and 3 dimensions, each at least 1"));
         }
@@ -157,8 +155,8 @@ impl Load {
         }
     }
 
-    fn check_arguments(&self) -> Result<(), Refusal> {
-        let KernelWorkload { arguments, local_size, .. } = self.kernel();
+    fn check_arguments(&self, kernel: &KernelWorkload) -> Result<(), Refusal> {
+        let KernelWorkload { arguments, local_size, .. } = kernel;
         if arguments.len() > MAX_ARGUMENTS {
             return Err(invalid(format!("arguments: more than {MAX_ARGUMENTS}")));
         }
@@ -201,14 +199,11 @@ impl Load {
             .iter()
             .map(|output| OutputSize { item: output.item_bytes(), whole: output.item_bytes() * self.units.items })
             .collect();
+        let staged = Staged::of(&self.units, &self.outputs);
         // Outputs are at most 8 of at most 2^40 bytes, inputs are in memory: no sum overflows.
-        let unit: u64 = outputs.iter().map(|output| output.item).sum::<u64>() * self.units.items_of(0, 1).1;
-        let fitting = (STAGING_BYTES / unit).min(STAGING_UNITS).min(self.units.units());
-        let staged_units = if fitting < 2 { 0 } else { fitting };
         let input_bytes: u64 = inputs.iter().map(|input| input.bytes).sum();
-        let staging = staged_units * unit;
-        let total = input_bytes + outputs.iter().map(|output| output.whole).sum::<u64>() + staging;
-        let need = Need::of(&self.units, &self.outputs, input_bytes, staging);
+        let total = input_bytes + outputs.iter().map(|output| output.whole).sum::<u64>() + staged.bytes;
+        let need = Need::of(&self.units, &self.outputs, input_bytes);
         if need.all() > memory {
             let why = format!(
                 "the job takes {} bytes of memory, {total} in buffers and the rest in copies; at most {memory} are allowed",
@@ -216,8 +211,32 @@ impl Load {
             );
             return Err(Refusal::new(Reason::TooLarge, why));
         }
-        Ok(Sizes { inputs, outputs, staged_units, total, need })
+        Ok(Sizes { inputs, outputs, staged_units: staged.units, total, need })
     }
+}
+
+fn check_names(kernel: &KernelWorkload) -> Result<(), Refusal> {
+    if kernel.source.len() > MAX_SOURCE {
+        return Err(invalid(format!("source: over {MAX_SOURCE} bytes")));
+    }
+    if !is_ident(&kernel.entry_point) {
+        return Err(invalid(format!("entryPoint: {:?} is no name of a function", kernel.entry_point)));
+    }
+    if kernel.defines.len() > MAX_DEFINES {
+        return Err(invalid(format!("defines: more than {MAX_DEFINES}")));
+    }
+    if !kernel.defines.is_sorted_by(|a, b| a.0 < b.0) {
+        return Err(invalid("defines: not ascending by name, or one is there twice"));
+    }
+    for (name, value) in &kernel.defines {
+        if !is_ident(name) {
+            return Err(invalid(format!("defines: {name:?} is no name of a macro")));
+        }
+        if value.len() > MAX_DEFINE || value.contains(['\n', '\r', '\\']) {
+            return Err(invalid(format!("defines[{name}]: over {MAX_DEFINE} bytes, of several lines, or with \\")));
+        }
+    }
+    Ok(())
 }
 
 /// What a built-in number is called in specs.

@@ -8,12 +8,13 @@ use orion_protocol::{Reason, Refusal};
 use crate::device::{Device, DeviceError};
 use crate::groups::Choice;
 use crate::inputs;
-use crate::job::{Job, Rows};
+use crate::job::Rows;
+use crate::kernel::KernelJob;
 
 /// What stands in rows that are not the unit's own: nothing a kernel could take for its own work.
 const GARBAGE: u8 = 0xa5;
 
-impl<D: Device> Job<'_, D> {
+impl<D: Device> KernelJob<'_, D> {
     /// Tries the first and the last unit: alone, in a pair, reversed among garbage, and in other work-groups where they are free.
     /// Returns the median time of a whole unit, in nanoseconds.
     pub fn preflight(&mut self) -> Result<u64, Refusal> {

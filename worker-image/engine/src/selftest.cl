@@ -1,4 +1,4 @@
-// What a device answers to this is its class. Version 1: any change here is a new class for every device.
+// What a device answers to this is its class. Version 2: any change here is a new class for every device.
 #pragma OPENCL FP_CONTRACT OFF
 
 // NaNs differ in their payload between devices and are made one; signed zeros and denormals are kept as they come.
@@ -51,8 +51,8 @@ __kernel void integers(__global const uint *a, __global const uint *b, __global 
 // A chain of fma a lane, then a tree over the group: what depends on the group's size is only who adds what.
 __kernel void groups(__global const uint *a, __local uint *shared, __global uint *out)
 {
-    const size_t lane = get_local_id(0);
-    const size_t size = get_local_size(0);
+    const size_t lane = get_local_id(1) * get_local_size(0) + get_local_id(0);
+    const size_t size = get_local_size(0) * get_local_size(1);
     float sum = 0.0f;
     uint whole = 0;
     for (size_t i = get_group_id(0) * 64 + lane; i < (get_group_id(0) + 1) * 64; i += size) {
@@ -67,6 +67,7 @@ __kernel void groups(__global const uint *a, __local uint *shared, __global uint
         }
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    out[get_global_id(0) * 2] = bits(sum);
-    out[get_global_id(0) * 2 + 1] = shared[0];
+    __global uint *mine = out + (get_group_id(0) * size + lane) * 2;
+    mine[0] = bits(sum);
+    mine[1] = shared[0];
 }

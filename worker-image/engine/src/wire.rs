@@ -9,6 +9,8 @@ use minicbor::{Decode, Encode};
 use orion_protocol::task::{OutputSpec, UnitTable, Workload};
 use orion_protocol::{CborError, Digest, Refusal, cbor};
 
+use crate::bench::Rates;
+
 /// The longest request without its data, in bytes: a workload, its outputs, and room.
 pub const MAX_REQUEST: usize = 128 * 1024;
 /// The longest reply without its data, in bytes: a refusal, and room.
@@ -25,7 +27,11 @@ pub enum Request {
     Load(#[n(0)] Box<LoadHead>),
     /// Try the job out. Answered by [`Reply::Preflighted`].
     #[n(2)]
-    Preflight,
+    Preflight {
+        /// Time left for it, in seconds.
+        #[n(0)]
+        seconds: u64,
+    },
     /// Run these units. Answered by [`Reply::Rows`], after any number of [`Reply::Progress`].
     #[n(3)]
     Run {
@@ -35,7 +41,13 @@ pub enum Request {
         /// How many.
         #[n(1)]
         count: u64,
+        /// Time left for it, in seconds.
+        #[n(2)]
+        seconds: u64,
     },
+    /// How fast is this device? Answered by [`Reply::Benched`].
+    #[n(4)]
+    Bench,
 }
 
 /// A job without its input files.
@@ -71,10 +83,23 @@ pub enum Reply {
         /// Platform, driver, device, for people.
         #[n(1)]
         driver: String,
+        /// Whether kernels of users run here.
+        #[n(2)]
+        kernels: bool,
+        /// The first probe of the self-test that the device answers wrongly.
+        #[n(3)]
+        fault: Option<String>,
     },
     /// The job compiles and its arguments fit.
     #[n(1)]
-    Loaded,
+    Loaded {
+        /// What comes out, in the order of the spec.
+        #[n(0)]
+        outputs: Vec<OutputSpec>,
+        /// Operations an item.
+        #[n(1)]
+        work_per_item: u64,
+    },
     /// The job runs, and its units are pure.
     #[n(2)]
     Preflighted {
@@ -99,6 +124,9 @@ pub enum Reply {
     /// It cannot be done.
     #[n(5)]
     Refused(#[n(0)] Refusal),
+    /// How fast the device is.
+    #[n(6)]
+    Benched(#[n(0)] Rates),
 }
 
 /// Why a frame could not be read or written.

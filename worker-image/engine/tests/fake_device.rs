@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use common::{Kernel, words};
 use orion_engine::device::{Bound, Device, DeviceError, Launch, Limits, Param, Space};
+use orion_engine::session::Library;
 use orion_engine::{DEFAULT_MEMORY, Job};
 use orion_protocol::Reason;
 use orion_protocol::dtype::DType;
@@ -42,6 +43,7 @@ impl Fake {
             group: 64,
             group_dims: [64; 3],
             compute_units: 1,
+            lanes: 8,
         };
         Fake { shows_groups: false, out_of_memory: false, asked: RefCell::default(), limits }
     }
@@ -70,6 +72,10 @@ impl Device for Fake {
 
     fn build(&self, source: &str, entry_point: &str) -> Result<Self::Kernel, DeviceError> {
         assert!(source.contains("#line 1") && entry_point == "run");
+        Ok(None)
+    }
+
+    fn again(&self, _: &Self::Kernel) -> Result<Self::Kernel, DeviceError> {
         Ok(None)
     }
 
@@ -156,7 +162,7 @@ fn a_run_costs_its_own_units_and_not_the_whole_buffer() {
     let device = Fake::new();
     let mut costs = Vec::new();
     for items in [64, 1 << 16] {
-        let mut job = Job::load(&device, &kernel(items).load, DEFAULT_MEMORY).unwrap();
+        let mut job = Job::load(&device, &kernel(items).load, DEFAULT_MEMORY, &mut Library::default()).unwrap();
         device.since_last();
         let rows = job.run(2, 3, |_| {}).unwrap();
         assert_eq!(words(&rows[0]), (17..41).collect::<Vec<_>>());
@@ -170,17 +176,17 @@ fn a_run_costs_its_own_units_and_not_the_whole_buffer() {
 #[test]
 fn a_difference_between_group_sizes_is_the_kernels_fault() {
     let device = Fake { shows_groups: true, ..Fake::new() };
-    let mut job = Job::load(&device, &kernel(64).load, DEFAULT_MEMORY).unwrap();
+    let mut job = Job::load(&device, &kernel(64).load, DEFAULT_MEMORY, &mut Library::default()).unwrap();
     let refusal = job.preflight().unwrap_err();
     assert_eq!(refusal.reason, Reason::KernelNotUnitPure);
     assert!(refusal.message.contains("work-group size"), "{refusal}");
     let device = Fake::new();
-    assert!(Job::load(&device, &kernel(64).load, DEFAULT_MEMORY).unwrap().preflight().is_ok());
+    assert!(Job::load(&device, &kernel(64).load, DEFAULT_MEMORY, &mut Library::default()).unwrap().preflight().is_ok());
 }
 
 #[test]
 fn a_device_without_memory_says_so() {
     let device = Fake { out_of_memory: true, ..Fake::new() };
-    let refusal = Job::load(&device, &kernel(64).load, DEFAULT_MEMORY).err().unwrap();
+    let refusal = Job::load(&device, &kernel(64).load, DEFAULT_MEMORY, &mut Library::default()).err().unwrap();
     assert_eq!(refusal.reason, Reason::OutOfMemory);
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Kernel, check_refused, device, npy};
+use orion_engine::session::Library;
 use orion_engine::{Job, text};
 use orion_protocol::Reason;
 use orion_protocol::dtype::DType;
@@ -16,7 +17,7 @@ fn text_refusal(source: &str, local: bool, defines: &[(&str, &str)]) -> Option<(
     let kernel = Kernel::new(source, 16);
     let kernel = if local { kernel.local(&[4]) } else { kernel };
     let kernel = defines.iter().fold(kernel, |kernel, (name, value)| kernel.define(name, value));
-    let Workload::Kernel(kernel) = &kernel.load.workload;
+    let Workload::Kernel(kernel) = &kernel.load.workload else { panic!("it is a kernel") };
     text::check(kernel).err().map(|refusal| (refusal.reason, refusal.message))
 }
 
@@ -248,7 +249,7 @@ fn what_is_too_large_is_refused_before_anything_is_allocated() {
     let kernel = Kernel::new(PLAIN, 16).output(DType::Uint32, &[1 << 30]);
     check_refused(&device, &kernel, Reason::TooLarge, "at most 1073741824 are allowed");
     let memory = u64::MAX;
-    let refusal = Job::load(&device, &kernel.load, memory).err().unwrap();
+    let refusal = Job::load(&device, &kernel.load, memory, &mut Library::default()).err().unwrap();
     assert_eq!(refusal.reason, Reason::TooLarge);
     assert!(refusal.message.contains("output out0 has 68719476736 bytes"), "{refusal}");
     let source = "__kernel void run(__local uint *x, __global uint *out) { out[get_global_id(0)] = 1; }";
@@ -260,8 +261,8 @@ fn what_is_too_large_is_refused_before_anything_is_allocated() {
     let kernel = Kernel::new(PLAIN, 16).output(DType::Uint32, &[1 << 10]);
     // 64 KiB on the device, four times as many in rows under way, and a unit's digest twice.
     let need = 5 * (1 << 16) + 64;
-    assert!(Job::load(&device, &kernel.load, need - 1).is_err());
-    assert!(Job::load(&device, &kernel.load, need).is_ok());
+    assert!(Job::load(&device, &kernel.load, need - 1, &mut Library::default()).is_err());
+    assert!(Job::load(&device, &kernel.load, need, &mut Library::default()).is_ok());
 }
 
 #[test]

@@ -1,10 +1,9 @@
-//! Putting the accepted shards together: one npy file an output, its rows in the order of the shards, never more than one
+//! Putting the accepted shards together: one file an output, its rows in the order of the shards, never more than one
 //! shard's rows in memory.
 
 use orion_broker::ObjectError;
 use orion_protocol::ids::aggregate_digest;
 use orion_protocol::messages::{AnswerBody, Manifest, Message as _, TaskBody};
-use orion_protocol::npy::Header;
 use orion_protocol::statements::{Aggregated, ResultObject};
 use orion_protocol::subjects::{BUCKET_HELD, BUCKET_IN, BUCKET_RESULTS};
 use orion_protocol::task::TaskSpec;
@@ -51,6 +50,9 @@ async fn put_together(
         let why = format!("the manifest has {} shards, the job {shards}", manifest.shards.len());
         return Err(Trouble::Refused(failed(&why)));
     }
+    if manifest.formats.len() != spec.outputs.len() {
+        return Err(Trouble::Refused(failed("the manifest has another number of formats than the job has outputs")));
+    }
     if let Some(at) = manifest.shards.iter().position(|outputs| outputs.len() != spec.outputs.len()) {
         return Err(Trouble::Refused(failed(&format!("shard {at} has another number of outputs than the job"))));
     }
@@ -88,8 +90,7 @@ async fn write_output(
 ) -> Result<(Digest, u64), WriteError> {
     let output = &spec.outputs[at];
     let mut upload = agent.broker.upload(BUCKET_RESULTS).await.map_err(WriteError::Upload)?;
-    let header = Header { dtype: output.dtype, shape: output.shape.clone() };
-    upload.write(&header.to_bytes()).await.map_err(WriteError::Upload)?;
+    upload.write(&manifest.formats[at].head(output)).await.map_err(WriteError::Upload)?;
     for (index, outputs) in (0_u32..).zip(&manifest.shards) {
         let (first, count) = spec.units.shard(index).unwrap_or((0, 0));
         let size = shard::row_bytes(spec, Units { first, count })[at];

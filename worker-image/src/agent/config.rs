@@ -15,7 +15,7 @@ use orion_protocol::{Name, PublicKey, SecretKey};
 
 use crate::agent::executors::IDLE_MAX;
 use crate::agent::verify::Identity;
-use crate::executor::ExecutorConfig;
+use crate::executor::{BuiltInCache, ExecutorConfig};
 
 /// Key and seed files are a line of text, the genesis under a kilobyte (twice that in hex).
 const MAX_FILE_BYTES: u64 = 4096;
@@ -94,6 +94,10 @@ pub struct Flags {
     /// Threads of a CPU runtime, if not one for each core.
     #[arg(long, env = "ORION_THREADS", value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// Run kernels of strangers even where the system cannot keep them from this user's files (Landlock: Linux 5.13 and later). Only for jobs of
+    /// your own.
+    #[arg(long, env = "ORION_UNCONFINED")]
+    pub unconfined: bool,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "ORION_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDR")]
     pub listen: SocketAddr,
@@ -167,7 +171,7 @@ impl Config {
     /// Reads the files and checks that all fits together.
     pub fn from_flags(flags: Flags) -> Result<Config, ConfigError> {
         let Flags { role, nats_url, nats_seed, provider, worker, signing_key, genesis, .. } = flags;
-        let Flags { executor, scratch, icd_vendors, slots, memory, cache, threads, listen, .. } = flags;
+        let Flags { executor, scratch, icd_vendors, slots, memory, cache, threads, unconfined, listen, .. } = flags;
         let role = Role::from(role);
         if (role == Role::Platform) == is_free(&provider) {
             return Err(ConfigError::PlatformName);
@@ -185,13 +189,21 @@ impl Config {
         let (chain, operator, platform) = (genesis.chain(), genesis.operator, genesis.platform);
         let identity = Identity { chain, operator, platform, key, provider, worker, role };
         let memory = for_jobs(memory, cache, slots)?;
-        let executor = ExecutorConfig { binary: executor, scratch, icd_vendors, memory, threads };
+        let executor = ExecutorConfig {
+            binary: executor,
+            scratch,
+            icd_vendors,
+            memory,
+            threads,
+            unconfined,
+            built_in: BuiltInCache::default(),
+        };
         Ok(Config { identity, broker, executor, slots, memory, cache, listen })
     }
 }
 
-/// What jobs may take of all memory: processes are there before them, at work and idle.
-fn for_jobs(memory: u64, cache: u64, slots: u32) -> Result<u64, ConfigError> {
+/// What jobs may take of all memory, in bytes: processes are there before them, at work and idle.
+pub fn for_jobs(memory: u64, cache: u64, slots: u32) -> Result<u64, ConfigError> {
     let executors = EXECUTOR_BYTES * (u64::from(slots) + IDLE_MAX as u64);
     let least = cache.saturating_add(OWN_BYTES + executors);
     let rest = memory.checked_sub(least).filter(|rest| *rest > 0);

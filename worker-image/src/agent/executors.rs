@@ -9,7 +9,7 @@ use orion_protocol::{Digest, Reason, Refusal};
 
 use crate::agent::memory::{Memory, Taken};
 use crate::agent::retry::{Deadline, Trouble};
-use crate::executor::{DeviceInfo, Executor, ExecutorConfig};
+use crate::executor::{DeviceInfo, Executor, ExecutorConfig, Kernels};
 
 /// Idle executors kept: each is a process and may hold a job's buffers.
 pub const IDLE_MAX: usize = 3;
@@ -52,7 +52,7 @@ impl Executors {
 
     /// Asks a fresh executor what the device is.
     pub async fn probe(&self) -> Result<DeviceInfo, Trouble> {
-        let mut executor = self.spawn()?;
+        let mut executor = self.spawn(Kernels::BuiltIn)?;
         let device = executor.probe(Instant::now() + PROBE_WAIT).await;
         executor.close().await;
         Ok(device?)
@@ -68,9 +68,9 @@ impl Executors {
 
     /// A fresh executor with a job loaded.
     pub async fn loaded(&self, load: &Load, deadline: Deadline) -> Result<Executor, Trouble> {
-        let mut executor = self.spawn()?;
+        let mut executor = self.spawn(Kernels::of(&load.workload))?;
         match executor.load(load, deadline.0).await {
-            Ok(()) => Ok(executor),
+            Ok(_) => Ok(executor),
             Err(fault) => {
                 executor.close().await;
                 Err(fault.into())
@@ -79,8 +79,8 @@ impl Executors {
     }
 
     /// A fresh executor, for a job that is only tried out.
-    pub fn spawn(&self) -> Result<Executor, Trouble> {
-        Executor::spawn(&self.config).map_err(|error| {
+    pub fn spawn(&self, kernels: Kernels) -> Result<Executor, Trouble> {
+        Executor::spawn(&self.config, kernels).map_err(|error| {
             let why = super::retry::chain(&error);
             tracing::error!(error = why, "no executor can be started");
             Trouble::Refused(Refusal::new(Reason::InternalError, why))

@@ -89,6 +89,8 @@ impl Agent {
                 slots: self.slots,
                 leases: self.leases.held(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                kernels: device.kernels,
+                fault: device.fault.clone(),
             };
             self.beat(&Beat::Alive(alive)).await;
         }

@@ -36,6 +36,11 @@ impl Memory {
 }
 
 impl Taken {
+    /// How much it is.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes a part out of it, at most all.
     #[must_use]
     pub fn split(&mut self, bytes: u64) -> Taken {
@@ -61,6 +66,7 @@ mod tests {
         let mut job = memory.take(8).unwrap();
         assert!(memory.take(3).is_none());
         let rows = job.split(5);
+        assert_eq!((job.bytes(), rows.bytes()), (3, 5));
         drop(job);
         assert!(memory.take(6).is_none());
         drop((memory.take(5).unwrap(), rows));

@@ -27,7 +27,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use orion_broker::Broker;
-use orion_engine::{Load, need};
+use orion_engine::Load;
+use orion_engine::need::{self, Need};
 use orion_protocol::task::TaskSpec;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -66,8 +67,6 @@ pub struct Agent {
     pub slots: u32,
     /// Bytes that jobs may take, in this process and in executors.
     pub memory: u64,
-    /// Held while a job's materials are fetched: how large they are shows only then.
-    fetching: tokio::sync::Mutex<()>,
     device: OnceLock<DeviceInfo>,
 }
 
@@ -105,7 +104,6 @@ impl Agent {
             metrics: Metrics::default(),
             slots,
             memory,
-            fetching: tokio::sync::Mutex::default(),
             device: OnceLock::new(),
         })
     }
@@ -117,17 +115,20 @@ impl Agent {
 
     /// Where materials come from.
     pub fn source(&self, deadline: Deadline) -> Source<'_> {
-        // Inputs are held three times over while a job is loaded: what does not fit so often need not be fetched.
-        Source { broker: &self.broker, cache: &self.cache, memory: self.memory / 3, deadline }
+        Source { broker: &self.broker, cache: &self.cache, deadline }
     }
 
     /// A lease's job, and the memory that loading it takes. What its rows take is kept until the lease ends.
     pub async fn fetch(&self, lease: &Lease, job: JobRef<'_>, deadline: Deadline) -> Result<(Load, Taken), Trouble> {
-        // One job at a time: however many slots, no more than one job's inputs are here without being counted.
-        let _turn = self.fetching.lock().await;
-        let load = self.source(deadline).load(job).await?;
-        let need = load.check(self.memory).map_err(Trouble::Refused)?.need;
+        let source = self.source(deadline);
+        let workload = source.workload(job).await?;
+        let files = source.input_sizes(job.inputs).await?;
+        let need = Need::before(&workload, &job.units, job.outputs, &files, self.memory).map_err(Trouble::Refused)?;
+        // All at once: two jobs that hold their inputs' memory and wait for the rest could wait for each other.
         let mut taken = self.executors.take(need.all(), deadline).await?;
+        let load = source.load(workload, job, &files).await?;
+        let need = load.check(self.memory).map_err(Trouble::Refused)?;
+        drop(taken.split(taken.bytes().saturating_sub(need.all())));
         self.leases.keep(lease.digest(), taken.split(need.rows));
         Ok((load, taken))
     }
@@ -146,6 +147,14 @@ impl Agent {
             match self.executors.probe().await {
                 Ok(device) => {
                     tracing::info!(class = %device.class, driver = device.driver, "device");
+                    if let Some(fault) = &device.fault {
+                        tracing::error!(fault, "this device computes wrongly: it will be given nothing to compute");
+                    }
+                    if !device.kernels {
+                        tracing::warn!(
+                            "this system has no Landlock (Linux 5.13 and later): kernels of users are refused here"
+                        );
+                    }
                     self.metrics.device.set(1);
                     return self.device.get_or_init(|| device);
                 }

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use orion_engine::Load;
+use orion_engine::{Load, need};
 use orion_protocol::ids::preflight_digest;
 use orion_protocol::messages::{AnswerBody, TaskBody, Trial};
-use orion_protocol::statements::Preflighted;
+use orion_protocol::statements::{Found, Preflighted};
 use orion_protocol::{Reason, Refusal, Signed};
 
 use crate::agent::Agent;
 use crate::agent::materials::{JobRef, unusable};
 use crate::agent::retry::{Deadline, Trouble};
 use crate::agent::verify::Lease;
-use crate::executor::Fault;
+use crate::executor::{Fault, Kernels};
 
 /// Left for the answer when the trial takes all the time there is.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
@@ -30,13 +30,13 @@ pub async fn preflight(agent: &Agent, lease: &Lease, deadline: Deadline) -> Resu
     Ok(answer(agent, lease, outcome))
 }
 
-/// The signed word about a trial: a unit's time, or what is wrong.
-pub fn answer(agent: &Agent, lease: &Lease, outcome: Result<u64, Refusal>) -> AnswerBody {
-    let (unit_nanos, refused) = match outcome {
-        Ok(nanos) => (Some(nanos), None),
+/// The signed word about a trial: what was found out, or what is wrong.
+pub fn answer(agent: &Agent, lease: &Lease, outcome: Result<Found, Refusal>) -> AnswerBody {
+    let (found, refused) = match outcome {
+        Ok(found) => (Some(found), None),
         Err(refusal) => (None, Some(refusal)),
     };
-    let said = Preflighted { lease: lease.digest(), unit_nanos, refused };
+    let said = Preflighted { lease: lease.digest(), found, refused };
     AnswerBody::Preflighted(Signed::new(&agent.identity.chain, &agent.identity.key, &said))
 }
 
@@ -46,35 +46,57 @@ async fn try_out(
     lease: &Lease,
     trial: &Trial,
     deadline: Deadline,
-) -> Result<Result<u64, Refusal>, Trouble> {
+) -> Result<Result<Found, Refusal>, Trouble> {
     let Trial { workload, inputs, units, outputs, job: _ } = trial;
-    let job = JobRef { workload, inputs, units: *units, outputs };
+    let job = JobRef { workload, inputs, units: *units, outputs, kernel_set: None };
     let (load, _memory) = match agent.fetch(lease, job, deadline).await {
         Ok(fetched) => fetched,
         Err(Trouble::Refused(refusal)) if is_of_job(refusal.reason) => return Ok(Err(refusal)),
         Err(trouble) => return Err(trouble),
     };
     let mut outcome = attempt(agent, &load, deadline).await?;
-    if let Err(fault) = &outcome
-        && fault.refusal().reason == Reason::KernelFault
+    if let Err(first) = &outcome
+        && matches!(first.refusal().reason, Reason::KernelFault | Reason::OutOfMemory)
     {
-        // What a kernel does it does again, in another process too; what befell the first one seldom comes twice.
-        tracing::info!(%fault, "the trial is made once more");
-        outcome = attempt(agent, &load, deadline).await?;
+        // What a job does it does again, in another process too; what befell the first one seldom comes twice.
+        tracing::info!(fault = %first, "the trial is made once more");
+        // Out of memory is a job's own fault only where nobody else takes any.
+        let others = match first.refusal().reason {
+            Reason::OutOfMemory => agent.memory.saturating_sub(load.check(agent.memory).map_or(0, |need| need.all())),
+            _ => 0,
+        };
+        let _alone = agent.executors.take(others, deadline).await?;
+        let second = attempt(agent, &load, deadline).await?;
+        // A fault that comes so late that there is no time for a second trial would never come twice.
+        let late = matches!(&second, Err(fault) if fault.refusal().reason == Reason::LeaseExpired);
+        if !(late && first.refusal().reason == Reason::KernelFault) {
+            outcome = second;
+        }
     }
     match outcome {
-        Ok(nanos) => Ok(Ok(nanos)),
+        Ok(found) => Ok(Ok(found)),
+        Err(fault) if fault.refusal().reason == Reason::OutOfMemory => {
+            let why = format!("tried twice: {}", fault.refusal().message);
+            Ok(Err(Refusal::new(Reason::TooLarge, why)))
+        }
         Err(fault) if is_of_job(fault.refusal().reason) => Ok(Err(fault.into_refusal())),
         Err(fault) => Err(Trouble::Refused(fault.into_refusal())),
     }
 }
 
 /// One trial in an executor of its own.
-async fn attempt(agent: &Agent, load: &Load, deadline: Deadline) -> Result<Result<u64, Fault>, Trouble> {
-    let mut executor = agent.executors.spawn()?;
+async fn attempt(agent: &Agent, load: &Load, deadline: Deadline) -> Result<Result<Found, Fault>, Trouble> {
+    let mut executor = agent.executors.spawn(Kernels::of(&load.workload))?;
     let started = Instant::now();
     let outcome = match executor.load(load, deadline.0).await {
-        Ok(()) => executor.preflight(deadline.0).await,
+        Ok(orion_engine::Found { outputs, work_per_item }) => {
+            let load_nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            // A model's rows are known only now.
+            let more = need::rows(&load.units, &outputs).saturating_sub(need::rows(&load.units, &load.outputs));
+            let _rows = agent.executors.take(more, deadline).await?;
+            let timed = executor.preflight(deadline.0).await;
+            timed.map(|unit_nanos| Found { unit_nanos, work_per_item, outputs, load_nanos })
+        }
         Err(fault) => Err(fault),
     };
     executor.close().await;
@@ -100,6 +122,7 @@ fn is_of_job(reason: Reason) -> bool {
             | Reason::CompileFailed
             | Reason::ArgumentMismatch
             | Reason::UnsupportedKernel
+            | Reason::UnsupportedOperator
             | Reason::NotExact
             | Reason::KernelNotUnitPure
             | Reason::TooLarge

@@ -3,7 +3,9 @@
 //!
 //! No kernel is blamed for the end of a process that may have been gone before it was asked.
 
-use orion_engine::need::{self, CHUNK_BYTES};
+use std::ops::Range;
+
+use orion_engine::need;
 use orion_protocol::task::TaskSpec;
 use orion_protocol::{Digest, Reason, Refusal};
 
@@ -13,9 +15,6 @@ use crate::agent::retry::{Deadline, Trouble};
 use crate::agent::shard::{self, Shard, Units};
 use crate::agent::verify::Lease;
 use crate::executor::{Executor, Fault};
-
-/// Units whose rows are asked for at a time.
-const CHUNK_UNITS: u64 = 65_536;
 
 /// An executor with a task loaded, for one lease.
 pub struct Session<'a> {
@@ -58,7 +57,9 @@ impl<'a> Session<'a> {
             Err(Fault::Crashed(refusal)) if self.silent => {
                 tracing::info!(%refusal, "an idle executor is gone, a fresh one is loaded");
                 self.silent = false;
-                let load = self.agent.source(self.deadline).load(self.spec.into()).await?;
+                let (source, job) = (self.agent.source(self.deadline), self.spec.into());
+                let (workload, sizes) = (source.workload(job).await?, source.input_sizes(job.inputs).await?);
+                let load = source.load(workload, job, &sizes).await?;
                 self.loaded.executor = self.agent.executors.loaded(&load, self.deadline).await?;
                 Ok(self.try_run(units, &mut progress).await?)
             }
@@ -88,32 +89,24 @@ async fn run(
     spec: &TaskSpec,
     units: Units,
     deadline: Deadline,
-    mut progress: impl FnMut(u64),
+    progress: impl FnMut(u64),
 ) -> Result<Shard, Fault> {
-    let unit_bytes = shard::row_bytes(spec, Units { first: 0, count: 1 }).into_iter().fold(0_u64, u64::saturating_add);
-    let chunk = (CHUNK_BYTES / unit_bytes.max(1)).clamp(1, CHUNK_UNITS);
     // All at once: growing by doubling would take up to twice as much.
     let room = shard::row_bytes(spec, units).into_iter();
     let outputs = room.map(|bytes| Vec::with_capacity(usize::try_from(bytes).unwrap_or_default())).collect();
     let mut shard = Shard { outputs, digests: Vec::new() };
-    let mut at = units.first;
-    while at < units.numbers().end {
-        let count = chunk.min(units.numbers().end - at);
-        let done = at - units.first;
-        let rows = executor.run(at, count, deadline.0, |units| progress(done + units)).await?;
-        for unit in at..at + count {
+    let take = |units: Range<u64>, rows: Vec<Vec<u8>>| -> Result<(), Fault> {
+        for unit in units.clone() {
             // The executor's client guarantees the lengths.
-            let digest = shard::digest_of(task, spec, at, unit, &rows);
+            let digest = shard::digest_of(task, spec, units.start, unit, &rows);
             let short = || Fault::Refused(Refusal::new(Reason::InternalError, "rows are shorter than their units"));
             shard.digests.push(digest.ok_or_else(short)?);
         }
         for (all, rows) in shard.outputs.iter_mut().zip(rows) {
             all.extend_from_slice(&rows);
         }
-        at += count;
-        progress(at - units.first);
-        // Hashing takes the thread for a while; others want to live too.
-        tokio::task::yield_now().await;
-    }
+        Ok(())
+    };
+    executor.run_in_chunks(units.numbers(), deadline.0, progress, take).await?;
     Ok(shard)
 }

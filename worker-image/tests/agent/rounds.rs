@@ -6,7 +6,7 @@ use orion_protocol::messages::{AnswerBody, Committed, Manifest, Message as _, Ro
 use orion_protocol::statements::{Commitment, LeaseCore, LeaseKind, UnitDigest};
 use orion_protocol::subjects::{BUCKET_HELD, BUCKET_IN, BUCKET_RESULTS};
 use orion_protocol::task::unit_salt;
-use orion_protocol::{Digest, Reason, Signed, npy};
+use orion_protocol::{Digest, Format, Reason, Signed, npy};
 
 use crate::support::{Job, Operator, Running, key, name, salt};
 
@@ -59,7 +59,8 @@ async fn preflight(operator: &mut Operator, platform: &Running, job: &Job) {
     let body = operator.ask(platform, &core, TaskBody::Preflight(trial)).await;
     let AnswerBody::Preflighted(said) = &body else { panic!("{body:?}") };
     let said = said.verify(&operator.chain, &platform.key).unwrap();
-    assert!(said.unit_nanos.is_some_and(|nanos| nanos > 0), "{said:?}");
+    let found = said.found.clone().unwrap();
+    assert!(found.unit_nanos > 0, "{said:?}");
 }
 
 fn check_commitment(operator: &Operator, job: &Job, shard: u32, answer: &Committed) {
@@ -89,7 +90,7 @@ async fn vote(operator: &mut Operator, to: &Running, kind: LeaseKind, of: &Commi
 
 async fn aggregate(operator: &mut Operator, platform: &Running, worker: &Running, job: &Job, all: &[Committed]) {
     let outputs = all.iter().map(|of| of.commitment.verify(&operator.chain, &worker.key).unwrap().outputs.clone());
-    let manifest = Manifest { task: job.spec.digest(), shards: outputs.collect() };
+    let manifest = Manifest { task: job.spec.digest(), shards: outputs.collect(), formats: vec![Format::Npy] };
     let manifest = operator.broker.put(BUCKET_IN, &manifest.to_bytes()).await.unwrap();
     let core = operator.core(platform, LeaseKind::Aggregate, aggregate_digest(&job.spec.digest(), &manifest));
     let body = operator.ask(platform, &core, TaskBody::Aggregate(manifest)).await;
@@ -230,7 +231,7 @@ async fn a_result_of_missing_parts_is_refused() {
     let platform = operator.worker("platform", "pl", Role::Platform).await;
     let absent = vec![vec![Digest::ZERO]; 4];
     for shards in [absent.clone(), absent[1..].to_vec(), vec![Vec::new(); 4]] {
-        let manifest = Manifest { task: job.spec.digest(), shards };
+        let manifest = Manifest { task: job.spec.digest(), shards, formats: vec![Format::Npy] };
         let manifest = operator.broker.put(BUCKET_IN, &manifest.to_bytes()).await.unwrap();
         let core = operator.core(&platform, LeaseKind::Aggregate, aggregate_digest(&job.spec.digest(), &manifest));
         let body = operator.ask(&platform, &core, TaskBody::Aggregate(manifest)).await;

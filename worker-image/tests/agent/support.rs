@@ -19,7 +19,7 @@ use orion_worker::agent::answer::Honest;
 use orion_worker::agent::config::Config;
 use orion_worker::agent::verify::Identity;
 use orion_worker::agent::{AgentError, now_ms};
-use orion_worker::executor::ExecutorConfig;
+use orion_worker::executor::{BuiltInCache, ExecutorConfig};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -113,6 +113,8 @@ impl Operator {
             icd_vendors: std::env::var_os("OCL_ICD_VENDORS"),
             memory: 64 << 20,
             threads: None,
+            unconfined: false,
+            built_in: BuiltInCache::default(),
         };
         // A port that is free now; nobody else on this machine takes it in the same moment.
         let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -9,12 +9,15 @@ use orion_protocol::ledger::tx::{
 use orion_protocol::ledger::{Leaf, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
 use orion_protocol::statements::{
-    Aggregated, AuditOf, Commitment, Failed, Ingested, LeaseCore, LeaseKind, LeaseTail, Preflighted, ResultObject,
-    Token, UnitDigest, Vote,
+    Aggregated, AuditOf, Commitment, Failed, Found, Ingested, LeaseCore, LeaseKind, LeaseTail, Preflighted,
+    ResultObject, Token, UnitDigest, Vote,
 };
-use orion_protocol::task::{Argument, Builtin, Comparator, KernelWorkload, OutputSpec, TaskSpec, UnitTable, Workload};
+use orion_protocol::task::{
+    Argument, Builtin, Comparator, Feed, FeedFrom, InferenceWorkload, KernelWorkload, OutputSpec, TaskSpec, UnitTable,
+    Workload,
+};
 use orion_protocol::{
-    AccountId, ChainId, Digest, JobId, Name, PublicKey, Reason, Refusal, SecretKey, Signed, Statement, TxId,
+    AccountId, ChainId, Digest, Format, JobId, Name, PublicKey, Reason, Refusal, SecretKey, Signed, Statement, TxId,
     dtype::DType,
 };
 use proptest::collection::{btree_set, vec};
@@ -87,9 +90,16 @@ pub fn tail() -> impl Strategy<Value = LeaseTail> {
 }
 
 pub fn preflighted() -> impl Strategy<Value = Preflighted> {
-    (digest(), prop_oneof![number().prop_map(Ok), refusal().prop_map(Err)]).prop_map(|(lease, result)| Preflighted {
+    let found =
+        (number(), number(), outputs(7), number()).prop_map(|(unit_nanos, work_per_item, outputs, load_nanos)| Found {
+            unit_nanos,
+            work_per_item,
+            outputs,
+            load_nanos,
+        });
+    (digest(), prop_oneof![found.prop_map(Ok), refusal().prop_map(Err)]).prop_map(|(lease, result)| Preflighted {
         lease,
-        unit_nanos: result.clone().ok(),
+        found: result.clone().ok(),
         refused: result.err(),
     })
 }
@@ -193,11 +203,25 @@ pub fn workload() -> impl Strategy<Value = Workload> {
         number().prop_map(Argument::Local),
     ];
     let sizes = (vec(number(), 1..=3), proptest::option::of(vec(number(), 1..=3)));
-    ("\\PC{0,100}", "[a-z_]{1,9}", sizes, vec(("[A-Z]{1,5}", "[0-9]{0,5}"), 0..4), vec(argument, 0..8)).prop_map(
-        |(source, entry_point, (global_size, local_size), defines, arguments)| {
+    let kernel = ("\\PC{0,100}", "[a-z_]{1,9}", sizes, vec(("[A-Z]{1,5}", "[0-9]{0,5}"), 0..4), vec(argument, 0..8))
+        .prop_map(|(source, entry_point, (global_size, local_size), defines, arguments)| {
             Workload::Kernel(KernelWorkload { source, entry_point, global_size, local_size, defines, arguments })
-        },
-    )
+        });
+    let from = prop_oneof![
+        any::<u32>().prop_map(FeedFrom::Rows),
+        any::<u32>().prop_map(FeedFrom::Shared),
+        "[0-9.]{1,5}".prop_map(FeedFrom::Fill),
+    ];
+    let feed = ("\\PC{1,20}", from, proptest::option::of("\\PC{1,20}")).prop_map(|(tensor, from, key)| Feed {
+        tensor,
+        from,
+        key,
+    });
+    let inference = (any::<u32>(), vec(("[a-z]{1,5}", number()), 0..4), vec(feed, 0..4), vec("\\PC{1,20}", 0..4))
+        .prop_map(|(model, dims, tensors, results)| {
+            Workload::Inference(InferenceWorkload { model, dims, tensors, results })
+        });
+    prop_oneof![kernel, inference]
 }
 
 pub fn task() -> impl Strategy<Value = Task> {
@@ -234,8 +258,18 @@ pub fn answer() -> impl Strategy<Value = Answer> {
 
 pub fn beat() -> impl Strategy<Value = Beat> {
     let role = select(vec![Role::Worker, Role::Validator, Role::Platform]);
-    let alive = (role, digest(), "\\PC{0,30}", 0..=16_u32, vec(signed(lease()), 0..3), "[0-9.]{1,9}").prop_map(
-        |(role, class, driver, slots, leases, version)| Alive { role, class, driver, slots, leases, version },
+    let (device, fault) = ((digest(), "\\PC{0,30}"), proptest::option::of("[a-z]{1,9}"));
+    let alive = (role, device, 0..=16_u32, vec(signed(lease()), 0..3), "[0-9.]{1,9}", any::<bool>(), fault).prop_map(
+        |(role, (class, driver), slots, leases, version, kernels, fault)| Alive {
+            role,
+            class,
+            driver,
+            slots,
+            leases,
+            version,
+            kernels,
+            fault,
+        },
     );
     prop_oneof![
         alive.prop_map(Beat::Alive),
@@ -245,7 +279,8 @@ pub fn beat() -> impl Strategy<Value = Beat> {
 }
 
 pub fn manifest() -> impl Strategy<Value = Manifest> {
-    (digest(), vec(vec(digest(), 1..4), 0..8)).prop_map(|(task, shards)| Manifest { task, shards })
+    (digest(), vec(vec(digest(), 1..4), 0..8), vec(select(vec![Format::Npy, Format::Safetensors]), 0..4))
+        .prop_map(|(task, shards, formats)| Manifest { task, shards, formats })
 }
 
 fn close_round() -> impl Strategy<Value = CloseRound> {

@@ -1,7 +1,9 @@
 //! Signed statements: any changed byte, another chain, another key and another type are refused.
 
 use orion_protocol::ledger::tx::Envelope;
-use orion_protocol::statements::{Aggregated, Commitment, Failed, Ingested, LeaseCore, LeaseTail, Preflighted, Vote};
+use orion_protocol::statements::{
+    Aggregated, Commitment, Failed, Found, Ingested, LeaseCore, LeaseTail, Preflighted, Vote,
+};
 use orion_protocol::{ChainId, PublicKey, SecretKey, Signed, Statement, cbor};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -139,8 +141,9 @@ fn statements_out_of_bounds_are_refused_though_signed() {
     refused_though_signed(&vote(&[]));
     refused_though_signed(&vote(&[2, 1]));
     refused_though_signed(&vote(&(0..33).collect::<Vec<_>>()));
-    refused_though_signed(&Preflighted { lease: zero, unit_nanos: None, refused: None });
-    refused_though_signed(&Preflighted { lease: zero, unit_nanos: Some(1), refused: Some(refusal.clone()) });
+    refused_though_signed(&Preflighted { lease: zero, found: None, refused: None });
+    let found = Found { unit_nanos: 1, work_per_item: 1, outputs: vec![], load_nanos: 1 };
+    refused_though_signed(&Preflighted { lease: zero, found: Some(found), refused: Some(refusal.clone()) });
     refused_though_signed(&Aggregated { lease: zero, results: vec![], refused: None });
     refused_though_signed(&Ingested { commitment: zero, refused: Some(long.clone()) });
     refused_though_signed(&Failed { lease: zero, refusal: long });

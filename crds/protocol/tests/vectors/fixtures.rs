@@ -7,8 +7,8 @@ use orion_protocol::ledger::{Genesis, Policy};
 use orion_protocol::merkle::{self, Sha3};
 use orion_protocol::statements::{AuditOf, Commitment, Ingested, LeaseCore, LeaseKind, Token, UnitDigest, Vote};
 use orion_protocol::task::{
-    Argument, Builtin, Comparator, KernelWorkload, OutputSpec, TaskSpec, UnitOutput, UnitTable, Workload, job_salt,
-    unit_digest, unit_salt,
+    Argument, Builtin, Comparator, Feed, FeedFrom, InferenceWorkload, KernelWorkload, OutputSpec, TaskSpec, UnitOutput,
+    UnitTable, Workload, job_salt, unit_digest, unit_salt,
 };
 use orion_protocol::{AccountId, ChainId, Digest, JobId, Name, PublicKey, SecretKey, Signed, dtype::DType};
 
@@ -95,6 +95,23 @@ pub fn workload() -> Workload {
             Argument::Output(1),
             Argument::Local(64),
         ],
+    })
+}
+
+pub fn model() -> Workload {
+    let feed = |tensor: &str, from| {
+        let key = matches!(from, FeedFrom::Shared(_)).then(|| "embedding.scale".to_owned());
+        Feed { tensor: tensor.into(), from, key }
+    };
+    Workload::Inference(InferenceWorkload {
+        model: 2,
+        dims: vec![("seq".into(), 128)],
+        tensors: vec![
+            feed("attention_mask", FeedFrom::Rows(1)),
+            feed("scale", FeedFrom::Shared(3)),
+            feed("token_type_ids", FeedFrom::Fill("0".into())),
+        ],
+        results: vec!["sentence_embedding".into()],
     })
 }
 

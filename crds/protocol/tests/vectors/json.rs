@@ -13,12 +13,15 @@ use orion_protocol::ledger::tx::{
 use orion_protocol::ledger::{Genesis, Leaf, Policy, Submitted, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
 use orion_protocol::statements::{
-    Aggregated, AuditOf, Commitment, Failed, Ingested, LeaseCore, LeaseKind, LeaseTail, Preflighted, ResultObject,
-    Token, UnitDigest, Vote,
+    Aggregated, AuditOf, Commitment, Failed, Found, Ingested, LeaseCore, LeaseKind, LeaseTail, Preflighted,
+    ResultObject, Token, UnitDigest, Vote,
 };
-use orion_protocol::task::{Argument, Builtin, Comparator, KernelWorkload, OutputSpec, TaskSpec, UnitTable, Workload};
+use orion_protocol::task::{
+    Argument, Builtin, Comparator, Feed, FeedFrom, InferenceWorkload, KernelWorkload, OutputSpec, TaskSpec, UnitTable,
+    Workload,
+};
 use orion_protocol::{AccountId, ChainId, Digest, JobId, Name, PublicKey, Reason, Refusal, Signed, Statement, TxId};
-use orion_protocol::{bytes::hex, dtype::DType};
+use orion_protocol::{Format, bytes::hex, dtype::DType};
 use serde_json::{Value, json};
 
 use crate::fixtures::{chain, key_name};
@@ -37,7 +40,7 @@ as_number!(u32 u64 bool String);
 macro_rules! as_text {
     ($($name:ident)*) => { $(impl Json for $name { fn json(&self) -> Value { json!(self.to_string()) } })* };
 }
-as_text!(Digest JobId AccountId TxId PublicKey ChainId Name DType);
+as_text!(Digest JobId AccountId TxId PublicKey ChainId Name DType Format);
 
 /// Words as they are in the code; the reader knows their numbers.
 macro_rules! as_word {
@@ -97,7 +100,7 @@ macro_rules! as_object {
 as_object! {
     AccountView { account, balance }
     Aggregated { lease, results, refused }
-    Alive { role, class, driver, slots, leases, version }
+    Alive { role, class, driver, slots, leases, version, kernels, fault }
     Answer { lease, body }
     AuditOf { round, lease, units }
     Close { job }
@@ -109,22 +112,25 @@ as_object! {
     DrawnUnit { unit, digest, salt, path }
     Envelope { signer, epoch, id, payload }
     Failed { lease, refusal }
+    Feed { tensor, from, key }
+    Found { unit_nanos, work_per_item, outputs, load_nanos }
     Genesis { nonce, operator, platform, issuer, checkpoint, policy }
     Head { chain, seal, epoch, providers }
+    InferenceWorkload { model, dims, tensors, results }
     Ingested { commitment, refused }
     JobView { task, consumer, phase, escrowed, deadline_ms, rounds, verdicts, pages, paid }
     KernelWorkload { source, entry_point, global_size, local_size, defines, arguments }
     Leaf { height, index, body }
     LeaseCore { kind, task, shard, first_unit, units, token, provider, worker, audit }
     LeaseTail { lease, deadline_ms, salt }
-    Manifest { task, shards }
+    Manifest { task, shards, formats }
     OpenEpoch { epoch, nonce }
     OpenEscrow { consumer, task, budget }
     OpenJobs { jobs }
     OutputSpec { name, dtype, shape }
     Paid { workers, validators, fee, refunded }
     Policy { price, fee_ppm, vesting_ms, escrow_ms }
-    Preflighted { lease, unit_nanos, refused }
+    Preflighted { lease, found, refused }
     Receipt { code, transfers }
     RecordVerdict { job, round, sequence, shards }
     Refusal { reason, message }
@@ -172,5 +178,6 @@ as_variants! {
     Transaction {
         RegisterProvider(a), OpenEpoch(a), Deposit(a), OpenEscrow(a), CloseRound(a), RecordVerdict(a), Settle(a), Close(a)
     }
-    Workload { Kernel(kernel) }
+    FeedFrom { Rows(at), Shared(at), Fill(text) }
+    Workload { Kernel(kernel), Inference(inference) }
 }

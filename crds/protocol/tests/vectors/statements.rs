@@ -5,9 +5,9 @@ use orion_protocol::messages::{
     Alive, Answer, AnswerBody, Beat, Committed, Manifest, Message, Role, Task, TaskBody, Trial,
 };
 use orion_protocol::statements::{
-    Aggregated, Failed, LeaseCore, LeaseKind, LeaseTail, Preflighted, ResultObject, Token,
+    Aggregated, Failed, Found, LeaseCore, LeaseKind, LeaseTail, Preflighted, ResultObject, Token,
 };
-use orion_protocol::{Digest, Reason, Refusal, Signed, Statement, cbor, ids, sign};
+use orion_protocol::{Digest, Format, Reason, Refusal, Signed, Statement, cbor, ids, sign};
 use serde_json::{Value, json};
 
 use crate::fixtures::{
@@ -48,7 +48,7 @@ fn manifest() -> Manifest {
         let commitment = commitment(shard).verify(&chain(), &public("worker")).unwrap();
         shards.push(commitment.into_inner().outputs);
     }
-    Manifest { task: task().digest(), shards }
+    Manifest { task: task().digest(), shards, formats: vec![Format::Npy, Format::Safetensors] }
 }
 
 fn tail(of: &Signed<LeaseCore>, salt: Option<Digest>) -> Signed<LeaseTail> {
@@ -76,7 +76,19 @@ fn sign<T: Statement>(key: &str, value: &T) -> Signed<T> {
 
 pub fn preflighted() -> Signed<Preflighted> {
     let lease = sign("operator", &preflight_lease()).digest(&chain());
-    sign("platform", &Preflighted { lease, unit_nanos: Some(412_345), refused: None })
+    sign(
+        "platform",
+        &Preflighted {
+            lease,
+            found: Some(Found {
+                unit_nanos: 412_345,
+                work_per_item: 115_008,
+                outputs: outputs(),
+                load_nanos: 1_250_000_000,
+            }),
+            refused: None,
+        },
+    )
 }
 
 fn aggregated() -> Signed<Aggregated> {
@@ -95,7 +107,7 @@ fn failed() -> Signed<Failed> {
 pub fn statements() -> Value {
     let lease = |name: &str, core: &LeaseCore| vector(name, "LeaseCore", &sign("operator", core));
     let refused_preflight =
-        Preflighted { lease: digest("a lease"), unit_nanos: None, refused: Some(refusal(Reason::CompileFailed)) };
+        Preflighted { lease: digest("a lease"), found: None, refused: Some(refusal(Reason::CompileFailed)) };
     let refused_aggregation =
         Aggregated { lease: digest("a lease"), results: vec![], refused: Some(refusal(Reason::AggregationFailed)) };
     let refused_ingest = orion_protocol::statements::Ingested {
@@ -153,6 +165,8 @@ pub fn messages() -> Value {
         slots: 2,
         leases: vec![work_lease(0), work_lease(1)],
         version: "0.1.0".into(),
+        kernels: true,
+        fault: Some("fma(x, y, z) of 00000001 00000001 00000001 gives 00000000, not 00000001".into()),
     };
     json!([
         task_of(&work, TaskBody::Execute),

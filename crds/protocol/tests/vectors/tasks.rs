@@ -7,7 +7,7 @@ use orion_protocol::task::{TaskSpec, UnitTable, Workload, unit_salt};
 use orion_protocol::{Digest, dtype::DType};
 use serde_json::{Value, json};
 
-use crate::fixtures::{SALT_KEY, honest, job, leaf, rows, salt, task as spec, units as table, workload};
+use crate::fixtures::{SALT_KEY, honest, job, leaf, model, rows, salt, task as spec, units as table, workload};
 use crate::json::Json;
 
 fn hashes(hashes: &[[u8; 32]]) -> Vec<String> {
@@ -58,6 +58,7 @@ pub fn npy() -> Value {
 pub fn task() -> Value {
     let (workload, task) = (workload(), spec());
     assert_eq!(Workload::from_object(&workload.object()).unwrap(), workload);
+    assert_eq!(Workload::from_object(&model().object()).unwrap(), model());
     assert_eq!(TaskSpec::from_object(&task.object()).unwrap(), task);
     let tables = [
         table(),
@@ -81,6 +82,9 @@ pub fn task() -> Value {
         "workload": workload.json(),
         "workload_object": hex(&workload.object()),
         "workload_digest": Digest::of(&workload.object()).json(),
+        "model": model().json(),
+        "model_object": hex(&model().object()),
+        "model_digest": Digest::of(&model().object()).json(),
         "task": task.json(),
         "task_object": hex(&task.object()),
         "task_digest": task.digest().json(),

@@ -210,7 +210,7 @@ pub fn start_worker(
     command.arg("--nats-seed").arg(key(folder, &secret, "nats.seed"));
     command.arg("--signing-key").arg(key(folder, &secret, "signing.key"));
     command.arg("--genesis").arg(key(folder, "orion-genesis", "genesis"));
-    command.arg("--scratch").arg(&scratch).arg("--executor").arg(programs.path("orion-executor"));
+    command.arg("--scratch").arg(&scratch).arg("--executor").arg(programs.executor());
     cluster.spawn(worker.name, &mut supervise(&command))?;
     wait_ready(worker.name, listen)
 }

@@ -43,6 +43,13 @@ pub const OPENCL: &[Package] = &[
     Package { name: "pocl-opencl-icd", proof: "/etc/OpenCL/vendors/pocl.icd" },
 ];
 
+/// To run tests on other OpenCL runtimes.
+pub const BITS: &[Package] =
+    &[Package { name: "mmdebstrap", proof: "mmdebstrap" }, Package { name: "oclgrind", proof: "oclgrind" }];
+
+/// To compile libFuzzer.
+pub const FUZZ: &[Package] = &[Package { name: "g++", proof: "c++" }];
+
 /// To make container images.
 pub const IMAGES: &[Package] = &[
     Package { name: "mmdebstrap", proof: "mmdebstrap" },

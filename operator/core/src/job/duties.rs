@@ -13,7 +13,7 @@ use super::{Duty, Job, Out};
 use crate::Millis;
 use crate::core::Context;
 use crate::effect::{LeaseOrder, ProviderInfo};
-use crate::fleet::WorkerId;
+use crate::fleet::{Needs, Wanted, WorkerId};
 use crate::status::Stage;
 
 impl Job {
@@ -80,17 +80,27 @@ impl Job {
         duties.extend(waiting.take(free).map(|(index, _)| Duty::Work(*index)));
     }
 
+    /// A worker of this role that can run the job's workload.
+    pub fn wanted(&self, role: Role) -> Wanted {
+        // Built-in kernels are ours, and run everywhere.
+        let needs = if self.spec.kernel_set == 0 { Needs::Kernels } else { Needs::Device };
+        Wanted { role, needs }
+    }
+
     /// The worker that should take a duty.
     pub fn choose<'f>(&self, ctx: &Context<'f>, duty: &Duty, now: Millis) -> Option<(WorkerId, &'f ProviderInfo)> {
         match duty {
             Duty::Work(index) => {
                 let shard = self.shards.get(index)?;
-                ctx.fleet.pick(Role::Worker, now, |worker, provider| shard.suits(worker, &provider.owner))
+                ctx.fleet.pick(self.wanted(Role::Worker), now, |worker, provider| shard.suits(worker, &provider.owner))
             }
             Duty::Audit { validator, .. } if *validator != ctx.platform => {
-                ctx.fleet.pick(Role::Validator, now, |_, provider| provider.key == *validator)
+                ctx.fleet.pick(self.wanted(Role::Validator), now, |_, provider| provider.key == *validator)
             }
-            _ => ctx.fleet.pick(Role::Platform, now, |_, _| true),
+            Duty::Ingest(_) | Duty::Aggregate => {
+                ctx.fleet.pick(Wanted { role: Role::Platform, needs: Needs::Nothing }, now, |_, _| true)
+            }
+            _ => ctx.fleet.pick(self.wanted(Role::Platform), now, |_, _| true),
         }
     }
 
@@ -147,7 +157,7 @@ impl Job {
         };
         if *duty == Duty::Preflight {
             let core = core(LeaseKind::Preflight, self.trial, 0, (0, 0), token, None);
-            return Some(order(core, PLATFORM_MS, None, TaskBody::Preflight(self.trial_body())));
+            return Some(order(core, PLATFORM_MS + self.fetch_ms(), None, TaskBody::Preflight(self.trial_body())));
         }
         let task = self.task.as_ref()?;
         let units = |shard: &u32| task.spec.units.shard(*shard);

@@ -7,7 +7,10 @@ use orion_protocol::ledger::tx::CloseRound;
 use orion_protocol::ledger::{Code, JobView, SealRef, Submitted, Transaction};
 use orion_protocol::messages::{Answer, AnswerBody};
 use orion_protocol::sign::Signed;
-use orion_protocol::statements::{Aggregated, Commitment, Failed, Ingested, LeaseCore, LeaseKind, Preflighted, Vote};
+use orion_protocol::statements::{
+    Aggregated, Commitment, Failed, Found, Ingested, LeaseCore, LeaseKind, Preflighted, Vote,
+};
+use orion_protocol::task::{UnitTable, check_outputs};
 use orion_protocol::{Digest, Name, PublicKey, Reason, Refusal, TxId, Verified};
 
 use super::round::Round;
@@ -70,10 +73,34 @@ impl Job {
         if !fits || self.unit_nanos.is_some() {
             return fits;
         }
-        self.unit_nanos = said.unit_nanos;
+        if let Some(found) = &said.found {
+            if !self.takes(found) {
+                return false;
+            }
+            (self.unit_nanos, self.load_nanos) = (Some(found.unit_nanos), Some(found.load_nanos));
+        }
         if let (Stage::Preflight, Some(refusal)) = (&self.stage, &said.refused) {
             self.stage = Stage::Refused(refusal.clone());
         }
+        true
+    }
+
+    /// Takes what a trial found out. A kernel's outputs and work are declared; once a task is in the ledger, it alone says what they are.
+    fn takes(&mut self, found: &Found) -> bool {
+        let asked = &self.spec.outputs;
+        let met = asked.len() == found.outputs.len()
+            && asked.iter().zip(&found.outputs).all(|(asked, found)| asked.is_met_by(found));
+        let units = UnitTable { work_per_item: found.work_per_item, ..self.spec.units };
+        if self.task.is_some() {
+            return true;
+        }
+        if !met || units.check().is_err() || check_outputs(&found.outputs, units.items).is_err() {
+            return false;
+        }
+        if self.spec.kernel_set > 0 {
+            self.spec.units = units;
+        }
+        self.spec.outputs.clone_from(&found.outputs);
         true
     }
 

@@ -35,6 +35,7 @@ pub(crate) struct Job {
     /// What stands in preflight leases for the task digest.
     pub trial: Digest,
     pub unit_nanos: Option<u64>,
+    pub load_nanos: Option<u64>,
     pub task: Option<Task>,
     /// Objects that are in bucket `in`; the others are being put there.
     pub stored: BTreeSet<Digest>,
@@ -167,6 +168,7 @@ impl Job {
             ending: None,
             waiting: None,
             unit_nanos: None,
+            load_nanos: None,
             task: None,
             stored: BTreeSet::new(),
             storing: BTreeSet::new(),
@@ -204,10 +206,17 @@ impl Job {
         }
     }
 
-    /// How long `units` may take beyond the fixed part of a deadline: ten times what the preflight measured.
+    /// How long `units` may take beyond the fixed part of a deadline: ten times what the preflight measured, loading included, and
+    /// the time to fetch the inputs.
     pub fn allowance_ms(&self, units: u64) -> Millis {
-        let nanos = self.unit_nanos.unwrap_or(DEFAULT_UNIT_NANOS);
-        (nanos.saturating_mul(units).saturating_mul(10) / 1_000_000).min(MAX_ALLOWANCE_MS)
+        let unit = self.unit_nanos.unwrap_or(DEFAULT_UNIT_NANOS);
+        let nanos = unit.saturating_mul(units).saturating_add(self.load_nanos.unwrap_or(DEFAULT_LOAD_NANOS));
+        (nanos.saturating_mul(10) / 1_000_000).saturating_add(self.fetch_ms()).min(MAX_ALLOWANCE_MS)
+    }
+
+    /// How long it may take to fetch the inputs.
+    pub fn fetch_ms(&self) -> Millis {
+        (self.spec.input_bytes / FETCH_BYTES_PER_MS).min(MAX_ALLOWANCE_MS)
     }
 
     /// What stands in the task field of this job's leases.
@@ -259,5 +268,8 @@ impl Job {
 
 /// Assumed where a new leader has not (yet) found the preflight's answer.
 const DEFAULT_UNIT_NANOS: u64 = 1_000_000_000;
+const DEFAULT_LOAD_NANOS: u64 = 6_000_000_000;
+/// What a worker's connection is expected to bring: 32 Mbit/s.
+const FETCH_BYTES_PER_MS: u64 = 4_000;
 /// No lease lasts longer than an hour more than its fixed part.
 const MAX_ALLOWANCE_MS: Millis = 3_600_000;

@@ -12,12 +12,12 @@ use super::shard::{Shard, ShardState};
 use super::{Duty, Job, Task};
 use crate::Millis;
 use crate::core::Context;
-use crate::effect::{Effect, ProviderInfo};
+use crate::effect::{Effect, JobSpec, ProviderInfo};
 use crate::status::Stage;
 
 /// Fixed part of a work lease's deadline.
 pub(super) const WORK_MS: Millis = 30_000;
-/// Fixed part of an audit's deadline: a validator that sees the kernel for the first time compiles it first.
+/// Fixed part of an audit's deadline: a validator that sees the workload for the first time compiles it first.
 pub(super) const AUDIT_MS: Millis = 30_000;
 /// Deadline of a preflight, and fixed part of the platform's other leases.
 pub(super) const PLATFORM_MS: Millis = 60_000;
@@ -90,7 +90,7 @@ impl Job {
                 for (key, units) in case.missing(ctx.platform) {
                     let shard = case.claim.lease.shard;
                     let asked = case.asked.get(&key).copied();
-                    let busy = if ctx.fleet.has(&key, Role::Validator, now) { BUSY_MS } else { 0 };
+                    let busy = if ctx.fleet.has(&key, self.wanted(Role::Validator), now) { BUSY_MS } else { 0 };
                     let patience = AUDIT_MS + self.allowance_ms(units.len() as u64) + busy;
                     let duty = Duty::Audit { round: *sequence, shard, validator: key, units };
                     let late = asked.is_some_and(|since| since + patience < now) && !self.is_out(&duty);
@@ -126,7 +126,7 @@ impl Job {
             return;
         }
         let Some(unit_nanos) = self.unit_nanos else { return };
-        if let Err(refusal) = declared_enough(&self.spec.units, unit_nanos, ctx) {
+        if let Err(refusal) = declared_enough(&self.spec, unit_nanos, ctx) {
             self.stage = Stage::Refused(refusal);
             return;
         }
@@ -134,7 +134,7 @@ impl Job {
             job: self.spec.job,
             workload: self.spec.workload,
             inputs: self.spec.inputs.clone(),
-            kernel_set: 0,
+            kernel_set: self.spec.kernel_set,
             units: self.spec.units,
             outputs: self.spec.outputs.clone(),
             comparator: Comparator::Exact,
@@ -237,13 +237,14 @@ impl Job {
 
     /// A shard that no owner may try any more fails; workers that were barred get another chance before that.
     fn bar_hopeless(&mut self, ctx: &Context<'_>, now: Millis) {
+        let wanted = self.wanted(Role::Worker);
         for (index, shard) in &mut self.shards {
             let barred = matches!(shard.state, ShardState::Waiting) && !shard.barred_workers.is_empty();
             let may = |provider: &ProviderInfo| !shard.barred_owners.contains(&provider.owner);
             if barred
                 && !self.leases.values().any(|out| out.duty == Duty::Work(*index))
-                && ctx.fleet.any(Role::Worker, now, |_, provider| may(provider))
-                && !ctx.fleet.any(Role::Worker, now, |worker, provider| shard.suits(worker, &provider.owner))
+                && ctx.fleet.any(wanted, now, |_, provider| may(provider))
+                && !ctx.fleet.any(wanted, now, |worker, provider| shard.suits(worker, &provider.owner))
             {
                 shard.give_another_chance(now);
             }
@@ -268,7 +269,7 @@ impl Job {
         }
         let Some(task) = &self.task else { return };
         let shards = self.accepted.values().map(|shard| shard.outputs.clone()).collect();
-        let object = Manifest { task: task.digest, shards }.to_bytes();
+        let object = Manifest { task: task.digest, shards, formats: self.spec.formats.clone() }.to_bytes();
         self.manifest = Some(Digest::of(&object));
         self.store(object, effects);
     }
@@ -308,14 +309,18 @@ impl Job {
 }
 
 /// Refuses a job that would pay less than the platform's minimum for the seconds its units take.
-fn declared_enough(units: &orion_protocol::task::UnitTable, unit_nanos: u64, ctx: &Context<'_>) -> Result<(), Refusal> {
-    let pays = price_of(units.work_of(0, 1).into(), ctx.policy.price).unwrap_or(u64::MAX);
+fn declared_enough(spec: &JobSpec, unit_nanos: u64, ctx: &Context<'_>) -> Result<(), Refusal> {
+    let pays = price_of(spec.units.work_of(0, 1).into(), ctx.policy.price).unwrap_or(u64::MAX);
     let least = u128::from(ctx.min_price_per_second) * u128::from(unit_nanos) / 1_000_000_000;
     if u128::from(pays) >= least {
         return Ok(());
     }
+    let of = match spec.kernel_set {
+        0 => "spec.workload.kernel.workPerItem",
+        _ => "spec.workload.inference: counted as the kernel set counts",
+    };
     let words = format!(
-        "spec.workload.kernel.workPerItem: a unit takes {unit_nanos} ns and pays {pays} micro-credits at {} per million work; \
+        "{of}: a unit takes {unit_nanos} ns and pays {pays} micro-credits at {} per million work; \
          at least {least} are needed ({} a second)",
         ctx.policy.price, ctx.min_price_per_second
     );

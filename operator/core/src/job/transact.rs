@@ -5,6 +5,7 @@ use orion_protocol::ledger::Transaction;
 use orion_protocol::ledger::tx::{
     Close, CloseRound, Consumer, MAX_ROUND, OpenEscrow, RecordVerdict, RoundEntry, SPLIT_BYTES, Settle,
 };
+use orion_protocol::messages::Role;
 use orion_protocol::{Reason, TxId, cbor};
 
 use super::round::Judged;
@@ -94,7 +95,11 @@ impl Job {
             job: self.spec.job,
             sequence: self.rounds_closed,
             entries,
-            eligible: ctx.fleet.eligible_validators(now, orion_protocol::draw::MAX_ELIGIBLE),
+            eligible: ctx.fleet.eligible_validators(
+                self.wanted(Role::Validator),
+                now,
+                orion_protocol::draw::MAX_ELIGIBLE,
+            ),
         })
     }
 

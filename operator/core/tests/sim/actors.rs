@@ -8,7 +8,7 @@ use orion_protocol::merkle::{self, Sha3};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Message, Role, TaskBody};
 use orion_protocol::sign::Signed;
 use orion_protocol::statements::{
-    Aggregated, Commitment, Failed, Ingested, LeaseCore, LeaseKind, Preflighted, ResultObject, UnitDigest, Vote,
+    Aggregated, Commitment, Failed, Found, Ingested, LeaseCore, LeaseKind, Preflighted, ResultObject, UnitDigest, Vote,
 };
 use orion_protocol::task::{TaskSpec, unit_salt};
 use orion_protocol::{ChainId, Digest, Name, Reason, Refusal, SecretKey};
@@ -77,6 +77,8 @@ impl Actor {
             slots: self.slots,
             leases: self.holding.values().map(|task| task.lease.clone()).collect(),
             version: "0".into(),
+            kernels: true,
+            fault: None,
         })
     }
 
@@ -125,7 +127,14 @@ impl Actor {
     }
 
     fn preflighted(&self, task: &Task, facts: &Facts<'_>) -> AnswerBody {
-        let said = Preflighted { lease: task.digest, unit_nanos: Some(facts.unit_nanos), refused: None };
+        let TaskBody::Preflight(trial) = &task.body else { unreachable!("a preflight carries its trial") };
+        let found = Found {
+            unit_nanos: facts.unit_nanos,
+            work_per_item: trial.units.work_per_item,
+            outputs: trial.outputs.clone(),
+            load_nanos: facts.unit_nanos,
+        };
+        let said = Preflighted { lease: task.digest, found: Some(found), refused: None };
         AnswerBody::Preflighted(self.sign(facts, &said))
     }
 

@@ -14,7 +14,7 @@ use orion_protocol::messages::{Alive, Answer, Role};
 use orion_protocol::statements::LeaseKind;
 use orion_protocol::subjects::PLATFORM;
 use orion_protocol::task::{OutputSpec, TaskSpec, UnitTable, job_salt};
-use orion_protocol::{AccountId, ChainId, Digest, JobId, Name, PublicKey, SecretKey, TxId};
+use orion_protocol::{AccountId, ChainId, Digest, Format, JobId, Name, PublicKey, SecretKey, TxId};
 
 use crate::actors::{Actor, Buckets};
 use crate::event::{Event, Fact, Fault, LeaderId};
@@ -217,8 +217,11 @@ impl World {
             consumer: self.account(),
             workload: Digest::of(&[content]),
             inputs: vec![Digest::of(b"input")],
+            input_bytes: 5,
             units: UnitTable { items: units, items_per_unit: 1, units_per_shard: per_shard, work_per_item: 10 },
             outputs,
+            formats: vec![Format::Npy],
+            kernel_set: 0,
             audits_per_shard: 2,
             parallelism: 4,
             budget: 1 << 40,

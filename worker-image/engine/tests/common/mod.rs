@@ -2,8 +2,9 @@
 #![expect(dead_code, reason = "each test binary uses its own part")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use orion_engine::opencl::OpenCl;
+use orion_engine::session::Library;
 use orion_engine::{DEFAULT_MEMORY, Job, Load};
+use orion_opencl::OpenCl;
 use orion_protocol::dtype::DType;
 use orion_protocol::npy::Header;
 use orion_protocol::task::{Argument, KernelWorkload, OutputSpec, UnitTable, Workload};
@@ -36,7 +37,7 @@ impl Kernel {
     }
 
     pub fn edit(mut self, edit: impl FnOnce(&mut KernelWorkload)) -> Kernel {
-        let Workload::Kernel(kernel) = &mut self.load.workload;
+        let Workload::Kernel(kernel) = &mut self.load.workload else { panic!("it is a kernel") };
         edit(kernel);
         self
     }
@@ -79,7 +80,7 @@ impl Kernel {
     }
 
     pub fn job<'d>(&self, device: &'d OpenCl) -> Result<Job<'d, OpenCl>, Refusal> {
-        Job::load(device, &self.load, DEFAULT_MEMORY)
+        Job::load(device, &self.load, DEFAULT_MEMORY, &mut Library::default())
     }
 
     /// All units in one run, the first output as numbers.

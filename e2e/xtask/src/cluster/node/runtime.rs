@@ -16,6 +16,8 @@ pub const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Pods on the node; its range of addresses has 253.
 const PODS_MAX: u32 = 200;
+/// Processes and threads of a pod: as many as managed clusters allow, and enough for an executor with a thread a core on each of a worker's slots.
+const POD_PIDS_MAX: u32 = 4096;
 
 /// Starts containerd and gives it the pause image.
 pub fn start(node: &Node, daemons: &mut Daemons) -> Result<()> {
@@ -121,6 +123,7 @@ pub fn start_kubelet(node: &Node, daemons: &mut Daemons) -> Result<()> {
         "resolvConf": format!("{BASE}/resolv.conf"),
         "podLogsDir": format!("{BASE}/pod-logs"),
         "maxPods": PODS_MAX,
+        "podPidsLimit": POD_PIDS_MAX,
         // Scenarios kill the same containers again and again; the usual five minutes of waiting would tell nobody anything.
         "crashLoopBackOff": {"maxContainerRestartPeriod": "10s"},
         // The disk is the developer's: never evict for a full one before it is really full, never delete our images.

@@ -1,0 +1,112 @@
+//! The engine as a candidate of `bench/engine.py`: `time_model MODEL INPUTS` loads a model and the npy files named after its inputs, says `ready`, and
+//! answers every line `run` with the milliseconds of processor time that one run took. `time_model --fast MODEL INPUTS` lets the compiler reorder
+//! and contract, as it would without our rules; `time_model --peak` answers with the fused multiply-adds that one core does, in GFLOP/s.
+
+use std::io::{BufRead as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use nix::time::{ClockId, clock_gettime};
+use orion_engine::device::Device as _;
+use orion_engine::plan::{Tile, plan};
+use orion_engine::session::{Library, Session};
+use orion_engine::tensor::{Facts, Kind, Tensor};
+use orion_engine::{lower, onnx};
+use orion_opencl::OpenCl;
+use orion_protocol::dtype::DType;
+use orion_protocol::npy;
+
+/// How every text of ours begins, and what it begins with where anything goes.
+const EXACT: &str = "#pragma OPENCL FP_CONTRACT OFF\n";
+const FAST: &str = "#pragma OPENCL FP_CONTRACT ON\n#pragma clang fp reassociate(on) contract(fast)\n";
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().collect();
+    match args.as_slice() {
+        [_, flag] if flag == "--peak" => answer(|| Ok(peak())),
+        [_, flag, model, inputs] if flag == "--fast" => time(Path::new(model), Path::new(inputs), true),
+        [_, model, inputs] => time(Path::new(model), Path::new(inputs), false),
+        _ => bail!("usage: time_model [--fast] MODEL INPUTS | --peak"),
+    }
+}
+
+fn time(model: &Path, inputs: &Path, fast: bool) -> Result<()> {
+    let begin = Instant::now();
+    let graph = onnx::read(Bytes::from(std::fs::read(model)?), &onnx::Limits::default())?;
+    let given = graph.inputs.iter().map(|input| read(&inputs.join(format!("{}.npy", graph.name(input.value)))));
+    let given: Vec<Tensor> = given.collect::<Result<_>>()?;
+    let facts: Vec<Facts> = given.iter().map(Tensor::facts).collect();
+    let program = lower::lower(&graph, &facts, lower::Limits::default())?;
+    let device = OpenCl::open()?;
+    let lanes = std::env::var("ORION_BENCH_LANES").ok().and_then(|lanes| lanes.parse().ok());
+    let mut plan = plan(&program, Tile::for_lanes(lanes.unwrap_or(device.limits().lanes)))?;
+    if fast {
+        for text in &mut plan.texts {
+            text.source = text.source.replace(EXACT, FAST);
+        }
+    }
+    let (launches, memory) = (plan.launches.len(), plan.memory());
+    let session = Session::new(&device, plan, &mut Library::default())?;
+    drop((program, Arc::new(graph)));
+    eprintln!("{launches} launches, {} MB, loaded in {:.2} s", memory >> 20, begin.elapsed().as_secs_f64());
+    answer(|| {
+        let begin = cpu_ms()?;
+        session.run(&given)?;
+        Ok(cpu_ms()? - begin)
+    })
+}
+
+/// Says `ready`, then answers line by line.
+fn answer(mut run: impl FnMut() -> Result<f64>) -> Result<()> {
+    println!("ready");
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        println!("{:.4}", run()?);
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Tensor> {
+    let file = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let (header, data) = npy::parse(&file)?;
+    let kind = match header.dtype {
+        DType::Float32 => Kind::F32,
+        DType::Int64 => Kind::I64,
+        other => bail!("{}: {other} is no type of these models", path.display()),
+    };
+    let shape = header.shape.iter().map(|dim| Ok(usize::try_from(*dim)?)).collect::<Result<_>>()?;
+    Ok(Tensor::from_le_bytes(Facts { kind, shape }, data)?)
+}
+
+/// Processor time of this process so far, in milliseconds.
+fn cpu_ms() -> Result<f64> {
+    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a benchmark")]
+    Ok(time.tv_sec() as f64 * 1e3 + time.tv_nsec() as f64 / 1e6)
+}
+
+/// Fused multiply-adds of one core in GFLOP/s: as many chains side by side as hide their latency, the best of some runs.
+fn peak() -> f64 {
+    const CHAINS: usize = 12 * 8;
+    const STEPS: usize = 2_000_000;
+    let run = || {
+        let mut sums = std::hint::black_box([0.5_f32; CHAINS]);
+        let (x, y) = std::hint::black_box((0.999_f32, 0.001_f32));
+        let begin = Instant::now();
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = sum.mul_add(x, y);
+            }
+        }
+        let took = begin.elapsed().as_secs_f64();
+        std::hint::black_box(sums);
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let done = (CHAINS * STEPS * 2) as f64;
+        done / took / 1e9
+    };
+    (0..5).map(|_| run()).fold(0.0, f64::max)
+}

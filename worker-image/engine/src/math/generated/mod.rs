@@ -1,0 +1,3 @@
+//! Written by `scripts/constants.py`.
+
+pub mod constants;
