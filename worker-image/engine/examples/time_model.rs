@@ -2,6 +2,7 @@
 //! answers every line `run` with the milliseconds of processor time that one run took. `time_model --fast MODEL INPUTS` lets the compiler reorder
 //! and contract, as it would without our rules; `time_model --peak` answers with the fused multiply-adds that one core does, in GFLOP/s.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,13 +28,21 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     match args.as_slice() {
         [_, flag] if flag == "--peak" => answer(|| Ok(peak())),
-        [_, flag, model, inputs] if flag == "--fast" => time(Path::new(model), Path::new(inputs), true),
-        [_, model, inputs] => time(Path::new(model), Path::new(inputs), false),
-        _ => bail!("usage: time_model [--fast] MODEL INPUTS | --peak"),
+        [_, flag, model, inputs] if flag == "--fast" => time(Path::new(model), Path::new(inputs), Mode::Fast),
+        [_, flag, model, inputs] if flag == "--profile" => time(Path::new(model), Path::new(inputs), Mode::Profile),
+        [_, model, inputs] => time(Path::new(model), Path::new(inputs), Mode::Exact),
+        _ => bail!("usage: time_model [--fast | --profile] MODEL INPUTS | --peak"),
     }
 }
 
-fn time(model: &Path, inputs: &Path, fast: bool) -> Result<()> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Exact,
+    Fast,
+    Profile,
+}
+
+fn time(model: &Path, inputs: &Path, mode: Mode) -> Result<()> {
     let begin = Instant::now();
     let graph = onnx::read(Bytes::from(std::fs::read(model)?), &onnx::Limits::default())?;
     let given = graph.inputs.iter().map(|input| read(&inputs.join(format!("{}.npy", graph.name(input.value)))));
@@ -43,7 +52,7 @@ fn time(model: &Path, inputs: &Path, fast: bool) -> Result<()> {
     let device = OpenCl::open()?;
     let lanes = std::env::var("ORION_BENCH_LANES").ok().and_then(|lanes| lanes.parse().ok());
     let mut plan = plan(&program, Tile::for_lanes(lanes.unwrap_or(device.limits().lanes)))?;
-    if fast {
+    if mode == Mode::Fast {
         for text in &mut plan.texts {
             text.source = text.source.replace(EXACT, FAST);
         }
@@ -52,11 +61,63 @@ fn time(model: &Path, inputs: &Path, fast: bool) -> Result<()> {
     let session = Session::new(&device, plan, &mut Library::default())?;
     drop((program, Arc::new(graph)));
     eprintln!("{launches} launches, {} MB, loaded in {:.2} s", memory >> 20, begin.elapsed().as_secs_f64());
-    answer(|| {
+    let rows: Vec<Vec<u8>> = given.iter().map(Tensor::to_le_bytes).collect();
+    let results = session.plan().outputs.iter().map(|(_, facts)| facts.elements().unwrap_or(0) * facts.kind.bytes());
+    let mut results: Vec<Vec<u8>> = results.map(|bytes| vec![0; bytes]).collect();
+    // What a worker does for every batch.
+    let mut run = |launch: &mut dyn FnMut() -> Result<()>| {
         let begin = cpu_ms()?;
-        session.run(&given)?;
+        for (at, row) in rows.iter().enumerate() {
+            session.write(at, row)?;
+        }
+        launch()?;
+        for (at, result) in results.iter_mut().enumerate() {
+            session.read(at, result)?;
+        }
         Ok(cpu_ms()? - begin)
-    })
+    };
+    if mode == Mode::Profile {
+        return profile(&session, run);
+    }
+    answer(|| run(&mut || Ok(session.launch()?)))
+}
+
+/// How often a profile runs the model; of each launch the fastest counts.
+const PROFILES: usize = 5;
+
+/// Where the time goes: kernels by what they take of a run, and of what sizes.
+fn profile(
+    session: &Session<OpenCl>,
+    mut run: impl FnMut(&mut dyn FnMut() -> Result<()>) -> Result<f64>,
+) -> Result<()> {
+    let plan = session.plan();
+    let mut best = vec![f64::MAX; plan.launches.len()];
+    let mut whole = f64::MAX;
+    for _ in 0..=PROFILES {
+        whole = whole.min(run(&mut || Ok(session.launch()?))?);
+        run(&mut || {
+            let mut last = Instant::now();
+            session.launch_each(|at| {
+                best[at] = best[at].min(last.elapsed().as_secs_f64() * 1e3);
+                last = Instant::now();
+            })?;
+            Ok(())
+        })?;
+    }
+    let mut kinds: BTreeMap<(&str, [i64; 6]), (usize, f64, usize)> = BTreeMap::new();
+    for (launch, ms) in plan.launches.iter().zip(&best) {
+        let text = &plan.texts[launch.text];
+        let sizes = std::array::from_fn(|at| plan.meta.get(launch.meta + at).copied().unwrap_or(0));
+        let kind = kinds.entry((text.entry, sizes)).or_insert((0, 0.0, launch.text));
+        *kind = (kind.0 + 1, kind.1 + ms, launch.text);
+    }
+    let mut rows: Vec<_> = kinds.into_iter().collect();
+    rows.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+    println!("{whole:.2} ms a run, {:.2} ms in launches, one by one", best.iter().sum::<f64>());
+    for ((entry, sizes), (count, ms, text)) in rows.iter().take(30) {
+        println!("{ms:8.3} ms {count:4} x {entry} (text {text}) {sizes:?}");
+    }
+    Ok(())
 }
 
 /// Says `ready`, then answers line by line.

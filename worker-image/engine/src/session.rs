@@ -126,11 +126,29 @@ impl<'d, D: Device> Session<'d, D> {
 
     /// Starts everything; what is read after it waits for it.
     pub fn launch(&self) -> Result<(), DeviceError> {
-        for (launch, kernel) in self.plan.launches.iter().zip(&self.kernels) {
-            let [global, local] = [launch.global, self.plan.texts[launch.text].group].map(sizes);
-            self.device.launch(kernel, &Launch { global, offset: vec![0; 3], local })?;
+        (0..self.kernels.len()).try_for_each(|at| self.start(at))
+    }
+
+    /// Runs one launch after the other and says of each, by its place in the plan, when it is over: slower than [`Session::launch`], for finding out where
+    /// time goes.
+    pub fn launch_each(&self, mut over: impl FnMut(usize)) -> Result<(), DeviceError> {
+        for at in 0..self.kernels.len() {
+            self.start(at)?;
+            self.device.finish()?;
+            over(at);
         }
         Ok(())
+    }
+
+    fn start(&self, at: usize) -> Result<(), DeviceError> {
+        let launch = &self.plan.launches[at];
+        let [global, local] = [launch.global, self.plan.texts[launch.text].group].map(sizes);
+        self.device.launch(&self.kernels[at], &Launch { global, offset: vec![0; 3], local })
+    }
+
+    /// What is run.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Reads an output's first bytes, little-endian, NaN canonical.

@@ -125,11 +125,11 @@ fn a_device_that_gets_a_kernel_of_the_engine_wrong_is_told_which() {
     for (from, to, probe) in [
         ("r = fma(-k, K16(ORION_LN2_LO), high)", "r = high", "exp16 of "),
         (
-            "fma(LOAD(v, (AT) + FROM(i)), b[v], acc[i][v])",
-            "LOAD(v, (AT) + FROM(i)) * b[v] + acc[i][v]",
+            "fma((float16)((AT)[i * STRIDE]), b[v], acc[i][v])",
+            "(float16)((AT)[i * STRIDE]) * b[v] + acc[i][v]",
             "matrix product, ",
         ),
-        ("for (int t = 0; t < tap_count; t++)", "for (int t = tap_count - 1; t >= 0; t--)", "convolution, "),
+        ("TERM(&staged[t][k * cs + c])", "TERM(&staged[t][(ts - 1 - k) * cs + c])", "convolution, "),
     ] {
         told(from, to, probe);
     }

@@ -73,20 +73,27 @@ impl Builder {
     }
 
     fn input(&mut self, random: &mut Random, shape: &[usize]) -> Slot {
-        let slot = self.value(shape);
+        self.given(random.tensor(shape))
+    }
+
+    fn given(&mut self, tensor: Tensor) -> Slot {
+        let slot = self.value(tensor.shape());
         self.program.inputs.push(slot);
-        self.inputs.push(random.tensor(shape));
+        self.inputs.push(tensor);
         slot
     }
 
-    /// A constant or an input, as it comes.
-    fn operand(&mut self, random: &mut Random, shape: &[usize]) -> Slot {
-        if random.chance() {
-            return self.input(random, shape);
-        }
-        let slot = self.value(shape);
-        self.program.constants.insert(slot, Arc::new(random.tensor(shape)));
+    fn known(&mut self, tensor: Tensor) -> Slot {
+        let slot = self.value(tensor.shape());
+        self.program.constants.insert(slot, Arc::new(tensor));
         slot
+    }
+
+    /// A constant or an input.
+    fn operand(&mut self, random: &mut Random, shape: &[usize]) -> Slot {
+        let known = random.chance();
+        let tensor = random.tensor(shape);
+        if known { self.known(tensor) } else { self.given(tensor) }
     }
 
     fn step(&mut self, action: Action, inputs: &[Slot], shape: &[usize]) -> Slot {
@@ -117,8 +124,10 @@ impl Builder {
             let plan = plan(&self.program, Tile::for_lanes(lanes)).unwrap_or_else(|error| panic!("{what}: {error}"));
             let session = Session::new(&bench.device, plan, &mut bench.library).unwrap();
             let have = session.run(&self.inputs).unwrap();
-            let wrong = have[0].to_le_bytes().iter().zip(expected[0].to_le_bytes()).position(|(x, y)| *x != y);
-            assert_eq!(wrong.map(|byte| byte / 4), None, "{what} on {lanes} lanes: element {wrong:?} differs");
+            for (have, expected) in have.iter().zip(&expected) {
+                let wrong = have.to_le_bytes().iter().zip(expected.to_le_bytes()).position(|(x, y)| *x != y);
+                assert_eq!(wrong.map(|byte| byte / 4), None, "{what} on {lanes} lanes: element {wrong:?} differs");
+            }
         }
     }
 }
@@ -156,6 +165,34 @@ fn products_of_matrices() {
         let product = builder.step(Action::MatMul(matmul), &[a, b], &out);
         let output = builder.finish(&mut random, product, &out, out.len() - 1);
         builder.check(&mut bench, &what, output);
+    }
+}
+
+/// Sums that are walked in several blocks: of channels, of channels with their taps, of taps.
+#[test]
+fn long_sums() {
+    let (mut random, mut bench) = (Random::new(), Bench::new());
+    if random.most < 256 {
+        return;
+    }
+    let depth = random.size(1537, 3200);
+    let (rows, columns) = (random.size(1, 30), random.size(1, 70));
+    let mut builder = Builder::default();
+    let a = builder.input(&mut random, &[rows, depth]);
+    let b = builder.operand(&mut random, &[depth, columns]);
+    let matmul = MatMul { transpose_a: false, transpose_b: false };
+    let product = builder.step(Action::MatMul(matmul), &[a, b], &[rows, columns]);
+    let output = builder.finish(&mut random, product, &[rows, columns], 1);
+    builder.check(&mut bench, &format!("{rows} x {depth} x {columns}"), output);
+    for (channels, taps) in [(random.size(171, 400), 9), (random.size(1, 3), random.size(1537, 1700))] {
+        let (mut builder, width, outputs) = (Builder::default(), random.size(1, 20), random.size(1, 40));
+        let input = builder.input(&mut random, &[1, channels, width + taps - 1]);
+        let weights = builder.operand(&mut random, &[outputs, channels, taps]);
+        let conv = Conv { strides: vec![1], before: vec![0], dilations: vec![1], groups: 1 };
+        let out = [1, outputs, width];
+        let product = builder.step(Action::Conv(conv), &[input, weights], &out);
+        let output = builder.finish(&mut random, product, &out, 1);
+        builder.check(&mut bench, &format!("{channels} channels with {taps} taps, {width} x {outputs}"), output);
     }
 }
 
@@ -282,6 +319,40 @@ fn rows() {
         let what = format!("{action:?} of {rows} x {length}");
         let output = builder.step(action, &inputs, &[rows, out]);
         builder.check(&mut bench, &what, output);
+    }
+}
+
+/// One number for all elements stands in the kernel's text. A quotient by a power of two, whose reciprocal is a float too, is a product there.
+#[test]
+fn elements_beside_a_number() {
+    let (mut random, mut bench) = (Random::new(), Bench::new());
+    let words = [
+        1 << 31,
+        1,
+        0x0020_0000,
+        0x0040_0000,
+        0x0080_0000,
+        0x3f00_0000,
+        0x7e80_0000,
+        0x7f00_0000,
+        0x7f80_0000,
+        0xffc0_0001,
+    ];
+    let mut numbers: Vec<f32> = words.into_iter().map(f32::from_bits).collect();
+    numbers.extend([8.0, -0.5, 5.656_854, 3.0, random.float(), random.float()]);
+    let special = numbers.clone();
+    for number in numbers {
+        let mut values = special.clone();
+        values.extend(std::iter::repeat_with(|| random.float()).take(40));
+        values.extend(values.clone().into_iter().map(|value| value * 1e-30));
+        let mut builder = Builder::default();
+        let shape = [values.len()];
+        let input = builder.given(Tensor::new(shape.to_vec(), values).unwrap());
+        let known = builder.known(Tensor::new(vec![1], vec![number]).unwrap());
+        let quotient = builder.step(Action::Map(Function::Div), &[input, known], &shape);
+        let output = builder.step(Action::Map(Function::Sub), &[quotient, known], &shape);
+        builder.program.outputs.push(quotient);
+        builder.check(&mut bench, &format!("x / {number:e} - {number:e}"), output);
     }
 }
 

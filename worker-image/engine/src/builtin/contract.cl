@@ -1,24 +1,22 @@
-// Products of matrices and convolutions: a work-item makes ROWS rows (or pixels of a line) by PANEL columns (or channels).
+// Products of matrices and convolutions: a work-item makes up to TILES tiles, each of ROWS rows (or pixels), by up to PANELS panels of VECS x 16
+// columns (or channels).
 //
-// Every output is one chain of fma from +0, over channels and within them taps, ascending; tiles decide only who computes it. The last tile
-// of a line overlaps the one before: rows computed twice are equal.
+// Every output is one chain of fma from +0, over channels and within them taps, ascending; tiles and blocks decide only who computes it, and where
+// its sum lies in between. The last tile overlaps the one before: rows computed twice are equal.
 //
-// Where DEPTHWISE, each column has an input channel of its own. Where FLOWING, tiles go on from the end of a line to the beginning of the next.
+// The sum is walked in blocks of at most DEPTH terms. For each of them the rows' elements are laid side by side in `staged`, at distances that the
+// compiler knows and that do not meet in the same sets of a cache; a block of a panel then stays in the nearest cache while all tiles use it.
 //
-// Defined before this text: ROWS, VECS, DEPTHWISE, FLOWING, SINGLE (there is one tap), OPERANDS, and what is done to each result before it is
+// Defined before this text: ROWS, VECS, TILES, PANELS, DEPTH, SINGLE (there is one tap), OPERANDS, and what is done to each result before it is
 // stored: PARAMETERS, the operands of that; SETUP, where they begin; WIDE and NARROW, a function of sixteen results x0, or of one, in column j
-// of the tile, whose row lies at PLACE(step of a line, step of a row).
+// of the panel, whose row lies at PLACE(step of a line, step of a row).
 
 #define PANEL (VECS * 16)
-#if FLOWING
-#define PLACE(line_step, row_step) (lines[i] * (line_step) + rows[i] * (row_step))
-#define FROM(i) places[i]
-#else
-#define PLACE(line_step, row_step) (line * (line_step) + (first + i) * (row_step))
-#define FROM(i) ((i) * in_step)
-#endif
+#define PLACE(line_step, row_step) (line * (line_step) + row * (row_step))
+// Whole vectors are copied: what the last of a row brings too much is overwritten by the next, or never read.
+#define STRIDE (DEPTH + 16)
 
-// One term of every chain: weights of the next tap, and what lies at AT for each row.
+// One term of every chain: weights of the next tap, and the rows' elements from AT on.
 #define TERM(AT)                                                                                                                   \
     {                                                                                                                              \
         float16 b[VECS];                                                                                                           \
@@ -26,74 +24,97 @@
         w += PANEL;                                                                                                                \
         _Pragma("unroll") for (int i = 0; i < ROWS; i++)                                                                           \
             _Pragma("unroll") for (int v = 0; v < VECS; v++)                                                                       \
-                acc[i][v] = fma(LOAD(v, (AT) + FROM(i)), b[v], acc[i][v]);                                                         \
+                acc[i][v] = fma((float16)((AT)[i * STRIDE]), b[v], acc[i][v]);                                                     \
     }
-#if DEPTHWISE
-// Lanes beyond the last channel are read, for buffers are longer than what they hold, and never stored.
-#define LOAD(v, p) vload16(v, p)
-#else
-#define LOAD(v, p) ((float16)(*(p)))
-#endif
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void contract(
     __global float *restrict output, __global const float *restrict input, __global const float *restrict weights,
     PARAMETERS __global const long *metas, const long meta)
 {
     __global const long *m = metas + meta;
-    const int channels = m[0], tap_count = m[1], width = m[2], count = m[3], columns = m[4], panels = m[5];
+    const int channels = m[0], tap_count = m[1], width = m[2], end = m[2] * m[3], columns = m[4], panels = m[5];
     const long in_step = m[6], in_line = m[7], out_step = m[8], out_line = m[9];
-    __global const long *steps = m + 10, *taps = steps + 2 * OPERANDS;
-    const int panel = get_global_id(2) % panels;
-    __global const long *batch = taps + tap_count + (3 + OPERANDS) * (get_global_id(2) / panels);
-    __global const float *from = input + batch[0] + (DEPTHWISE ? panel * PANEL : 0);
-#if FLOWING
-    const int first = min((int)get_global_id(0) * ROWS, width * count - ROWS);
-    long lines[ROWS], rows[ROWS], places[ROWS];
+    const int tiles_each = m[10], panels_each = m[11];
+    __global const long *steps = m + 12, *taps = steps + 2 * OPERANDS;
+    const int shares = (panels + panels_each - 1) / panels_each;
+    const int first_panel = get_global_id(1) % shares * panels_each, panel_count = min(panels_each, panels - first_panel);
+    __global const long *batch = taps + tap_count + (3 + OPERANDS) * (get_global_id(1) / shares);
+    __global const float *from = input + batch[0];
+    const int begin = get_global_id(0) * tiles_each * ROWS;
+    const int tiles = min(tiles_each, (end - begin + ROWS - 1) / ROWS);
+    float16 sums[PANELS][TILES][ROWS][VECS];
+    float staged[TILES][ROWS * STRIDE];
+    const int most_taps = min(tap_count, DEPTH), most_channels = DEPTH / most_taps;
+    long done = 0;
+    for (int channel = 0; channel < channels; channel += most_channels)
+        for (int tap = 0; tap < tap_count; tap += most_taps) {
+            const int cs = min(most_channels, channels - channel), ts = min(most_taps, tap_count - tap);
+            for (int t = 0; t < tiles; t++) {
+                const int first = min(begin + t * ROWS, end - ROWS);
+                int line = first / width, row = first % width;
+                for (int i = 0; i < ROWS; i++) {
+                    __global const float *element = from + PLACE(in_line, in_step) + channel;
+                    for (int k = 0; k < ts; k++)
+                        for (int c = 0; c < cs; c += 16)
+                            vstore16(vload16(0, element + taps[tap + k] + c), 0, &staged[t][i * STRIDE + k * cs + c]);
+                    if (++row == width) {
+                        row = 0;
+                        line++;
+                    }
+                }
+            }
+            for (int p = 0; p < panel_count; p++)
+                for (int t = 0; t < tiles; t++) {
+                    __global const float *w = weights + batch[1] + ((first_panel + p) * (long)channels * tap_count + done) * PANEL;
+                    float16 acc[ROWS][VECS];
 #pragma unroll
-    for (int i = 0; i < ROWS; i++) {
-        lines[i] = (first + i) / width;
-        rows[i] = (first + i) % width;
-        places[i] = PLACE(in_line, in_step);
-    }
-#else
-    const int first = min((int)get_global_id(0) * ROWS, width - ROWS);
-    const long line = get_global_id(1);
-    from += line * in_line + first * in_step;
-#endif
-    __global const float *w = weights + batch[1] + (long)panel * channels * tap_count * PANEL;
-    float16 acc[ROWS][VECS];
+                    for (int i = 0; i < ROWS; i++)
 #pragma unroll
-    for (int i = 0; i < ROWS; i++)
-#pragma unroll
-        for (int v = 0; v < VECS; v++)
-            acc[i][v] = (float16)(0.0f);
+                        for (int v = 0; v < VECS; v++)
+                            acc[i][v] = done ? sums[p][t][i][v] : (float16)(0.0f);
+                    for (int c = 0; c < cs; c++)
 #if SINGLE
-    for (int c = 0; c < channels; c++)
-        TERM(from + c)
+                        TERM(&staged[t][c])
 #else
-    for (int c = 0; c < channels; c++)
-        for (int t = 0; t < tap_count; t++)
-            TERM(from + c + taps[t])
+                        for (int k = 0; k < ts; k++)
+                            TERM(&staged[t][k * cs + c])
 #endif
-    const int column = panel * PANEL;
-    __global float *to = output + batch[2] + column;
-    SETUP
 #pragma unroll
-    for (int i = 0; i < ROWS; i++)
+                    for (int i = 0; i < ROWS; i++)
 #pragma unroll
-        for (int v = 0; v < VECS; v++) {
-            const int j = v * 16, left = columns - column - j;
-            __global float *at = to + PLACE(out_line, out_step) + j;
-            if (left >= 16) {
-                const float16 x0 = acc[i][v];
-                WIDE
-            } else if (left > 0) {
-                float lanes[16];
-                vstore16(acc[i][v], 0, lanes);
-                for (int lane = 0; lane < left; lane++) {
-                    const float x0 = lanes[lane];
-                    NARROW
+                        for (int v = 0; v < VECS; v++)
+                            sums[p][t][i][v] = acc[i][v];
+                }
+            done += cs * ts;
+        }
+    for (int p = 0; p < panel_count; p++) {
+        const int column = (first_panel + p) * PANEL;
+        __global float *to = output + batch[2] + column;
+        SETUP
+        for (int t = 0; t < tiles; t++) {
+            const int first = min(begin + t * ROWS, end - ROWS);
+            int line = first / width, row = first % width;
+            for (int i = 0; i < ROWS; i++) {
+                for (int v = 0; v < VECS; v++) {
+                    const int j = v * 16, left = columns - column - j;
+                    __global float *at = to + PLACE(out_line, out_step) + j;
+                    if (left >= 16) {
+                        const float16 x0 = sums[p][t][i][v];
+                        WIDE
+                    } else if (left > 0) {
+                        float lanes[16];
+                        vstore16(sums[p][t][i][v], 0, lanes);
+                        for (int lane = 0; lane < left; lane++) {
+                            const float x0 = lanes[lane];
+                            NARROW
+                        }
+                    }
+                }
+                if (++row == width) {
+                    row = 0;
+                    line++;
                 }
             }
         }
+    }
 }

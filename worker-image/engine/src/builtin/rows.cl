@@ -10,12 +10,10 @@ float orion_tree(float16 v)
 
 float orion_tree_max(float16 v)
 {
-    float lanes[16];
-    vstore16(v, 0, lanes);
-    for (int apart = 8; apart > 0; apart /= 2)
-        for (int lane = 0; lane < apart; lane++)
-            lanes[lane] = orion_max(lanes[lane], lanes[lane + apart]);
-    return lanes[0];
+    const float16 a = orion_max16(v, v.s89abcdef01234567);
+    const float16 b = orion_max16(a, a.s456789abcdef0123);
+    const float16 c = orion_max16(b, b.s23456789abcdef01);
+    return orion_max(c.s0, c.s1);
 }
 
 // The last lanes of a row that 16 does not divide: elements beyond it leave their lane as it is.
@@ -98,17 +96,30 @@ ITEM row_max(__global float *restrict largest, __global const float *restrict in
     ROWS_LOOP largest[r] = orion_row_max(input + r * n, n);
 }
 
+// Sixteen rows at a time, one pass after the other: what one row waits for is then done for the next.
 ITEM softmax(__global float *output, __global const float *input, __global const long *metas, const long meta)
 {
-    ROWS_LOOP
-    {
-        __global const float *row = input + r * n;
-        __global float *out = output + r * n;
-        const float most = orion_row_max(row, n);
-        FOR_ROW(orion_exp16(x - (float16)(most)), orion_exp(x - most))
-        row = out;
-        const float factor = orion_div(1.0f, orion_row_sum(out, n));
-        FOR_ROW(x * (float16)(factor), x * factor)
+    __global const long *m = metas + meta;
+    const long n = m[0], last = min((long)(get_global_id(0) + 1) * m[2], m[1]);
+    for (long first = get_global_id(0) * m[2]; first < last; first += 16) {
+        const int rows = min(last - first, 16l);
+        float most[16], sums[16], factors[16];
+        for (int r = 0; r < rows; r++)
+            most[r] = orion_row_max(input + (first + r) * n, n);
+        for (int r = 0; r < rows; r++) {
+            __global const float *row = input + (first + r) * n;
+            __global float *out = output + (first + r) * n;
+            FOR_ROW(orion_exp16(x - (float16)(most[r])), orion_exp(x - most[r]))
+        }
+        vstore16((float16)(1.0f), 0, sums);
+        for (int r = 0; r < rows; r++)
+            sums[r] = orion_row_sum(output + (first + r) * n, n);
+        vstore16(orion_div16((float16)(1.0f), vload16(0, sums)), 0, factors);
+        for (int r = 0; r < rows; r++) {
+            __global float *out = output + (first + r) * n;
+            __global const float *row = out;
+            FOR_ROW(x * (float16)(factors[r]), x * factors[r])
+        }
     }
 }
 

@@ -56,6 +56,7 @@ INLINE F N(min)(F x, F y)
 INLINE F N(inverse)(F y)
 {
     F r = AS_F(KI(0x7ef311c3) - AS_I(y));
+#pragma unroll
     for (int step = 0; step < 4; step++) {
         const F e = fma(-y, r, K(1.0f));
         r = fma(r, e, r);
@@ -129,6 +130,7 @@ INLINE F N(sqrt)(F x)
     const I odd = n & KI(1);
     const F m = odd == KI(1) ? one * K(2.0f) : one;
     F r = AS_F(KI(0x5f375a86) - (AS_I(m) >> 1));
+#pragma unroll
     for (int step = 0; step < 4; step++) {
         const F square = r * r;
         const F e = fma(-m, square, K(1.0f));
@@ -165,18 +167,34 @@ INLINE F N(expm1_poly)(F r)
     return fma(p, square, r);
 }
 
+// e^x as m 2^n with m near 1, for |x| up to 110.
+INLINE F N(exp_parts)(F x, I *n)
+{
+    const F turns = x * K(ORION_LOG2_E);
+    *n = N(nearest)(turns);
+    const F k = N(whole)(*n);
+    const F high = fma(-k, K(ORION_LN2_HI), x);
+    const F r = fma(-k, K(ORION_LN2_LO), high);
+    return N(expm1_poly)(r) + K(1.0f);
+}
+
 INLINE F N(exp)(F x)
 {
     const F above = x > K(90.0f) ? K(90.0f) : x;
     const F within = above < K(-110.0f) ? K(-110.0f) : above;
     const F safe = x != x ? K(0.0f) : within;
-    const F turns = safe * K(ORION_LOG2_E);
-    const I n = N(nearest)(turns);
-    const F k = N(whole)(n);
-    const F high = fma(-k, K(ORION_LN2_HI), safe);
-    const F r = fma(-k, K(ORION_LN2_LO), high);
-    const F value = N(scale)(N(expm1_poly)(r) + K(1.0f), n);
+    I n;
+    const F m = N(exp_parts)(safe, &n);
+    const F value = N(scale)(m, n);
     return x != x ? AS_F(KI(0x7fc00000)) : value;
+}
+
+// What exp gives for |x| up to 80, where neither m 2^n nor 2^n leaves the normal range, so that one factor does: of others it gives anything.
+INLINE F N(exp_near)(F x)
+{
+    I n;
+    const F m = N(exp_parts)(x, &n);
+    return m * N(power)(n);
 }
 
 INLINE F N(log)(F x)
@@ -227,7 +245,9 @@ INLINE F N(tanh)(F x)
     p = fma(p, z, K(ORION_TANH_0));
     const F bent = p * z;
     const F near = fma(bent, a, a);
-    const F power = N(exp)(a + a);
+    // From 40 on the quotient is less than half of the last place of 1, and up to there it is one of the usual.
+    const F doubled = a + a;
+    const F power = N(exp_near)(doubled > K(40.0f) ? K(40.0f) : doubled);
     const F part = N(div)(K(2.0f), power + K(1.0f));
     const F far = K(1.0f) - part;
     const F value = a < K(0.55f) ? near : far;
@@ -258,7 +278,8 @@ INLINE F N(erf)(F x)
     q = fma(q, c, K(ORION_ERFC_2));
     q = fma(q, c, K(ORION_ERFC_1));
     q = fma(q, c, K(ORION_ERFC_0));
-    const F rest = N(exp)(-q);
+    // Up to 3.95 q is less than 17.
+    const F rest = N(exp_near)(-q);
     const F far = K(1.0f) - rest;
     const F value = a < K(0.875f) ? near : far;
     return x != x ? AS_F(KI(0x7fc00000)) : AS_F(AS_I(value) | sign);

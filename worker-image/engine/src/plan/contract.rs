@@ -12,11 +12,19 @@ use crate::program::Slot;
 use crate::tensor::{Kind, Tensor};
 
 const CONTRACT: &str = include_str!("../builtin/contract.cl");
+const DEPTHWISE: &str = include_str!("../builtin/depthwise.cl");
 const GROUPED: &str = include_str!("../builtin/contract_grouped.cl");
 const PACK: &str = include_str!("../builtin/pack.cl");
 
 /// Functions after a contraction in one launch: each stands in its text once for every row and sixteen columns of the tile.
 const MAX_CALLS: usize = 16;
+/// Work-items of a launch, below which they are made smaller.
+const ITEMS: usize = 16;
+/// What a work-item does where there is enough to do: rows laid out once serve all of its columns, and weights in the cache all of its tiles.
+const TILES: usize = 2;
+const COLUMNS: usize = 256;
+/// Terms of a sum that are laid out at once. Whoever begins anew waits for memory, so it is as many as the second cache holds beside a panel.
+const DEPTH: usize = 1536;
 
 /// How much of a result is made at once, and by whom. Bits do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +49,29 @@ impl Tile {
             2..16 => Tile { rows: 6, columns: 16, grouped: false },
             _ => Tile { rows: 14, columns: 32, grouped: false },
         }
+    }
+
+    /// Rows of each tile, so that few are computed twice where the last tile overlaps the one before. Each tile costs about a row more than it has.
+    fn rows_for(self, all: usize) -> usize {
+        let least = (self.rows - self.rows / 4).min(all);
+        let cost = |rows: usize| all.div_ceil(rows) * (rows + 1);
+        (least..=self.rows.min(all)).rev().min_by_key(|rows| cost(*rows)).unwrap_or(1)
+    }
+
+    /// Panels that a work-item does at most.
+    fn panels(self) -> usize {
+        (COLUMNS / self.columns).max(1)
+    }
+
+    /// Tiles and panels that each work-item does, of so many in so many batches: fewer where few work-items would be left.
+    fn share(self, tiles: usize, panels: usize, batches: usize) -> (usize, usize) {
+        let mut share = (TILES.min(tiles), self.panels().min(panels));
+        let items = |share: (usize, usize)| tiles.div_ceil(share.0) * panels.div_ceil(share.1) * batches;
+        while items(share) < ITEMS && share != (1, 1) {
+            let longer = if share.1 > 1 { &mut share.1 } else { &mut share.0 };
+            *longer = longer.div_ceil(2);
+        }
+        share
     }
 }
 
@@ -195,16 +226,15 @@ impl Planner<'_> {
 
     fn contract(&mut self, pending: &Pending, epilogue: &Epilogue) {
         let lines = &pending.lines;
-        // Tiles go on in the next line where fewer of them do it then.
-        let tiles = |count: usize, width: usize| count * width.div_ceil(self.tile.rows);
-        let all = lines.width * lines.count;
-        let flowing = self.tile.grouped || tiles(1, all) < tiles(lines.count, lines.width);
-        let (width, count) = if flowing { (all, 1) } else { (lines.width, lines.count) };
-        let rows = if self.tile.grouped { self.tile.rows } else { self.tile.rows.min(width) };
         let panels = lines.columns.div_ceil(self.tile.columns);
         let mut meta: Vec<i64> =
             [lines.channels, lines.taps.len(), lines.width, lines.count, lines.columns, panels].map(signed).to_vec();
         meta.extend([lines.in_step, lines.in_line, lines.out_step, lines.out_line].map(|step| step as i64));
+        let (text, global) = match (self.tile.grouped, lines.depthwise) {
+            (true, _) => self.grouped(lines, panels, epilogue),
+            (false, true) => self.depthwise(lines, panels, epilogue),
+            (false, false) => self.staged(lines, panels, epilogue, &mut meta),
+        };
         for view in &epilogue.operands {
             let row = pending.rows.last().map_or(0, |dim| view.strides[*dim]);
             meta.extend([pending.line.map_or(0, |dim| view.strides[dim]), row].map(|step| step as i64));
@@ -214,23 +244,48 @@ impl Planner<'_> {
             meta.extend(starts.iter().map(|start| *start as i64));
             meta.extend(epilogue.operands.iter().map(|view| view.place(origin) as i64));
         }
-        let (depthwise, defines) = (u8::from(lines.depthwise), &epilogue.defines);
-        let groups = width.div_ceil(rows);
-        let (source, group, global) = if self.tile.grouped {
-            let source = format!("#define DEPTHWISE {depthwise}\n{defines}{GROUPED}");
-            (source, [16, 16, 1], [16 * groups, 16])
-        } else {
-            let (vectors, flowing) = (self.tile.columns / 16, u8::from(flowing));
-            // A single tap is the first one, at no distance from itself.
-            let single = u8::from(lines.taps.len() == 1);
-            let sizes = format!("#define ROWS {rows}\n#define VECS {vectors}\n#define SINGLE {single}\n");
-            let kind = format!("#define DEPTHWISE {depthwise}\n#define FLOWING {flowing}\n");
-            (format!("{sizes}{kind}{defines}{CONTRACT}"), [1; 3], [groups, count])
-        };
-        let text = Text { source: builtin::complete(&source), entry: "contract", group };
         let mut buffers = vec![pending.view.buffer, pending.input, pending.weights];
         buffers.extend(epilogue.operands.iter().map(|view| view.buffer));
-        self.launch(text, buffers, &meta, [global[0], global[1], panels * lines.batches.len()]);
+        self.launch(text, buffers, &meta, global);
+    }
+
+    /// By work-items of a group, in local memory.
+    fn grouped(&self, lines: &Lines, panels: usize, epilogue: &Epilogue) -> (Text, [usize; 3]) {
+        let (depthwise, defines) = (u8::from(lines.depthwise), &epilogue.defines);
+        let source = builtin::complete(&format!("#define DEPTHWISE {depthwise}\n{defines}{GROUPED}"));
+        let groups = (lines.width * lines.count).div_ceil(self.tile.rows);
+        (Text { source, entry: "contract", group: [16, 16, 1] }, [16 * groups, 16, panels * lines.batches.len()])
+    }
+
+    /// A lane a channel. Tiles go on in the next line where fewer of them do it then.
+    fn depthwise(&self, lines: &Lines, panels: usize, epilogue: &Epilogue) -> (Text, [usize; 3]) {
+        let tiles = |count: usize, width: usize| count * width.div_ceil(self.tile.rows);
+        let all = lines.width * lines.count;
+        let flowing = tiles(1, all) < tiles(lines.count, lines.width);
+        let (width, count) = if flowing { (all, 1) } else { (lines.width, lines.count) };
+        let rows = self.tile.rows.min(width);
+        let (vectors, defines) = (self.tile.columns / 16, &epilogue.defines);
+        let sizes = format!("#define ROWS {rows}\n#define VECS {vectors}\n#define FLOWING {}\n", u8::from(flowing));
+        let source = builtin::complete(&format!("{sizes}{defines}{DEPTHWISE}"));
+        let text = Text { source, entry: "depthwise", group: [1; 3] };
+        (text, [width.div_ceil(rows), count, panels * lines.batches.len()])
+    }
+
+    /// In registers, several tiles and panels a work-item, in blocks of the sum.
+    fn staged(&self, lines: &Lines, panels: usize, epilogue: &Epilogue, meta: &mut Vec<i64>) -> (Text, [usize; 3]) {
+        let all = lines.width * lines.count;
+        let rows = self.tile.rows_for(all);
+        let batches = lines.batches.len();
+        let (tiles_each, panels_each) = self.tile.share(all.div_ceil(rows), panels, batches);
+        meta.extend([tiles_each, panels_each].map(signed));
+        // A single tap is the first one, at no distance from itself.
+        let (vectors, single) = (self.tile.columns / 16, u8::from(lines.taps.len() == 1));
+        let sizes = format!("#define ROWS {rows}\n#define VECS {vectors}\n#define SINGLE {single}\n");
+        let most = self.tile.panels();
+        let blocks = format!("#define TILES {TILES}\n#define PANELS {most}\n#define DEPTH {DEPTH}\n");
+        let source = builtin::complete(&format!("{sizes}{blocks}{}{CONTRACT}", epilogue.defines));
+        let text = Text { source, entry: "contract", group: [1; 3] };
+        (text, [all.div_ceil(rows * tiles_each), panels.div_ceil(panels_each) * batches, 1])
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) const MAX_CALLS: usize = 64;
 pub(super) enum Tree {
     /// A value that lies in memory.
     Leaf(Slot),
+    /// A float that is known, and the same for all elements: compilers make less of what is done with it.
+    Known(f32),
     /// A function, its result's type, and what it is applied to.
     Call(Function, Kind, Vec<Tree>),
 }
@@ -26,14 +28,14 @@ impl Tree {
     fn leaves(&self, into: &mut Vec<Slot>) {
         match self {
             Tree::Leaf(slot) if !into.contains(slot) => into.push(*slot),
-            Tree::Leaf(_) => {}
+            Tree::Leaf(_) | Tree::Known(_) => {}
             Tree::Call(_, _, parts) => parts.iter().for_each(|part| part.leaves(into)),
         }
     }
 
     pub(super) fn calls(&self) -> usize {
         match self {
-            Tree::Leaf(_) => 0,
+            Tree::Leaf(_) | Tree::Known(_) => 0,
             Tree::Call(_, _, parts) => 1 + parts.iter().map(Tree::calls).sum::<usize>(),
         }
     }
@@ -48,7 +50,7 @@ impl Planner<'_> {
             .map(|slot| match self.trees.get(slot) {
                 // Only who has this one use was put off, and only for a step of the same shape.
                 Some(tree) => tree.clone(),
-                None => Tree::Leaf(*slot),
+                None => self.leaf(*slot),
             })
             .collect();
         let tree = Tree::Call(function, facts.kind, parts);
@@ -70,6 +72,14 @@ impl Planner<'_> {
             return Ok(());
         }
         self.emit_map(step.output, &tree)
+    }
+
+    /// An operand that is not computed on the way.
+    fn leaf(&self, slot: Slot) -> Tree {
+        match self.program.constants.get(&slot).and_then(|tensor| tensor.as_slice::<f32>()) {
+            Some([value]) => Tree::Known(*value),
+            _ => Tree::Leaf(slot),
+        }
     }
 
     /// Whether the value's only use is a function of elements with the same shape.
@@ -251,7 +261,7 @@ fn text(
 pub(super) fn all_float(tree: &Tree, kinds: &[Kind]) -> bool {
     fn calls(tree: &Tree) -> bool {
         match tree {
-            Tree::Leaf(_) => true,
+            Tree::Leaf(_) | Tree::Known(_) => true,
             // These are written for one float at a time.
             Tree::Call(Function::Rem | Function::Sin | Function::Cos | Function::Pow, ..) => false,
             Tree::Call(_, kind, parts) => *kind == Kind::F32 && parts.iter().all(calls),
@@ -282,14 +292,20 @@ impl Writer<'_> {
                 let at = self.leaves.iter().position(|leaf| leaf == slot).unwrap_or(0);
                 (format!("x{at}"), self.kinds.get(at).copied().unwrap_or(Kind::F32))
             }
-            Tree::Call(function, kind, parts) => {
-                let parts: Vec<(String, Kind)> = parts.iter().map(|part| self.write(part)).collect();
+            Tree::Known(value) => (literal(*value, self.wide), Kind::F32),
+            Tree::Call(function, kind, trees) => {
+                let parts: Vec<(String, Kind)> = trees.iter().map(|part| self.write(part)).collect();
                 let of = parts.first().map_or(*kind, |(_, kind)| *kind);
                 let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
                 let name = format!("t{}", self.count);
                 self.count += 1;
                 let c_type = if self.wide { "float16" } else { c_type(*kind) };
-                let expression = expression(*function, of, *kind, &names, self.wide);
+                let expression = match (function, trees.as_slice()) {
+                    (Function::Div, [_, Tree::Known(by)]) if is_power_of_two(*by) => {
+                        format!("{} * {}", names[0], literal(by.recip(), self.wide))
+                    }
+                    _ => expression(*function, of, *kind, &names, self.wide),
+                };
                 // Writing to a String cannot fail.
                 let _ = writeln!(self.text, "            const {c_type} {name} = {expression};");
                 (name, *kind)
@@ -298,14 +314,22 @@ impl Writer<'_> {
     }
 }
 
+/// Of such a number the reciprocal is a float too, so that to multiply by it rounds what to divide would round.
+fn is_power_of_two(value: f32) -> bool {
+    value.is_normal() && value.recip().is_normal() && value.to_bits().trailing_zeros() >= f32::MANTISSA_DIGITS - 1
+}
+
+/// A float, or sixteen of them, bit by bit.
+fn literal(value: f32, wide: bool) -> String {
+    let word = format!("as_float(0x{:08x}u)", value.to_bits());
+    if wide { format!("(float16)({word})") } else { word }
+}
+
 /// A function in OpenCL C. `of` is the first operand's type, `kind` the result's.
 fn expression(function: Function, of: Kind, kind: Kind, names: &[&str], wide: bool) -> String {
     let [x, y, z] = [0, 1, 2].map(|at| names.get(at).copied().unwrap_or("0"));
     let float = of == Kind::F32;
-    let lit = |value: f32| {
-        let word = format!("as_float(0x{:08x}u)", value.to_bits());
-        if wide { format!("(float16)({word})") } else { word }
-    };
+    let lit = |value: f32| literal(value, wide);
     let own = |name: &str| format!("orion_{name}{}({x})", if wide { "16" } else { "" });
     let own2 = |name: &str| format!("orion_{name}{}({x}, {y})", if wide { "16" } else { "" });
     let unsigned = if of == Kind::I64 { "ulong" } else { "uint" };
