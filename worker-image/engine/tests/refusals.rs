@@ -80,7 +80,7 @@ fn exact_floats_are_used_by_their_public_names_alone() {
     unsupported("#define orion_add(x, y) x", &["orion_add", "meaning"]);
     unsupported("#undef orion_float", &["orion_float", "meaning"]);
     unsupported("#pragma OPENCL FP_CONTRACT ON\nvoid f(orion_float x) {}", &["FP_CONTRACT ON", "harmless"]);
-    unsupported("void f(ori\\\non_float x) {}", &["broken over two lines"]);
+    unsupported("\nvoid f(ori\\\non_float x) {}", &["line 2", "broken over two lines"]);
     unsupported("uint f(uint x) { return amd_unpack0(x); }", &["`amd_unpack0`"]);
     let not_exact = |source: &str, words: &[&str]| check(source, Reason::NotExact, words);
     not_exact("void f(orion_float x) { float y = *(float *)&x; }", &["`float`", "orion_float"]);

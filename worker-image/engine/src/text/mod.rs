@@ -47,9 +47,8 @@ pub fn check(kernel: &KernelWorkload) -> Result<Floats, Refusal> {
     texts.push(Text::read(Place::Source, &source)?);
     let macros = texts.iter().flat_map(|text| directives::defined(&text.tokens)).collect();
     let scan = Scan { macros, has_local_size: kernel.local_size.is_some() };
-    let tokens = texts.iter().flat_map(|text| &text.tokens);
-    let used = tokens.filter_map(|token| header::NAMES.binary_search(&token.text).ok());
-    let mut floats = Floats { names: used.map(|at| header::NAMES[at]).collect(), constants: BTreeMap::new() };
+    let tokens = || texts.iter().flat_map(|text| &text.tokens);
+    let mut floats = Floats { names: tokens().filter_map(public).collect(), constants: BTreeMap::new() };
     for text in &texts {
         match text.constant().filter(|_| !floats.names.is_empty()) {
             Some((name, value)) => {
@@ -59,11 +58,19 @@ pub fn check(kernel: &KernelWorkload) -> Result<Floats, Refusal> {
             None => scan.check(&text.tokens).map_err(|found| found.refusal(text.place))?,
         }
     }
-    if !floats.names.is_empty() && !kernel.names_functions() {
-        let what = "a name that begins with orion_ is broken over two lines: write it on one";
-        return Err(Found::unsupported(1, what).refusal(Place::Source));
+    match tokens().find(|token| public(token).is_some()) {
+        // Whoever reads the text as it is must find the name too: the task names the kernel set by that.
+        Some(token) if !kernel.names_functions() => {
+            let what = "a name that begins with orion_ is broken over two lines: write it on one";
+            Err(Found::unsupported(token.line, what).refusal(Place::Source))
+        }
+        _ => Ok(floats),
     }
-    Ok(floats)
+}
+
+/// The public name that a token is.
+fn public(token: &Token<'_>) -> Option<&'static str> {
+    header::NAMES.binary_search(&token.text).ok().map(|at| header::NAMES[at])
 }
 
 /// The bits of a floating-point literal, rounded once and by ourselves: compilers may take the float beside the nearest.
