@@ -5,7 +5,7 @@ use orion_crds::job::{InputStatus, OutputStatus};
 use orion_crds::validated::{InputSource, Items, ValidatedJob};
 use orion_ledger_core::report::{Attempt, JobReport};
 use orion_protocol::merkle::{self, Sha3};
-use orion_protocol::task::{KERNEL_SET, OutputSpec, TaskSpec, UnitOutput, Workload, unit_digest, unit_salt};
+use orion_protocol::task::{OutputSpec, TaskSpec, UnitOutput, unit_digest, unit_salt};
 use orion_protocol::{Digest, Format, PublicKey};
 
 /// Why files are not the result.
@@ -61,10 +61,6 @@ pub fn task(spec: &TaskSpec, job: &ValidatedJob, inputs: &[InputStatus]) -> Resu
     };
     let same_outputs = spec.outputs.len() == job.outputs.len()
         && spec.outputs.iter().zip(&job.outputs).all(|(have, asked)| asked.is_met_by(have));
-    let kernel_set = match &job.workload {
-        Workload::Kernel(_) => 0,
-        Workload::Inference(_) => KERNEL_SET,
-    };
     let read: Vec<&str> = inputs.iter().map(|input| input.digest.as_str()).collect();
     let judged: Vec<String> = spec.inputs.iter().map(Digest::to_string).collect();
     let named = job.inputs.iter().zip(&spec.inputs).all(|(asked, judged)| match &asked.source {
@@ -75,7 +71,7 @@ pub fn task(spec: &TaskSpec, job: &ValidatedJob, inputs: &[InputStatus]) -> Resu
         ("workload", spec.workload == Digest::of(&job.workload.object())),
         ("inputs", read == judged && judged.len() == job.inputs.len() && named),
         ("outputs", same_outputs),
-        ("the kernel set", spec.kernel_set == kernel_set),
+        ("the kernel set", spec.kernel_set == job.workload.kernel_set()),
         ("the number of items", known(items, have.items)),
         ("itemsPerUnit", have.items_per_unit == job.items_per_unit),
         ("the declared work", known(job.work_per_item, have.work_per_item)),

@@ -105,8 +105,8 @@ fn lines(orion: &Orion, answer: &Value) -> Vec<String> {
     answer["files"].as_array().unwrap().iter().map(line).collect()
 }
 
-fn written_down() -> Vec<String> {
-    let text = std::fs::read_to_string(examples().join("digits-cnn/digests.txt")).unwrap();
+fn written_down(example: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(examples().join(example).join("digests.txt")).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -126,21 +126,33 @@ fn a_kernel_gives_the_file_that_a_cluster_gives() {
 }
 
 #[test]
+fn a_kernel_on_floats_gives_the_digest_that_is_written_down() {
+    let orion = Orion::new();
+    let said = orion.call(&["-o", "json", "run", &example("american-puts")]);
+    assert_eq!(lines(&orion, &said.json()), written_down("american-puts"));
+    let job = orion.edited("american-puts", "return value[0];", "float best = 0; return value[0];");
+    let map = example("american-puts/configmap.yaml");
+    orion.call(&["run", &job, &map]).check(1, &["NotExact", "line 53: `float`", "use orion_float"]);
+    let job = orion.edited("american-puts", "return value[0];", "return value[0] + value[1];");
+    orion.call(&["run", &job, &map]).check(1, &["CompileFailed", "kernel.cl:53", "invalid operands"]);
+}
+
+#[test]
 fn a_model_gives_the_same_digests_on_the_device_and_on_the_reference() {
     let orion = Orion::new();
     let device = orion.call(&["-o", "json", "run", &example("digits-cnn")]);
     assert!(device.json()["device"]["driver"].is_string(), "{device:?}");
-    assert_eq!(lines(&orion, &device.json()), written_down());
+    assert_eq!(lines(&orion, &device.json()), written_down("digits-cnn"));
     let reference = orion.call(&["-o", "json", "run", "--reference", &example("digits-cnn")]);
     assert!(reference.json()["device"].is_null() && reference.err.contains("on the reference"), "{reference:?}");
-    assert_eq!(lines(&orion, &reference.json()), written_down());
+    assert_eq!(lines(&orion, &reference.json()), written_down("digits-cnn"));
 }
 
 #[test]
 fn without_opencl_a_model_runs_on_the_reference_and_says_so() {
     let orion = Orion::new();
     let said = orion.without_opencl(&["-o", "json", "run", &example("digits-cnn")]);
-    assert_eq!(lines(&orion, &said.json()), written_down());
+    assert_eq!(lines(&orion, &said.json()), written_down("digits-cnn"));
     for words in ["no OpenCL device answers", "the model runs on the reference"] {
         assert!(said.err.contains(words), "{words:?} is not in: {}", said.err);
     }
@@ -224,7 +236,7 @@ fn an_object_is_found_by_its_digest() {
     let words = ["InputNotFound: spec.inputs[model].source.object", "--object FILE"];
     orion.call(&["run", "--reference", &job, &map]).check(1, &words);
     let said = orion.call(&["-o", "json", "run", "--reference", &job, &map, "--object", &model]);
-    assert_eq!(lines(&orion, &said.json()), written_down());
+    assert_eq!(lines(&orion, &said.json()), written_down("digits-cnn"));
 }
 
 #[test]

@@ -7,7 +7,6 @@
 mod arrays;
 mod inference;
 mod kernel;
-mod scalar;
 
 use orion_protocol::bytes::Name;
 use orion_protocol::dtype::DType;
@@ -20,8 +19,6 @@ use orion_protocol::{Digest, Format, Reason, Refusal};
 
 use crate::job::{self, OrionJob, OrionJobSpec};
 use crate::names::MAX_JOB_NAME;
-
-pub use scalar::{ScalarError, parse_scalar};
 
 /// At most so many leases of a job at a time.
 pub const MAX_PARALLELISM: u32 = 64;

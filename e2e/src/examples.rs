@@ -1,5 +1,5 @@
-//! The examples with models, as their READMEs tell them: what their scripts say, the digests that are written down beside them, and `orion run`, which
-//! must give those too.
+//! The examples with floats, in models and in a kernel, as their READMEs tell them: what their scripts say, the digests that are written down beside
+//! them, and `orion run`, which must give those too.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,11 @@ impl Example {
     /// The one with a network; its scripts need nothing but Python.
     pub fn digits_cnn() -> Example {
         Example { folder: network_folder(), python: "python3".into(), _lock: None }
+    }
+
+    /// The one with a kernel on floats; its scripts need nothing but Python.
+    pub fn american_puts() -> Example {
+        Example { folder: root().join("examples/american-puts"), python: "python3".into(), _lock: None }
     }
 
     /// The one with sentence embeddings: a copy in the cache, where its script has fetched the weights and built the model. The script knows the

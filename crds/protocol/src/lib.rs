@@ -20,6 +20,7 @@ pub mod price;
 pub mod put;
 pub mod reason;
 pub mod safetensors;
+pub mod scalar;
 pub mod sign;
 pub mod statements;
 pub mod subjects;

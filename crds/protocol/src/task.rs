@@ -262,6 +262,15 @@ pub struct KernelWorkload {
     pub arguments: Vec<Argument>,
 }
 
+impl KernelWorkload {
+    /// Whether its text has a name that begins as the engine's functions do; in a comment is enough. Of a text that hides such a name from this,
+    /// the engine compiles nothing.
+    pub fn names_functions(&self) -> bool {
+        let texts = self.defines.iter().map(|(_, value)| value).chain([&self.source]);
+        texts.into_iter().any(|text| text.contains("orion_"))
+    }
+}
+
 /// What a kernel parameter is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Argument {
@@ -355,13 +364,22 @@ pub enum Workload {
     Inference(#[n(0)] InferenceWorkload),
 }
 
-/// The version of the built-in kernels: what a model's outputs mean, to the bit (docs/kernel-set.md).
+/// The version of what the engine computes itself: what a model's outputs mean, and the `orion_*` functions of a user's kernel, to the bit
+/// (docs/kernel-set.md).
 pub const KERNEL_SET: u32 = 1;
 
 impl Workload {
     /// The longest encoding, in bytes: 64 KiB of source and its arguments.
     pub const MAX_BYTES: usize = 96 * 1024;
     const DOMAIN: &'static str = "orion/workload/v1";
+
+    /// The kernel set that its bits depend on; 0 where none, for all that is computed is in a user's own text.
+    pub fn kernel_set(&self) -> u32 {
+        match self {
+            Workload::Kernel(kernel) if !kernel.names_functions() => 0,
+            Workload::Kernel(_) | Workload::Inference(_) => KERNEL_SET,
+        }
+    }
 
     /// The object stored in bucket `in`, whose SHA3-256 is the workload digest.
     pub fn object(&self) -> Vec<u8> {
@@ -427,4 +445,25 @@ pub fn job_salt(salt_key: &[u8; 32], job: &JobId) -> Digest {
 /// The salt of one unit's leaf.
 pub fn unit_salt(job_salt: &Digest, unit: u64) -> Digest {
     frame_digest("orion/unit-salt/v1", &[Part::Bytes(&job_salt.0), Part::U64(unit)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_has_a_kernel_set_where_it_names_functions_of_ours() {
+        let kernel = |source: &str, define: &str| {
+            let (source, entry_point) = (source.to_owned(), "run".to_owned());
+            let defines = vec![("A".to_owned(), define.to_owned())];
+            let (global_size, local_size, arguments) = (vec![1], None, Vec::new());
+            Workload::Kernel(KernelWorkload { source, entry_point, global_size, local_size, defines, arguments })
+        };
+        assert_eq!(kernel("uint f(uint x) { return x; }", "3").kernel_set(), 0);
+        assert_eq!(kernel("orion_float f(orion_float x) { return x; }", "3").kernel_set(), KERNEL_SET);
+        assert_eq!(kernel("uint f(uint x) { return A(x); }", "orion_bits").kernel_set(), KERNEL_SET);
+        let model =
+            InferenceWorkload { model: 0, dims: Vec::new(), tensors: Vec::new(), results: vec!["digit".into()] };
+        assert_eq!(Workload::Inference(model).kernel_set(), KERNEL_SET);
+    }
 }

@@ -7,6 +7,7 @@ mod crowd;
 mod deletions;
 mod digits;
 mod embeddings;
+mod floats;
 mod hostile;
 mod inputs;
 mod kills;

@@ -17,7 +17,7 @@ use crate::groups::{Choice, Groups};
 use crate::inputs::{self, Input};
 use crate::job::Rows;
 use crate::load::{Load, OutputSize, Sizes};
-use crate::{preamble, text};
+use crate::{preamble, tensor, text};
 
 /// Units are launched together as far as they take about this long: progress stays visible, the queue never runs dry.
 const BATCH_TIME: Duration = Duration::from_millis(100);
@@ -45,6 +45,17 @@ pub(crate) struct Output<B> {
     staged_at: u64,
 }
 
+impl<B> Output<B> {
+    /// Reads rows of it from a buffer; NaN is canonical (RK5).
+    fn read<D: Device<Buffer = B>>(&self, device: &D, from: (&B, u64), into: &mut [u8]) -> Result<(), DeviceError> {
+        device.read(from.0, from.1, into)?;
+        if self.spec.dtype == DType::Float32 {
+            tensor::make_canonical(into);
+        }
+        Ok(())
+    }
+}
+
 impl<'d, D: Device> KernelJob<'d, D> {
     /// Checks, compiles and uploads; `memory` bounds what the job takes in all, in bytes.
     pub fn load(
@@ -54,9 +65,9 @@ impl<'d, D: Device> KernelJob<'d, D> {
         memory: u64,
     ) -> Result<KernelJob<'d, D>, Refusal> {
         let sizes = load.check_kernel(workload, memory)?;
-        text::check(workload)?;
+        let floats = text::check(workload)?;
         check_device(load, workload, &sizes, device.limits())?;
-        let mut kernel = device.build(&preamble::program(workload), &workload.entry_point)?;
+        let mut kernel = device.build(&preamble::program(workload, &floats), &workload.entry_point)?;
         let bindings = arguments::fit(load, workload, &sizes, &device.params(&kernel)?)?;
         let required = device.required_group(&kernel)?;
         let groups = Groups::of(workload, device.limits(), device.kernel_group(&kernel)?, required)?;
@@ -140,8 +151,7 @@ impl<'d, D: Device> KernelJob<'d, D> {
             }
         }
         for (output, rows) in self.outputs.iter().zip(rows) {
-            let rows = grow(rows, batch_items * output.size.item);
-            self.device.read(staging, output.staged_at, rows)?;
+            output.read(self.device, (staging, output.staged_at), grow(rows, batch_items * output.size.item))?;
         }
         Ok(())
     }
@@ -152,7 +162,7 @@ impl<'d, D: Device> KernelJob<'d, D> {
         let (first, items) = self.units.items_of(unit, 1);
         for (output, rows) in self.outputs.iter().zip(rows) {
             let item = output.size.item;
-            self.device.read(&output.buffer, first * item, grow(rows, items * item))?;
+            output.read(self.device, (&output.buffer, first * item), grow(rows, items * item))?;
         }
         Ok(())
     }

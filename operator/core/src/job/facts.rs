@@ -97,7 +97,7 @@ impl Job {
         if !met || units.check().is_err() || check_outputs(&found.outputs, units.items).is_err() {
             return false;
         }
-        if self.spec.kernel_set > 0 {
+        if self.spec.is_model {
             self.spec.units = units;
         }
         self.spec.outputs.clone_from(&found.outputs);

@@ -34,6 +34,8 @@ pub struct Actor {
     pub secret: SecretKey,
     pub slots: u32,
     pub habit: Habit,
+    /// Whether users' kernels are kept from the provider's files.
+    pub confined: bool,
     pub up: bool,
     pub incarnation: u32,
     pub queue: VecDeque<Task>,
@@ -77,7 +79,7 @@ impl Actor {
             slots: self.slots,
             leases: self.holding.values().map(|task| task.lease.clone()).collect(),
             version: "0".into(),
-            kernels: true,
+            kernels: self.confined,
             fault: None,
         })
     }
