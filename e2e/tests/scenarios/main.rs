@@ -10,6 +10,7 @@ mod embeddings;
 mod hostile;
 mod inputs;
 mod kills;
+mod layouts;
 mod liars;
 mod models;
 mod money;
