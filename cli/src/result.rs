@@ -22,7 +22,7 @@ use crate::{Format, Verdict, check, inputs, ledger};
 pub struct ResultArgs {
     /// The OrionJob.
     job: String,
-    /// Where the files go, as <output>.<format>.
+    /// Where the files go, as <output>.<format>, or <output>.<part>.<format> where an output has several.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// The log's key; from the platform's namespace when not given.

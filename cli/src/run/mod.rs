@@ -35,7 +35,7 @@ pub struct RunArgs {
     /// A file that the job names by its digest; may be given several times.
     #[arg(long = "object", value_name = "FILE")]
     objects: Vec<PathBuf>,
-    /// Where the files go, as <output>.<format>.
+    /// Where the files go, as <output>.<format>, or <output>.<part>.<format> where an output has several.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// Run a model on the reference, even where there is a device.

@@ -64,7 +64,7 @@ pub struct Written {
 }
 
 impl Results {
-    /// Begins the files of each output, to be found as <output>.<format> in the folder.
+    /// Begins the files of each output, to be found in the folder under their names.
     pub fn begin(
         folder: &Path,
         outputs: &[OutputSpec],
