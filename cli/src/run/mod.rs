@@ -35,7 +35,7 @@ pub struct RunArgs {
     /// A file that the job names by its digest; may be given several times.
     #[arg(long = "object", value_name = "FILE")]
     objects: Vec<PathBuf>,
-    /// Where the files go, as <output>.<format>.
+    /// Where the files go, as <output>.<format>, or <output>.<part>.<format> where an output has several.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// Run a model on the reference, even where there is a device.
@@ -115,8 +115,8 @@ async fn perform(format: Format, args: &RunArgs) -> Result<(), Stop> {
     let units = load.units.units();
     match format {
         Format::Text => {
-            for Written { spec, path, digest, .. } in &files {
-                println!("{}  {} {:?}  sha3-256 {digest}", path.display(), spec.dtype, spec.shape);
+            for Written { file, path, digest, .. } in &files {
+                println!("{}  {} {:?}  sha3-256 {digest}", path.display(), file.dtype, file.shape);
             }
             let (name, seconds) = (&job.name, took.as_secs_f64());
             let on = device.as_ref().map_or("the reference", |device| device.driver.as_str());
@@ -186,7 +186,7 @@ impl Engine {
         bar: &ProgressBar,
     ) -> Result<Vec<Written>, Stop> {
         let units = load.units.units();
-        let begin = |outputs| Results::begin(&args.dir, outputs, &job.formats);
+        let begin = |outputs| Results::begin(&args.dir, outputs, &load.units, &job.formats);
         match self {
             Engine::Device(executor, _) => {
                 bar.set_message("trial");
@@ -256,8 +256,8 @@ fn bar(format: Format, units: u64) -> ProgressBar {
 }
 
 fn file(written: &Written) -> Value {
-    let Written { spec, path, digest, size } = written;
+    let Written { file, path, digest, size } = written;
     json!({
-        "name": spec.name.as_str(), "path": path, "digest": digest, "sizeBytes": size, "type": spec.dtype.name(), "shape": spec.shape,
+        "name": file.name, "path": path, "digest": digest, "sizeBytes": size, "type": file.dtype.name(), "shape": file.shape,
     })
 }

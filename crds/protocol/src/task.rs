@@ -3,11 +3,12 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::bytes::Name;
 use crate::cbor::{self, CborError, Part, frame_digest};
 use crate::digest::Digest;
 use crate::dtype::DType;
 use crate::ids::JobId;
+
+pub use crate::output::{Combine, Layout, OutputSpec, UnitOutput, check_names, check_outputs, unit_digest};
 
 /// At most so many inputs, and so many outputs, in a job.
 pub const MAX_ARRAYS: usize = 8;
@@ -94,33 +95,6 @@ impl UnitTable {
     }
 }
 
-/// An output as it is hashed and delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct OutputSpec {
-    /// Its name in the job.
-    #[n(0)]
-    pub name: Name,
-    /// Its element type.
-    #[n(1)]
-    pub dtype: DType,
-    /// Its shape; the first dimension is the items.
-    #[n(2)]
-    pub shape: Vec<u64>,
-}
-
-impl OutputSpec {
-    /// Whether this, as a job asks for it, may be that: the same, or the same name where the job leaves type and shape to a model.
-    pub fn is_met_by(&self, found: &OutputSpec) -> bool {
-        self == found || (self.shape.is_empty() && self.name == found.name)
-    }
-
-    /// Bytes an item.
-    pub fn item_bytes(&self) -> u64 {
-        self.shape.iter().skip(1).fold(self.dtype.size(), |bytes, dim| bytes.saturating_mul(*dim))
-    }
-}
-
 /// How results are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -194,7 +168,7 @@ impl TaskSpec {
     /// Checks every bound.
     pub fn check(&self) -> Result<(), String> {
         self.units.check()?;
-        check_outputs(&self.outputs, self.units.items)?;
+        check_outputs(&self.outputs, self.units.items, self.units.units())?;
         if self.inputs.len() > MAX_ARRAYS {
             return Err(format!("more than {MAX_ARRAYS} inputs"));
         }
@@ -206,36 +180,6 @@ impl TaskSpec {
         }
         Ok(())
     }
-}
-
-/// Checks count and names of outputs.
-pub fn check_names(outputs: &[OutputSpec]) -> Result<(), String> {
-    if outputs.is_empty() || outputs.len() > MAX_ARRAYS {
-        return Err(format!("outputs: between 1 and {MAX_ARRAYS} are allowed"));
-    }
-    let is_twice = |(at, output): &(usize, &OutputSpec)| outputs[..*at].iter().any(|other| other.name == output.name);
-    match outputs.iter().enumerate().find(is_twice) {
-        Some((_, output)) => Err(format!("outputs: {} is there twice", output.name)),
-        None => Ok(()),
-    }
-}
-
-/// Checks count, names, shapes and sizes of outputs.
-pub fn check_outputs(outputs: &[OutputSpec], items: u64) -> Result<(), String> {
-    check_names(outputs)?;
-    for output in outputs {
-        let name = &output.name;
-        if output.shape.is_empty() || output.shape.len() > 8 || output.shape.contains(&0) {
-            return Err(format!("outputs[{name}].shape: between 1 and 8 dimensions, each at least 1"));
-        }
-        if output.shape[0] != items {
-            return Err(format!("outputs[{name}].shape: the first dimension must be the {items} items"));
-        }
-        if output.item_bytes().checked_mul(items).is_none_or(|bytes| bytes > 1 << 40) {
-            return Err(format!("outputs[{name}].shape: over a tebibyte"));
-        }
-    }
-    Ok(())
 }
 
 /// A kernel and how it is called.
@@ -403,38 +347,6 @@ fn unframe<'b>(domain: &'static str, bytes: &'b [u8]) -> Result<&'b [u8], CborEr
         return Err(CborError::NotCanonical { what: domain });
     }
     Ok(inner)
-}
-
-/// One output's rows of one unit.
-#[derive(Clone, Copy, Debug)]
-pub struct UnitOutput<'a> {
-    /// The output.
-    pub spec: &'a OutputSpec,
-    /// Items in the unit: the first dimension of these rows.
-    pub items: u64,
-    /// Little-endian, row-major, canonical NaN.
-    pub bytes: &'a [u8],
-}
-
-/// SHA3(frame("orion/unit/v1", task, unit, [[name, dtype, [dims], bytes], ...])), outputs in the order of the spec.
-pub fn unit_digest(task: &Digest, unit: u64, outputs: &[UnitOutput<'_>]) -> Digest {
-    let dims: Vec<Vec<Part<'_>>> = outputs
-        .iter()
-        .map(|output| {
-            let rest = output.spec.shape.iter().skip(1).copied();
-            std::iter::once(output.items).chain(rest).map(Part::U64).collect()
-        })
-        .collect();
-    let rows: Vec<[Part<'_>; 4]> = outputs
-        .iter()
-        .zip(&dims)
-        .map(|(output, dims)| {
-            let spec = output.spec;
-            [Part::Text(spec.name.as_str()), Part::Text(spec.dtype.name()), Part::List(dims), Part::Bytes(output.bytes)]
-        })
-        .collect();
-    let rows: Vec<Part<'_>> = rows.iter().map(|row| Part::List(row)).collect();
-    frame_digest("orion/unit/v1", &[Part::Bytes(&task.0), Part::U64(unit), Part::List(&rows)])
 }
 
 /// The job's salt: without it, digests of guessable results would give the results away.

@@ -11,6 +11,7 @@ mod floats;
 mod hostile;
 mod inputs;
 mod kills;
+mod layouts;
 mod liars;
 mod models;
 mod money;

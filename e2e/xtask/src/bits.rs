@@ -18,8 +18,18 @@ use crate::{files, process, programs};
 const SUITE: &str = "trixie";
 const PACKAGES: &str = "pocl-opencl-icd,ocl-icd-libopencl1,python3-minimal";
 /// Tests that compare bits with those of the reference or with those that are written down, and those of what every job begins with.
-const TESTS: [&str; 9] =
-    ["math", "floats", "shapes", "inference", "onnx_conformance", "examples", "kernels", "purity", "selftest"];
+const TESTS: [&str; 10] = [
+    "math",
+    "floats",
+    "shapes",
+    "inference",
+    "onnx_conformance",
+    "examples",
+    "kernels",
+    "layouts",
+    "purity",
+    "selftest",
+];
 /// What a simulator ends in minutes: files of tests, and which of theirs.
 const SMALL: [(&str, &[&str]); 7] = [
     ("math", &[]),

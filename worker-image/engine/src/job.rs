@@ -1,5 +1,6 @@
 //! A loaded job, of whatever kind: ready to run any of its units, each as if it were alone.
 
+use orion_protocol::rows::{RowsError, Span};
 use orion_protocol::task::{OutputSpec, UnitTable, Workload};
 use orion_protocol::{Reason, Refusal};
 
@@ -11,6 +12,17 @@ use crate::session::Library;
 
 /// The rows of some units: the bytes of each output, in the order of the spec.
 pub type Rows = Vec<Vec<u8>>;
+
+/// Takes the tails out of rows of these units. Where an item has more entries than there is room for, that is its kernel's fault.
+pub fn keep(units: &Span<'_>, rows: &mut Rows) -> Result<(), Refusal> {
+    units.keep(rows).map_err(|error| {
+        let reason = match error {
+            RowsError::Overflow { .. } => Reason::OutputOverflow,
+            RowsError::Length { .. } | RowsError::Outputs { .. } => Reason::InternalError,
+        };
+        Refusal::new(reason, error.to_string())
+    })
+}
 
 /// A job on a device.
 pub enum Job<'d, D: Device> {
@@ -67,7 +79,8 @@ impl<'d, D: Device> Job<'d, D> {
         }
     }
 
-    /// Runs the units `[first, first + count)` and returns their rows; `progress` hears how many are done.
+    /// Runs the units `[first, first + count)` and returns their rows as the device left them, with tails that [`keep`] takes out; `progress` hears
+    /// how many are done.
     pub fn run(&mut self, first: u64, count: u64, progress: impl FnMut(u64)) -> Result<Rows, Refusal> {
         let units = self.units();
         if count == 0 || first.checked_add(count).is_none_or(|end| end > units.units()) {

@@ -143,7 +143,7 @@ impl Actor {
     fn commit(&self, task: &Task, facts: &mut Facts<'_>) -> Option<AnswerBody> {
         let spec = facts.tasks.get(&task.core.task)?;
         if facts.faulty.contains(&spec.workload) {
-            return Some(self.failed(task, facts, Reason::KernelFault));
+            return Some(self.failed(task, facts, truth::fault(&spec.workload)));
         }
         let (first, count) = (task.core.first_unit, task.core.units);
         let tag = |unit| self.habit.tag(&task.core.provider, unit, &spec.units);
@@ -179,7 +179,7 @@ impl Actor {
     fn vote(&self, task: &Task, facts: &Facts<'_>) -> Option<AnswerBody> {
         let spec = facts.tasks.get(&task.core.task)?;
         if facts.faulty.contains(&spec.workload) {
-            return Some(self.failed(task, facts, Reason::KernelFault));
+            return Some(self.failed(task, facts, truth::fault(&spec.workload)));
         }
         let audit = task.core.audit.as_ref()?;
         let said = |unit: &u64| UnitDigest {
@@ -240,7 +240,7 @@ impl Actor {
                 let digest = Digest::of(&file);
                 facts.buckets.results.insert(digest);
                 let name = "out".parse().unwrap();
-                (vec![ResultObject { name, digest, size: file.len() as u64 }], None)
+                (vec![ResultObject { name, digest, size: file.len() as u64, extract: None, entries: None }], None)
             }
             None => (vec![], Some(Refusal::new(Reason::AggregationFailed, "an object is missing"))),
         };

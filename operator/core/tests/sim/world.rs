@@ -211,7 +211,7 @@ impl World {
     pub fn job_spec(&self, number: u32, content: u8, units: u64, per_shard: u64) -> JobSpec {
         let uid = format!("job-{number}");
         let job = JobId::derive(&self.chain, "cluster", &uid);
-        let outputs = vec![OutputSpec { name: name("out"), dtype: DType::Int32, shape: vec![units] }];
+        let outputs = vec![OutputSpec { name: name("out"), dtype: DType::Int32, shape: vec![units], layout: None }];
         JobSpec {
             job,
             uid: name(&uid),
