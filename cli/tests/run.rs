@@ -187,6 +187,8 @@ fn a_model_gives_the_same_digests_on_the_device_and_on_the_reference() {
     let orion = Orion::new();
     let device = orion.call(&["-o", "json", "run", &example("digits-cnn")]);
     assert!(device.json()["device"]["driver"].is_string(), "{device:?}");
+    // The model's weights alone are more.
+    assert!(device.json()["device"]["bytes"].as_u64().is_some_and(|bytes| bytes > 10_000), "{device:?}");
     assert_eq!(lines(&orion, &device.json()), written_down("digits-cnn"));
     let reference = orion.call(&["-o", "json", "run", "--reference", &example("digits-cnn")]);
     assert!(reference.json()["device"].is_null() && reference.err.contains("on the reference"), "{reference:?}");

@@ -141,7 +141,7 @@ fn kernel(body: &str) -> Load {
 
 /// What an executor says once it has loaded such a kernel.
 fn loaded() -> Reply {
-    Reply::Loaded { outputs: kernel("").outputs, work_per_item: 1 }
+    Reply::Loaded { outputs: kernel("").outputs, work_per_item: 1, device_bytes: 0 }
 }
 
 fn words(rows: &[u8]) -> Vec<u32> {
@@ -471,7 +471,7 @@ async fn tails_are_taken_out_on_this_side_and_lengths_of_items_are_not_believed(
     });
     let Workload::Kernel(workload) = &mut load.workload else { panic!("it is a kernel") };
     workload.arguments.push(Argument::Output(1));
-    let loaded = says(&Reply::Loaded { outputs: load.outputs.clone(), work_per_item: 1 });
+    let loaded = says(&Reply::Loaded { outputs: load.outputs.clone(), work_per_item: 1, device_bytes: 0 });
     // The first unit: 8 items with room for 2 entries of 4 bytes, and their lengths.
     let whole: Vec<u8> = (0..16_u32).flat_map(u32::to_le_bytes).collect();
     let run = async |lengths: [u64; 2], data: &[u8]| {

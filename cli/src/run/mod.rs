@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use orion_crds::ValidatedJob;
 use orion_engine::Load;
 use orion_engine::inference::Model;
@@ -108,10 +108,10 @@ async fn perform(format: Format, args: &RunArgs) -> Result<(), Stop> {
     let bar = bar(format, load.units.units());
     let mut engine = Engine::open(args, &load).await?;
     let begun = Instant::now();
-    let files = engine.compute(args, &job, &load, &bar).await;
+    let outcome = engine.compute(args, &job, &load, &bar).await;
     bar.finish_and_clear();
     let device = engine.close().await;
-    let (files, took) = (files?, begun.elapsed());
+    let (Computed { files, device_bytes }, took) = (outcome?, begun.elapsed());
     let units = load.units.units();
     match format {
         Format::Text => {
@@ -120,15 +120,26 @@ async fn perform(format: Format, args: &RunArgs) -> Result<(), Stop> {
             }
             let (name, seconds) = (&job.name, took.as_secs_f64());
             let on = device.as_ref().map_or("the reference", |device| device.driver.as_str());
-            eprintln!("run: {units} units of {name} on {on} in {seconds:.1} s; nobody else has checked them");
+            let memory =
+                device_bytes.map_or_else(String::new, |bytes| format!(", in {} of its memory", HumanBytes(bytes)));
+            eprintln!("run: {units} units of {name} on {on}{memory} in {seconds:.1} s; nobody else has checked them");
         }
         Format::Json => {
             let files: Vec<Value> = files.iter().map(file).collect();
-            let device = device.map(|device| json!({"driver": device.driver, "class": device.class}));
+            let about =
+                |device: DeviceInfo| json!({"driver": device.driver, "class": device.class, "bytes": device_bytes});
+            let device = device.map(about);
             println!("{}", json!({"job": job.name, "units": units, "device": device, "files": files}));
         }
     }
     Ok(())
+}
+
+/// What came out.
+struct Computed {
+    files: Vec<Written>,
+    /// What the job took of a device's memory at most.
+    device_bytes: Option<u64>,
 }
 
 /// What computes.
@@ -184,7 +195,7 @@ impl Engine {
         job: &ValidatedJob,
         load: &Load,
         bar: &ProgressBar,
-    ) -> Result<Vec<Written>, Stop> {
+    ) -> Result<Computed, Stop> {
         let units = load.units.units();
         let begin = |outputs| Results::begin(&args.dir, outputs, &load.units, &job.formats);
         match self {
@@ -198,7 +209,7 @@ impl Engine {
                 let append = |_, rows: Vec<Vec<u8>>| results.append(&rows).map_err(Stop::from);
                 let progress = |done| bar.set_position(done);
                 executor.run_in_chunks(0..units, Instant::now() + RUN_WAIT, progress, append).await?;
-                Ok(results.finish()?)
+                Ok(Computed { files: results.finish()?, device_bytes: Some(found.device_bytes) })
             }
             Engine::Reference(model) => {
                 let mut results = begin(&model.outputs)?;
@@ -208,7 +219,7 @@ impl Engine {
                     results.append(&rows)?;
                     bar.set_position(unit + 1);
                 }
-                Ok(results.finish()?)
+                Ok(Computed { files: results.finish()?, device_bytes: None })
             }
         }
     }

@@ -141,6 +141,11 @@ impl<'d, D: Device> Inference<'d, D> {
         &self.model.units
     }
 
+    /// Bytes of all its buffers on the device.
+    pub fn device_bytes(&self) -> u64 {
+        self.session.plan().memory() as u64
+    }
+
     /// The model as it was bound.
     pub fn model(&self) -> &Model {
         &self.model

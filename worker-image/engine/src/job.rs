@@ -39,6 +39,8 @@ pub struct Found {
     pub outputs: Vec<OutputSpec>,
     /// Operations an item: a model's are counted, a kernel's are declared.
     pub work_per_item: u64,
+    /// The most that the job takes of the device's memory, in bytes: all its buffers, which are made when it is loaded.
+    pub device_bytes: u64,
 }
 
 impl<'d, D: Device> Job<'d, D> {
@@ -63,10 +65,11 @@ impl<'d, D: Device> Job<'d, D> {
         match self {
             Job::Kernel(job) => {
                 let outputs = job.outputs.iter().map(|output| output.spec.clone()).collect();
-                Found { outputs, work_per_item: job.units().work_per_item }
+                Found { outputs, work_per_item: job.units().work_per_item, device_bytes: job.device_bytes }
             }
             Job::Inference(job) => {
-                Found { outputs: job.model().outputs.clone(), work_per_item: job.model().work_per_item }
+                let (outputs, work_per_item) = (job.model().outputs.clone(), job.model().work_per_item);
+                Found { outputs, work_per_item, device_bytes: job.device_bytes() }
             }
         }
     }

@@ -32,6 +32,8 @@ pub struct KernelJob<'d, D: Device> {
     per_unit: Vec<(u32, DType, Builtin)>,
     staging: Option<D::Buffer>,
     staged_units: u64,
+    /// Bytes of all buffers on the device.
+    pub(crate) device_bytes: u64,
     pub(crate) inputs: Vec<Input<D::Buffer>>,
     pub(crate) outputs: Vec<Output<D::Buffer>>,
 }
@@ -101,7 +103,22 @@ impl<'d, D: Device> KernelJob<'d, D> {
             units => Some(device.allocate(staged * units)?),
         };
         let (global, units, staged_units) = (workload.global_size.clone(), load.units, sizes.staged_units);
-        Ok(KernelJob { device, kernel, groups, global, units, per_unit, staging, staged_units, inputs, outputs })
+        let given: u64 = sizes.inputs.iter().map(|input| input.bytes).sum();
+        let made: u64 = outputs.iter().map(|output| output.whole).sum();
+        let device_bytes = given + made + staged * staged_units;
+        Ok(KernelJob {
+            device,
+            kernel,
+            groups,
+            global,
+            units,
+            per_unit,
+            staging,
+            staged_units,
+            device_bytes,
+            inputs,
+            outputs,
+        })
     }
 
     /// How its items are cut.

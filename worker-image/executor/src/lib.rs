@@ -192,9 +192,9 @@ impl Executor {
         let request = Request::Load(Box::new(head));
         let answer = self.ask(&request, &load.inputs, deadline, Reason::LeaseExpired, |_| false).await?;
         match answer.reply {
-            Reply::Loaded { outputs, work_per_item } if fits(load, &outputs, work_per_item) => {
+            Reply::Loaded { outputs, work_per_item, device_bytes } if fits(load, &outputs, work_per_item) => {
                 self.job = Some(Shape { units: load.units, outputs: outputs.clone() });
-                Ok(Found { outputs, work_per_item })
+                Ok(Found { outputs, work_per_item, device_bytes })
             }
             other => Err(self.violation(&other).await),
         }

@@ -89,7 +89,8 @@ async fn attempt(agent: &Agent, load: &Load, deadline: Deadline) -> Result<Resul
     let mut executor = agent.executors.spawn(Kernels::of(&load.workload))?;
     let started = Instant::now();
     let outcome = match executor.load(load, deadline.0).await {
-        Ok(orion_engine::Found { outputs, work_per_item }) => {
+        Ok(orion_engine::Found { outputs, work_per_item, device_bytes }) => {
+            tracing::info!(device_bytes, "loaded a job on trial");
             let load_nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
             // A model's rows are known only now.
             let more = need::rows(&load.units, &outputs).saturating_sub(need::rows(&load.units, &load.outputs));
