@@ -139,9 +139,9 @@ fn kernel(body: &str) -> Load {
     Load { workload: Workload::Kernel(kernel), units, outputs, inputs: Vec::new() }
 }
 
-/// What an executor says once it has loaded such a kernel.
+/// What an executor says once it has loaded such a kernel: 32 words, and as many beside them while units are put together.
 fn loaded() -> Reply {
-    Reply::Loaded { outputs: kernel("").outputs, work_per_item: 1, device_bytes: 0 }
+    Reply::Loaded { outputs: kernel("").outputs, work_per_item: 1, device_bytes: 256 }
 }
 
 fn words(rows: &[u8]) -> Vec<u32> {
