@@ -108,10 +108,12 @@ fn what_comes_out_and_how_much_work_it_is_are_found_out() {
     let job = load(&models::plain(), 10, 5);
     let output = OutputSpec { name: "y".parse().unwrap(), dtype: DType::Float32, shape: vec![10, 2], layout: None };
     // 2 x 2 products and two elements of Relu.
-    let found = Found { outputs: vec![output.clone()], work_per_item: 6 };
-    assert_eq!(open(&device, &job).unwrap().found(), found);
+    let Found { outputs, work_per_item, device_bytes } = open(&device, &job).unwrap().found();
+    assert_eq!((outputs.as_slice(), work_per_item), (std::slice::from_ref(&output), 6));
+    // Ten rows of two and their results; how weights are packed is the device's.
+    assert!((160..100_000).contains(&device_bytes), "{device_bytes}");
     let said = Load { outputs: vec![output.clone()], ..job.clone() };
-    assert_eq!(open(&device, &said).unwrap().found(), found);
+    assert_eq!(open(&device, &said).unwrap().found(), Found { outputs, work_per_item, device_bytes });
     let wrong = Load { outputs: vec![OutputSpec { shape: vec![10, 3], ..output.clone() }], ..job.clone() };
     refused(&device, &wrong, Reason::InvalidSpec, "outputs[y]: the model gives float32 [10, 2]");
     let copies = Load { outputs: vec![OutputSpec { layout: Some(Layout::Unit(Combine::Sum)), ..output }], ..job };
