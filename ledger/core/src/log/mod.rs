@@ -3,8 +3,10 @@
 //!
 //! | part | what | specification |
 //! | --- | --- | --- |
+//! | [`note`] | signed notes and their keys | c2sp.org/signed-note, c2sp.org/tlog-cosignature |
 //! | [`tile`] | paths, tiles and bundles | c2sp.org/tlog-tiles |
 //! | [`prove`] | proofs made from tiles, and the tiles of a growing log | RFC 6962 |
 
+pub mod note;
 pub mod prove;
 pub mod tile;
