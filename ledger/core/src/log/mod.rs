@@ -3,10 +3,16 @@
 //!
 //! | part | what | specification |
 //! | --- | --- | --- |
-//! | [`note`] | signed notes and their keys | c2sp.org/signed-note, c2sp.org/tlog-cosignature |
 //! | [`tile`] | paths, tiles and bundles | c2sp.org/tlog-tiles |
 //! | [`prove`] | proofs made from tiles, and the tiles of a growing log | RFC 6962 |
+//! | [`note`] | signed notes and their keys | c2sp.org/signed-note, c2sp.org/tlog-cosignature |
+//! | [`trust`] | which logs are believed, with whose cosignatures | c2sp.org/tlog-policy |
+//! | [`proof_file`] | an inclusion proof as a file | c2sp.org/tlog-proof |
+//! | [`witness_wire`] | what logs and witnesses say to each other | c2sp.org/tlog-witness |
 
 pub mod note;
+pub mod proof_file;
 pub mod prove;
 pub mod tile;
+pub mod trust;
+pub mod witness_wire;
