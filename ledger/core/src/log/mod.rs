@@ -9,12 +9,14 @@
 //! | [`trust`] | which logs are believed, with whose cosignatures | c2sp.org/tlog-policy |
 //! | [`proof_file`] | an inclusion proof as a file | c2sp.org/tlog-proof |
 //! | [`witness_wire`] | what logs and witnesses say to each other | c2sp.org/tlog-witness |
+//! | [`receipt`] | what became of one shard, for its provider to keep | ours |
 //! | [`fork`] | what a witness keeps when it refuses | ours |
 
 pub mod fork;
 pub mod note;
 pub mod proof_file;
 pub mod prove;
+pub mod receipt;
 pub mod tile;
 pub mod trust;
 pub mod witness_wire;
