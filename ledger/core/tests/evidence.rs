@@ -151,6 +151,15 @@ fn bare_checkpoints_of_different_sizes_are_not_decided() {
 }
 
 #[test]
+fn an_empty_log_has_one_root() {
+    let (empty, large) = (Story { size: 0, from: HONEST }, Story { size: 7, from: HONEST });
+    assert_eq!(Evidence::fork(empty.note(), large.note(), vec![], "").judge(&vkey()), Err(Baseless::Agree));
+    let lie = signed(&Checkpoint { root: Digest([1; 32]), ..empty.checkpoint() });
+    assert!(is_fork(&Evidence::fork(lie.clone(), large.note(), vec![], "").judge(&vkey())));
+    assert!(is_fork(&Evidence::fork(lie, empty.note(), vec![], "").judge(&vkey())));
+}
+
+#[test]
 fn what_the_log_did_not_sign_is_no_evidence() {
     let (one, other) = (Story { size: 3, from: HONEST }, Story { size: 7, from: 1 });
     let evidence = fork(one, other);
@@ -245,6 +254,14 @@ fn parts_that_do_not_belong_and_lengths_out_of_bounds_are_refused() {
     assert!(matches!(Evidence::parse(&huge), Err(EvidenceError::Length { what: "note A", .. })));
     let many = file(Claim::Fork { a: story.note(), b: story.note(), nodes: vec![[1; 32]; 66] });
     assert!(matches!(Evidence::parse(&many), Err(EvidenceError::Length { what: "the nodes", .. })));
+    // Words are for people's terminals.
+    let loud = Evidence::fork(story.note(), story.note(), vec![], "a\u{1b}[2Jb\nc\u{9b}");
+    assert_eq!(loud.words(), "a [2Jb\nc ");
+    let mut file = loud.to_bytes();
+    let escape = file.len() - 8;
+    assert_eq!(file[escape], b' ');
+    file[escape] = 0x1b;
+    assert_eq!(Evidence::parse(&file), Err(EvidenceError::Part("the words hold control characters")));
     // Words are cut where a character ends.
     let wordy = Evidence::fork(story.note(), story.note(), vec![], &"\u{20ac}".repeat(2000));
     assert_eq!(wordy.words().len(), MAX_WORDS_BYTES - MAX_WORDS_BYTES % 3);

@@ -10,14 +10,15 @@ use std::convert::Infallible;
 use orion_ledger_core::log::note::{KeyType, Note, NoteSigner};
 use orion_ledger_core::log::proof_file::ProofFile;
 use orion_ledger_core::log::prove::{Hashes, inclusion};
-use orion_ledger_core::log::receipt::{Entry, Payment, Receipt, ReceiptError, Step, read_unit};
+use orion_ledger_core::log::receipt::{Entry, Payment, Receipt, ReceiptError, Step, prove_unit, read_unit};
 use orion_ledger_core::log::tile::Tile;
 use orion_ledger_core::log::trust::Trust;
 use orion_ledger_core::{Checkpoint, Signer};
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
 use orion_protocol::ledger::tx::{DrawnUnit, Transaction};
 use orion_protocol::merkle::{self, Sha3, Sha256};
-use orion_protocol::task::TaskSpec;
+use orion_protocol::statements::Commitment;
+use orion_protocol::task::{TaskSpec, unit_salt};
 use orion_protocol::{Digest, cbor};
 use support::{Ballot, Work, World, digest_of, key, spec};
 
@@ -186,6 +187,57 @@ fn a_verdict_is_what_the_votes_say_and_the_referee_has_the_last_word() {
     let close = Receipt { verdict: None, settle: None, task: None, ..case.receipt(1) };
     let shown = close.verify(&case.good.lease, &trust).unwrap();
     assert!(shown.verdict.is_none() && shown.payments.is_empty() && shown.task.is_none());
+}
+
+#[test]
+fn verdicts_are_those_of_the_ledgers_own_report() {
+    let case = case();
+    let (export, vkey) = case.world.export();
+    let report = orion_ledger_core::verify::log(export.as_slice(), &vkey).unwrap();
+    let job = report.job(&case.task.job).unwrap();
+    let attempts = job.shards.iter().flat_map(|shard| shard.accepted.iter().chain(&shard.rejected));
+    let mut compared = 0;
+    for attempt in attempts {
+        let work = [&case.bad, &case.good, &case.other].into_iter().find(|work| work.core == attempt.lease).unwrap();
+        let receipt = case.receipt(usize::from(work.core != case.bad.core));
+        let shown = receipt.verify(&work.lease, &trust(&case.world)).unwrap();
+        let judgement = shown.verdict.unwrap();
+        let votes: Vec<_> = attempt.auditors.iter().map(|auditor| (auditor.key, auditor.upheld)).collect();
+        assert_eq!((shown.round, shown.commitment), (attempt.round, attempt.commitment.clone()));
+        assert_eq!((judgement.drawn, judgement.votes), (attempt.drawn.clone(), votes));
+        assert_eq!(judgement.refereed, !attempt.refereed.is_empty());
+        compared += 1;
+    }
+    assert_eq!(compared, 3);
+}
+
+#[test]
+fn whoever_has_digests_and_the_jobs_salt_proves_any_unit() {
+    let mut world = World::new();
+    let (task, job_salt) = (spec(1, 12, 7, 1), Digest::of(b"the job's salt"));
+    assert_eq!(world.open_escrow(&task), Code::Ok);
+    let plain = world.signers.work(&task, 1, 1, key(12).public(), &[]);
+    let digests: Vec<Digest> = (7..12).map(|unit| digest_of(unit, false)).collect();
+    let leaves = (7..12).map(|unit| Sha3::unit_leaf(&unit_salt(&job_salt, unit), unit, &digest_of(unit, false)));
+    let chain = &world.signers.chain;
+    let commitment = plain.entry.commitment.verify(chain, &key(12).public()).unwrap().into_inner();
+    let root = Digest(merkle::root::<Sha3>(&leaves.collect::<Vec<_>>()));
+    let work = world.signers.committed(plain.core, BTreeSet::new(), &Commitment { root, ..commitment });
+    let _ = world.close_round(&task, &[&work]);
+    let log = Log(world.log.clone());
+    let close = log.entry(&world, log.places("CloseRound")[0]);
+    let receipt = Receipt { close, verdict: None, settle: None, unit: None, task: None };
+    for number in 7..12 {
+        let unit = prove_unit(7, &digests, &job_salt, number).unwrap();
+        let whole = Receipt { unit: Some(unit.clone()), ..receipt.clone() };
+        assert_eq!(whole.verify(&work.lease, &trust(&world)).unwrap().unit, Some((number, unit.digest)));
+        let elsewhere = DrawnUnit { unit: number + 1, ..unit };
+        let moved = Receipt { unit: Some(elsewhere), ..receipt.clone() };
+        assert!(matches!(moved.verify(&work.lease, &trust(&world)), Err(ReceiptError::Unit(_))));
+    }
+    for number in [0, 6, 12, u64::MAX] {
+        assert_eq!(prove_unit(7, &digests, &job_salt, number), None);
+    }
 }
 
 #[test]

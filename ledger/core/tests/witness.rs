@@ -270,6 +270,9 @@ fn answers_are_read_back() {
         assert_eq!((refusal.status(), words.as_str(), answer.status()), (status, "because", status));
         assert!(!matches!(refusal, Refusal::Other(_)) || status == 500 || status == 301);
     }
+    let loud = Answer::parse(500, TEXT_TYPE, format!("\u{1b}[2J\u{7}{}", "x".repeat(5000)).as_bytes()).unwrap();
+    let Answer::Refused(_, words) = loud else { panic!("{loud:?}") };
+    assert!(words.len() == 1024 && words.starts_with(" [2J xx"));
     assert_eq!(answers[2].content_type(), SIZE_TYPE);
     assert_eq!(Answer::parse(409, TEXT_TYPE, b"7\n").unwrap(), Answer::Refused(Refusal::Fork, "7".into()));
     for (status, kind, body, error) in [

@@ -20,3 +20,9 @@ pub mod receipt;
 pub mod tile;
 pub mod trust;
 pub mod witness_wire;
+
+/// A stranger's words for people: at most so many bytes, and nothing that a terminal would act on.
+fn clean(words: &str, bytes_max: usize) -> String {
+    let words = &words[..words.floor_char_boundary(bytes_max)];
+    words.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}

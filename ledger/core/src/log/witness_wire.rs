@@ -8,7 +8,7 @@ use orion_protocol::merkle::{Scheme as _, Sha256};
 
 use super::note::{Checked, MAX_NOTE_BYTES, Note, NoteError, NoteSignature, parse_lines};
 use super::proof_file::{Lines, write_hashes};
-use super::tile::number;
+use super::{clean, tile::number};
 use crate::checkpoint::{Checkpoint, VerifierKey};
 use crate::proof::consistent;
 
@@ -18,6 +18,8 @@ pub const MAX_HASHES: usize = 63;
 pub const MAX_REQUEST_BYTES: usize = MAX_NOTE_BYTES + 8 * 1024;
 /// No answer is longer, in bytes.
 pub const MAX_ANSWER_BYTES: usize = MAX_NOTE_BYTES;
+/// More of a refusal's words is cut, in bytes.
+pub const MAX_WORDS_BYTES: usize = 1024;
 /// What an answer that states a size says it is.
 pub const SIZE_TYPE: &str = "text/x.tlog.size";
 /// What every other answer says it is.
@@ -79,10 +81,8 @@ impl AddCheckpoint {
         if known.is_empty() {
             return refuse(Refusal::UnknownLog, "the checkpoint is of a log that is not known here");
         }
-        let checked = known.iter().map(|key| key.note_key().verify(&self.note));
-        if !checked.clone().any(|one| matches!(one, Checked::Good { .. }))
-            || checked.clone().any(|one| one == Checked::Bad)
-        {
+        let checked: Vec<Checked> = known.iter().map(|key| key.note_key().verify(&self.note)).collect();
+        if checked.contains(&Checked::Bad) || checked.iter().all(|one| *one == Checked::Absent) {
             return refuse(Refusal::NotSigned, "the checkpoint is not signed by a key of its log");
         }
         if self.old > checkpoint.size {
@@ -227,7 +227,8 @@ impl Answer {
         // What follows a semicolon are the type's parameters.
         let content_type = content_type.split(';').next().unwrap_or_default().trim();
         if status != 200 && (status != 409 || content_type != SIZE_TYPE) {
-            let words = String::from_utf8_lossy(body).trim_end().to_owned();
+            let words = clean(&String::from_utf8_lossy(body), MAX_WORDS_BYTES);
+            let words = words.trim_end().to_owned();
             return Ok(Answer::Refused(Refusal::of(status), words));
         }
         let text =

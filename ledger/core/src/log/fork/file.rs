@@ -10,6 +10,7 @@
 
 use orion_protocol::ledger::tx::MAX_LEAF_BYTES;
 
+use super::super::clean;
 use super::super::note::{MAX_NOTE_BYTES, Note, NoteError};
 use super::super::proof_file::MAX_PATH;
 use super::{Claim, Evidence, Leaf, MAGIC, MAX_EVIDENCE_BYTES, MAX_NODES, MAX_WORDS_BYTES};
@@ -91,6 +92,9 @@ impl Evidence {
         let path = reader.hashes("the path", MAX_PATH)?;
         let words = reader.piece("the words", MAX_WORDS_BYTES)?;
         let words = std::str::from_utf8(words).map_err(|_| EvidenceError::Part("the words are not UTF-8"))?.to_owned();
+        if clean(&words, MAX_WORDS_BYTES) != words {
+            return Err(EvidenceError::Part("the words hold control characters"));
+        }
         if !reader.0.is_empty() {
             return Err(EvidenceError::Trailing);
         }

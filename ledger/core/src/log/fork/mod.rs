@@ -9,8 +9,9 @@ pub use file::EvidenceError;
 
 use orion_protocol::Digest;
 use orion_protocol::ledger::tx::MAX_LEAF_BYTES;
-use orion_protocol::merkle::Sha256;
+use orion_protocol::merkle::{Scheme as _, Sha256};
 
+use super::clean;
 use super::note::{MAX_NOTE_BYTES, Note};
 use crate::checkpoint::{Checkpoint, CheckpointError, VerifierKey};
 use crate::proof::{included, prefix_roots};
@@ -40,7 +41,7 @@ pub enum Claim {
         a: Note,
         /// The other; not the smaller.
         b: Note,
-        /// Where the sizes differ: [`prefix`](super::prove::prefix) of the tree under `b`.
+        /// Where the sizes differ and `a` is not empty: [`prefix`](super::prove::prefix) of the tree under `b`.
         nodes: Vec<[u8; 32]>,
     },
     /// The log showed a checkpoint below one that the witness had cosigned.
@@ -117,9 +118,9 @@ pub enum Baseless {
 }
 
 impl Evidence {
-    /// A claim, and what the maker says about it; words beyond [`MAX_WORDS_BYTES`] are cut.
+    /// A claim, and what the maker says about it; words beyond [`MAX_WORDS_BYTES`] are cut, control characters blanked.
     pub fn new(claim: Claim, words: &str) -> Evidence {
-        Evidence { claim, words: words[..words.floor_char_boundary(MAX_WORDS_BYTES)].to_owned() }
+        Evidence { claim, words: clean(words, MAX_WORDS_BYTES) }
     }
 
     /// A fork, the two checkpoints in any order. `nodes`: see [`Claim::Fork`].
@@ -180,8 +181,9 @@ fn fork(a: Checkpoint, b: Checkpoint, nodes: &[[u8; 32]]) -> Result<Shown, Basel
     if a.size > b.size {
         return Err(Baseless::Sizes);
     }
-    let start = if a.size == b.size {
-        if nodes.is_empty() { b.root } else { return Err(Baseless::Nodes) }
+    let start = if a.size == b.size || a.size == 0 {
+        let start = if a.size == b.size { b.root } else { Digest(Sha256::empty()) };
+        if nodes.is_empty() { start } else { return Err(Baseless::Nodes) }
     } else if nodes.is_empty() {
         return Ok(Shown::Undecided("checkpoints of different sizes take nodes of the larger tree, or both logs"));
     } else {

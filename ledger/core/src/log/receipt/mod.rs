@@ -9,9 +9,10 @@ mod check;
 
 use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::tx::{DrawnUnit, Transaction};
+use orion_protocol::merkle::{self, Sha3};
 use orion_protocol::sign::VerifyError;
 use orion_protocol::statements::{Commitment, LeaseCore};
-use orion_protocol::task::TaskSpec;
+use orion_protocol::task::{TaskSpec, unit_salt};
 use orion_protocol::{CborError, ChainId, Digest, JobId, PublicKey, cbor};
 
 use self::check::{Act, Work, check_one_log, open, payments};
@@ -48,6 +49,18 @@ pub struct Receipt {
 /// Reads a unit's proof.
 pub fn read_unit(bytes: &[u8]) -> Result<DrawnUnit, CborError> {
     cbor::from_slice("unit proof", bytes, MAX_UNIT_BYTES)
+}
+
+/// The proof of one unit of a shard, by whoever has all its digests, in order, and the job's salt. `None` for a unit that is
+/// not of the shard.
+pub fn prove_unit(first_unit: u64, digests: &[Digest], job_salt: &Digest, unit: u64) -> Option<DrawnUnit> {
+    let salt = |unit| unit_salt(job_salt, unit);
+    let place = usize::try_from(unit.checked_sub(first_unit)?).ok()?;
+    let digest = *digests.get(place)?;
+    let numbered = (first_unit..).zip(digests);
+    let leaves: Vec<[u8; 32]> = numbered.map(|(unit, digest)| Sha3::unit_leaf(&salt(unit), unit, digest)).collect();
+    let path = merkle::path::<Sha3>(&leaves, place).into_iter().map(Digest).collect();
+    Some(DrawnUnit { unit, digest, salt: salt(unit), path })
 }
 
 /// A leaf of a receipt.
