@@ -14,10 +14,12 @@ use orion_ledger_core::log::receipt::{Entry, Payment, Receipt, ReceiptError, Ste
 use orion_ledger_core::log::tile::Tile;
 use orion_ledger_core::log::trust::Trust;
 use orion_ledger_core::{Checkpoint, Signer};
-use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
-use orion_protocol::ledger::tx::{DrawnUnit, Transaction};
+use orion_protocol::draw::round_id;
+use orion_protocol::ids::TxId;
+use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt as Outcome};
+use orion_protocol::ledger::tx::{CloseRound, DrawnUnit, RecordVerdict, RoundEntry, ShardVerdict, Transaction};
 use orion_protocol::merkle::{self, Sha3, Sha256};
-use orion_protocol::statements::Commitment;
+use orion_protocol::statements::{Commitment, UnitDigest};
 use orion_protocol::task::{TaskSpec, unit_salt};
 use orion_protocol::{Digest, cbor};
 use support::{Ballot, Work, World, digest_of, key, spec};
@@ -373,6 +375,96 @@ fn leaves_that_do_not_belong_together_are_refused() {
     assert!(matches!(error(other), ReceiptError::Unit(7)));
     let task = Receipt { task: Some(spec(2, 10, 5, 2).object()), ..second };
     assert!(matches!(error(task), ReceiptError::Task));
+}
+
+/// A log that ends in leaves with these transactions, as a dishonest ledger could write and sign them: with code ok.
+fn forged(case: &Case, txs: &[Transaction]) -> Vec<Entry> {
+    let mut log = Log(case.log.0.clone());
+    let first = log.0.len();
+    for tx in txs {
+        let envelope = tx.sign(&case.world.signers.chain, &case.world.signers.keys.operator, 1, TxId([9; 16]));
+        let body = LeafBody::Transaction(envelope, Outcome { code: Code::Ok, transfers: vec![] });
+        log.0.push(Leaf { height: 99, index: 0, body }.to_bytes());
+    }
+    (first..log.0.len()).map(|at| log.entry(&case.world, at)).collect()
+}
+
+#[test]
+fn what_a_dishonest_ledger_lets_pass_is_found_where_the_receipt_can_tell() {
+    let mut case = case();
+    let trust = trust(&case.world);
+    let (job, eligible) = (case.task.job, vec![]);
+    let signers = &case.world.signers;
+    let one = signers.work(&case.task, 0, 2, key(12).public(), &[]);
+    let two = signers.work(&case.task, 1, 2, key(12).public(), &[]);
+    let close = |entry| {
+        Transaction::CloseRound(CloseRound { job, sequence: 0, entries: vec![entry], eligible: eligible.clone() })
+    };
+    let judged = |case: &Case, txs: &[Transaction]| {
+        let mut entries = forged(case, txs).into_iter();
+        let (close, verdict) = (entries.next().unwrap(), entries.next());
+        let receipt = Receipt { close, verdict, settle: None, unit: None, task: None };
+        receipt.verify(&one.lease, &trust).map(|shown| shown.verdict).map_err(|error| error.to_string())
+    };
+    assert_eq!(judged(&case, &[close(one.entry.clone())]), Ok(None));
+    let together = Err("close: lease, commitment and ingest do not belong together".to_owned());
+    let entry = RoundEntry { commitment: two.entry.commitment.clone(), ..one.entry.clone() };
+    assert_eq!(judged(&case, &[close(entry)]), together);
+    let entry = RoundEntry { ingested: two.entry.ingested.clone(), ..one.entry.clone() };
+    assert_eq!(judged(&case, &[close(entry)]), together);
+    let entry = RoundEntry { commitment: case.other.entry.commitment.clone(), ..one.entry.clone() };
+    assert_eq!(judged(&case, &[close(entry)]), Err("close: the commitment was refused".into()));
+    let empty = CloseRound { job, sequence: 0, entries: vec![], eligible: eligible.clone() };
+    let bounds = Err("close: the round is out of its bounds".into());
+    assert_eq!(judged(&case, &[Transaction::CloseRound(empty)]), bounds);
+
+    let round = round_id(&job, &[one.entry.commitment.digest(&signers.chain)]);
+    let said = |unit| UnitDigest { unit, digest: digest_of(unit, false) };
+    let vote = |round, lease| signers.vote(key(12).public(), round, lease, vec![said(3)]);
+    let shard = |vote, unit| ShardVerdict {
+        lease: one.lease,
+        drawn: vec![unit],
+        votes: vec![vote],
+        absent: vec![],
+        referee: None,
+    };
+    let verdict = |shard| Transaction::RecordVerdict(RecordVerdict { job, round, sequence: 0, shards: vec![shard] });
+    let judge = |shard| judged(&case, &[close(one.entry.clone()), verdict(shard)]);
+    let accepted = judge(shard(vote(round, one.lease), unit(&one, 3))).unwrap().unwrap();
+    assert!(accepted.accepted && !accepted.refereed);
+    let elsewhere = Err("verdict: a vote is about something else".to_owned());
+    assert_eq!(judge(shard(vote(Digest::ZERO, one.lease), unit(&one, 3))), elsewhere);
+    assert_eq!(judge(shard(vote(round, two.lease), unit(&one, 3))), elsewhere);
+    assert_eq!(
+        judge(shard(vote(round, one.lease), unit(&two, 7))),
+        Err("the unit 7 is not under the commitment's root".into())
+    );
+    let other = ShardVerdict { lease: two.lease, ..shard(vote(round, one.lease), unit(&one, 3)) };
+    assert_eq!(judge(other), Err("verdict: does not judge the lease".into()));
+    // A drawn unit that nobody voted on is not right.
+    let silent = judge(shard(vote(round, one.lease), unit(&one, 2))).unwrap().unwrap();
+    assert!(!silent.accepted);
+
+    // The task asks for two units, whatever the ledger took.
+    let txs = [close(one.entry.clone()), verdict(shard(vote(round, one.lease), unit(&one, 3)))];
+    let [closed, short] = forged(&case, &txs).try_into().unwrap();
+    let task = Some(case.task.object());
+    let receipt = Receipt { close: closed, verdict: Some(short), settle: None, unit: None, task };
+    let error = receipt.verify(&one.lease, &trust).unwrap_err().to_string();
+    assert_eq!(error, "verdict: draws another number of units than the task asks for");
+
+    // A page of another job.
+    let task = spec(2, 4, 4, 1);
+    let world = &mut case.world;
+    assert_eq!(world.open_escrow(&task), Code::Ok);
+    let work = world.signers.work(&task, 0, 1, key(12).public(), &[]);
+    let closed = world.close_round(&task, &[&work]);
+    assert_eq!(world.judge(&task, &closed, &[&work], &Ballot::default()), Code::Ok);
+    assert_eq!(world.settle(&task, 0).code, Code::Ok);
+    case.log = Log(case.world.log.clone());
+    let page = case.log.entry(&case.world, *case.log.places("Settle").last().unwrap());
+    let error = Receipt { settle: Some(page), ..case.receipt(1) }.verify(&case.good.lease, &trust).unwrap_err();
+    assert_eq!(error.to_string(), "settle: is of another job");
 }
 
 #[test]

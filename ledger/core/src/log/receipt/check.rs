@@ -129,6 +129,7 @@ impl Work {
         chain: &ChainId,
         close: &CloseRound,
         tx: &RecordVerdict,
+        task: Option<&TaskSpec>,
     ) -> Result<Judgement, ReceiptError> {
         let wrong = |why| ReceiptError::Content(Step::Verdict, why);
         if (tx.job, tx.round) != (close.job, self.round) {
@@ -136,6 +137,10 @@ impl Work {
         }
         let shard = tx.shards.iter().find(|shard| shard.lease == self.lease_digest);
         let ShardVerdict { drawn, votes, referee, .. } = shard.ok_or(wrong("does not judge the lease"))?;
+        let asked = task.map(|task| u64::from(task.audits_per_shard).min(self.lease.units));
+        if asked.is_some_and(|asked| asked != drawn.len() as u64) {
+            return Err(wrong("draws another number of units than the task asks for"));
+        }
         for unit in drawn {
             self.check_unit(unit)?;
         }

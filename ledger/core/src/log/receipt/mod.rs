@@ -228,7 +228,9 @@ impl Receipt {
             work.check_unit(unit)?;
         }
         let verdict = match of(Step::Verdict).map(|one| &one.act) {
-            Some(Act::Sent(Transaction::RecordVerdict(verdict))) => Some(work.judgement(&chain, close, verdict)?),
+            Some(Act::Sent(Transaction::RecordVerdict(verdict))) => {
+                Some(work.judgement(&chain, close, verdict, task.as_ref())?)
+            }
             Some(_) => return Err(ReceiptError::Content(Step::Verdict, "is no RecordVerdict")),
             None => None,
         };
