@@ -14,8 +14,8 @@ use crate::{files, process, programs};
 /// Seconds a target in CI.
 pub const SECONDS: u32 = 60;
 /// The targets, and the corpus that each begins with.
-const TARGETS: [(&str, &str); 4] =
-    [("onnx", "onnx"), ("model", "onnx"), ("npy", "npy"), ("safetensors", "safetensors")];
+const TARGETS: [(&str, &str); 5] =
+    [("onnx", "onnx"), ("model", "onnx"), ("npy", "npy"), ("safetensors", "safetensors"), ("ledger", "ledger")];
 /// Longest input, in bytes: the example's model and more.
 const MAX_BYTES: usize = 64 << 10;
 /// What one input may take, in seconds, and the process in MiB.

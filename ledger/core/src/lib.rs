@@ -11,6 +11,7 @@
 //! | [`job`] | what the ledger knows of a job |
 //! | [`replay`] | the same machine, driven by leaves that already exist |
 //! | [`proof`] | inclusion and consistency |
+//! | [`log`] | tiles, notes, trust, receipts and evidence, as C2SP has them |
 //! | [`checkpoint`] | signed notes over the log's root |
 //! | [`export`] | the log as one file |
 //! | [`verify`] | checks such a file, with nothing but a key |
@@ -26,6 +27,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod export;
 pub mod job;
+pub mod log;
 pub mod proof;
 pub mod replay;
 pub mod report;
