@@ -10,6 +10,7 @@ use orion_protocol::bytes::Name;
 use orion_protocol::draw::{self, Draw};
 use orion_protocol::dtype::DType;
 use orion_protocol::ids::{Account, AccountId, ChainId, JobId, TxId};
+use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::leaf::{Code, Receipt};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::merkle::{self, Sha3};
@@ -386,13 +387,13 @@ impl World {
 
     /// The log as an export, and the key that verifies it.
     pub fn export(&self) -> (Vec<u8>, VerifierKey) {
-        export_of(&self.signers, &self.chain, &self.log)
+        export_of(&self.signers, &self.chain.seal_ref(), &self.log)
     }
 }
 
-pub fn export_of(signers: &Signers, chain: &Chain, log: &[Vec<u8>]) -> (Vec<u8>, VerifierKey) {
+pub fn export_of(signers: &Signers, seal: &SealRef, log: &[Vec<u8>]) -> (Vec<u8>, VerifierKey) {
     let mut signer = Signer::new(&signers.chain, signers.keys.checkpoint.clone(), None);
-    let note = signer.sign(&chain.seal_ref()).unwrap();
+    let note = signer.sign(seal).unwrap();
     let mut bytes = Vec::new();
     orion_ledger_core::export::write(&mut bytes, &note, log.iter().map(Vec::as_slice)).unwrap();
     (bytes, signer.key().clone())
