@@ -153,7 +153,7 @@ async fn submit(State(shared): State<Shared>, body: Bytes) -> Answer {
         Refused::Bad(with_sources(&error))
     })?;
     // What is known already needs no place in the queue.
-    let standing = node.look(|chain| chain.check_tx(&tx)).await?;
+    let standing = node.standing(&tx).await?;
     let submitted = match standing {
         Standing::Known(submitted) | Standing::Clash(submitted) => {
             shared.metrics.answered(tx.transaction().kind(), submitted.receipt.code);

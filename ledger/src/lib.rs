@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`clock`] | the one place that reads the wall clock |
 //! | [`store`] | leaves on disk; one durable transaction a block |
+//! | `records` | which leaf holds what came of a transaction |
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
 //! | `writer` | the queue becomes blocks |
 //! | [`http`] | the routes |
@@ -20,6 +21,7 @@ pub mod http;
 pub mod metrics;
 pub mod node;
 pub mod ready;
+mod records;
 pub mod serve;
 mod stall;
 pub mod store;

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orion_ledger_core::checkpoint::CheckpointError;
-use orion_ledger_core::{Admission, Admitted, BlockError, Chain, Checkpoint, Replay, ReplayError, Signer, VerifierKey};
+use orion_ledger_core::{
+    Admission, Admitted, BlockError, Chain, Checkpoint, Replay, ReplayError, Signer, Standing, VerifierKey,
+};
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
 use orion_protocol::{JobId, SecretKey, cbor};
@@ -13,11 +15,14 @@ use tokio::sync::{RwLock, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::store::{self, Snapshot, Store, StoreError};
+use crate::store::{self, Kept, Snapshot, Store, StoreError};
 use crate::writer::{self, Order, Writer};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
 const MAX_QUEUE: usize = 1024;
+
+/// While it replays, records of transactions go to the store so many at a time.
+const KEEP_AT_ONCE: usize = 4096;
 
 /// Why the ledger cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -188,6 +193,15 @@ impl Node {
         }
     }
 
+    /// Whether a transaction still needs to be ordered, by all that is known at this moment.
+    pub async fn standing(&self, tx: &Admitted) -> Result<Standing, LookError> {
+        let (store, said) = (self.store.clone(), tx.said());
+        // Read before the look: what is committed in between is found by the writer.
+        let recall =
+            tokio::task::spawn_blocking(move || store.snapshot()?.recall(&said)).await.map_err(|_| Halted)??;
+        Ok(self.look(|chain| chain.check_recalled(tx, &recall)).await?)
+    }
+
     /// Orders a transaction; answers once its block is durable.
     pub async fn submit(&self, tx: Admitted) -> Result<Submitted, SubmitError> {
         let (reply, answer) = oneshot::channel();
@@ -210,7 +224,7 @@ fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> 
     let (chain, block) = Chain::start(&genesis.to_bytes(), clock()).map_err(NodeError::Block)?;
     let mut signer = Signer::new(chain.id(), secret, None);
     let note = signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
-    store.commit(&block.leaves, &block.seal, &note, &[])?;
+    store.commit(&block.leaves, &block.seal, &note, &Kept::default())?;
     tracing::info!(chain = %chain.id(), key = %signer.key(), "a new chain starts");
     Ok((chain, signer))
 }
@@ -218,22 +232,35 @@ fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> 
 /// Replays the stored log and compares it with the stored seal and the last signed checkpoint.
 fn again(store: &Store, genesis: &Genesis, secret: SecretKey, head: SealRef) -> Result<(Chain, Signer), NodeError> {
     let snapshot = store.snapshot()?;
+    let note = snapshot.checkpoint()?.ok_or_else(|| StoreError::Damaged("there is no checkpoint".into()))?;
+    let key = VerifierKey::new(&genesis.chain(), secret.public());
+    // Judged after the log: of two things that are wrong, that one says more.
+    let last = Checkpoint::open(note.as_bytes(), &key);
+    let is_last = |seal: &SealRef| last.as_ref().is_ok_and(|last| (seal.size, seal.root) == (last.size, last.root));
     let mut replay = Replay::new(genesis.chain());
+    let mut kept = Kept::default();
+    let mut found = false;
     let mut done = Ok(());
     snapshot.leaves(|leaf| {
-        done = replay.leaf(leaf).map_err(NodeError::Replay).and_then(|_| keep(store, &snapshot, replay.shed()));
+        done = replay.leaf(leaf).map_err(NodeError::Replay).and_then(|seal| {
+            found |= seal.as_ref().is_some_and(is_last);
+            if seal.is_some() {
+                kept.ended.extend(encoded(replay.shed()));
+                kept.records.extend(replay.take_records());
+            }
+            if kept.records.len() < KEEP_AT_ONCE { Ok(()) } else { keep(store, &snapshot, std::mem::take(&mut kept)) }
+        });
         done.is_ok()
     })?;
     done?;
+    keep(store, &snapshot, kept)?;
     let chain = replay.finish().map_err(NodeError::Replay)?;
     let replayed = chain.seal_ref();
     if replayed != head {
         return Err(NodeError::Head { stored: Box::new(head), replayed: Box::new(replayed) });
     }
-    let note = snapshot.checkpoint()?.ok_or_else(|| StoreError::Damaged("there is no checkpoint".into()))?;
-    let key = VerifierKey::new(chain.id(), secret.public());
-    let last = Checkpoint::open(note.as_bytes(), &key).map_err(NodeError::Checkpoint)?;
-    if !chain.seals().iter().any(|seal| seal.size == last.size && seal.root == last.root) {
+    let last = last.map_err(NodeError::Checkpoint)?;
+    if !found {
         return Err(NodeError::Forked(last.size));
     }
     tracing::info!(chain = %chain.id(), height = replayed.height, size = replayed.size, "the log was replayed");
@@ -241,21 +268,11 @@ fn again(store: &Store, genesis: &Genesis, secret: SecretKey, head: SealRef) -> 
     Ok((chain, signer))
 }
 
-/// Stores views of jobs that ended where they are missing, or are not what the log says: earlier versions stored none, and
-/// what they did store may have had another form.
-fn keep(store: &Store, snapshot: &Snapshot, ended: Vec<(JobId, JobView)>) -> Result<(), NodeError> {
-    let mut changed = Vec::new();
-    for (job, view) in encoded(ended) {
-        let stored = snapshot.ended(&job)?;
-        if stored.as_ref() == Some(&view) {
-            continue;
-        }
-        if stored.is_some() {
-            tracing::warn!(%job, "the stored view of a job is not what the log says, and is replaced");
-        }
-        changed.push((job, view));
-    }
-    if changed.is_empty() { Ok(()) } else { Ok(store.add_ended(&changed)?) }
+/// Stores what is missing of that which nobody has to remember, or is not what the log says: earlier versions stored none of
+/// it, and what they did store may have had another form.
+fn keep(store: &Store, snapshot: &Snapshot, kept: Kept) -> Result<(), NodeError> {
+    let lacking = snapshot.lacks(kept)?;
+    if lacking.is_empty() { Ok(()) } else { Ok(store.add(&lacking)?) }
 }
 
 /// Views as they are stored and answered.

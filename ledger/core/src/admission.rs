@@ -7,7 +7,9 @@ use orion_protocol::ids::ChainId;
 use orion_protocol::ledger::tx::{MAX_LEAF_BYTES, MAX_TRANSFERS};
 use orion_protocol::ledger::{Envelope, Genesis, Transaction};
 use orion_protocol::sign::{PublicKey, Signed, VerifyError};
-use orion_protocol::{CborError, cbor};
+use orion_protocol::{CborError, Digest, cbor};
+
+use crate::recall::Said;
 
 /// Bytes of a leaf kept free for what the ledger adds to a short receipt: height, index, keys, two transfers.
 const LEAF_OVERHEAD: usize = 1024;
@@ -100,6 +102,12 @@ impl Admitted {
     /// Never: a signed envelope has bytes.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
+    }
+
+    /// All that it says: by this, what came of it before is found.
+    pub fn said(&self) -> Said {
+        let Envelope { signer, epoch, id, payload } = &self.envelope;
+        Said { signer: *signer, id: *id, epoch: *epoch, payload: Digest::of(payload) }
     }
 
     /// What it asks for.

@@ -24,6 +24,11 @@ pub(crate) enum Kind {
     Treasury = 5,
 }
 
+impl Kind {
+    /// Those with a balance of their own: all but the issuance.
+    const HELD: [Kind; 5] = [Kind::Consumer, Kind::Escrow, Kind::Vesting, Kind::Available, Kind::Treasury];
+}
+
 /// An account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
@@ -128,6 +133,26 @@ impl Book {
             .collect();
         let rows: Vec<Part<'_>> = rows.iter().map(|row| Part::List(row)).collect();
         frame_digest("orion/ledger-state/v1", &[Part::Bytes(&previous.0), Part::List(&rows)])
+    }
+
+    /// Every balance above 0, ascending; for snapshots, at a seal.
+    pub(crate) fn rows(&self) -> Vec<(AccountId, u64, u64)> {
+        self.balances.iter().map(|(place, balance)| (place.id, place.kind as u64, *balance)).collect()
+    }
+
+    /// The book with these balances; `None` when they are not what [`Book::rows`] gives, or are not what `totals` says.
+    pub(crate) fn of_rows(rows: &[(AccountId, u64, u64)], totals: Totals) -> Option<Book> {
+        let mut book = Book { balances: BTreeMap::new(), totals, changed: BTreeSet::new() };
+        for (id, kind, balance) in rows {
+            let kind = Kind::HELD.into_iter().find(|one| *one as u64 == *kind)?;
+            let place = Place { id: *id, kind };
+            let ascending = book.balances.last_key_value().is_none_or(|(last, _)| *last < place);
+            if !ascending || *balance == 0 {
+                return None;
+            }
+            book.balances.insert(place, *balance);
+        }
+        (book.balances_out() && book.sums_hold()).then_some(book)
     }
 
     /// Whether deposited = the sum of everything else.

@@ -16,8 +16,10 @@ use crate::admission::Admitted;
 use crate::block::Draft;
 pub use crate::block::{Block, BlockError};
 use crate::job::Job;
+use crate::recall::{Fate, Recall, Record, Seen};
 use crate::rules;
-use crate::state::{Fate, Provider, Seen, State, paid, refused};
+use crate::snapshot::{self, SnapshotError};
+use crate::state::{Provider, State, paid, refused};
 
 /// What is known of a transaction before it is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +46,12 @@ enum Repeats {
 #[derive(Clone)]
 pub struct Chain {
     pub(crate) state: State,
-    tree: Tree<Sha256>,
-    /// By height; never empty.
-    seals: Vec<SealRef>,
+    pub(crate) tree: Tree<Sha256>,
+    /// The last one.
+    pub(crate) seal: SealRef,
     /// SHA3-256 of the last seal leaf.
-    previous: Digest,
-    state_hash: Digest,
+    pub(crate) previous: Digest,
+    pub(crate) state_hash: Digest,
 }
 
 impl Chain {
@@ -60,23 +62,41 @@ impl Chain {
         let mut chain = Chain {
             state: State::new(parsed),
             tree: Tree::default(),
-            seals: Vec::new(),
+            // Nobody sees this one: block 0 is sealed below.
+            seal: SealRef { height: 0, size: 0, root: Digest::ZERO, time_ms: 0 },
             previous: Digest::ZERO,
             state_hash: Digest::ZERO,
         };
         let mut draft = Draft::new(0, 0);
         draft.push(LeafBody::Genesis(ByteVec::from(genesis.to_vec())))?;
-        let block = chain.seal(draft, time_ms)?;
+        let block = chain.end_block(draft, time_ms)?;
         Ok((chain, block))
     }
 
-    /// Whether a transaction still needs to be ordered.
+    /// Goes on from a snapshot that was taken after the seal `want`.
+    pub fn restore(genesis: &Genesis, snapshot: &[u8], want: &SealRef) -> Result<Chain, SnapshotError> {
+        snapshot::restore(genesis.clone(), snapshot, want)
+    }
+
+    /// The chain as bytes: the same for all chains with the same log.
+    pub fn snapshot(&self) -> Vec<u8> {
+        snapshot::take(self)
+    }
+
+    /// Whether a transaction still needs to be ordered, by what the chain itself remembers.
     pub fn check_tx(&self, admitted: &Admitted) -> Standing {
-        let Some(seen) = self.state.seen(admitted) else { return Standing::New };
+        self.standing(admitted, None)
+    }
+
+    /// As [`Chain::check_tx`], with what is kept about the transaction elsewhere.
+    pub fn check_recalled(&self, admitted: &Admitted, recall: &Recall) -> Standing {
+        self.standing(admitted, Some(recall))
+    }
+
+    fn standing(&self, admitted: &Admitted, recall: Option<&Recall>) -> Standing {
+        let Some(seen) = self.state.memory.seen(admitted, recall, self.state.epoch) else { return Standing::New };
         let (Seen::Same(fate) | Seen::Clash(fate)) = &seen;
-        // Every recorded transaction lies in a sealed block.
-        let Some(seal) = self.seal_at(fate.height) else { return Standing::New };
-        let submitted = Submitted { leaf: fate.leaf, receipt: fate.receipt.clone(), seal };
+        let submitted = submitted(fate.clone(), self.seal);
         match seen {
             Seen::Same(_) => Standing::Known(submitted),
             Seen::Clash(_) => Standing::Clash(submitted),
@@ -86,43 +106,46 @@ impl Chain {
     /// Makes the next block: expires what is due, applies `txs` in order, seals. A transaction that was there before, in
     /// this block too, leaves no leaf. With nothing to record there is no block.
     pub fn finalize_block(&mut self, time_ms: u64, txs: &[Admitted]) -> Result<Block, BlockError> {
-        self.make_block(time_ms, txs, Repeats::Answered)
+        self.make_block(time_ms, txs.iter().map(|tx| (tx, None)), Repeats::Answered)
+    }
+
+    /// As [`Chain::finalize_block`], with what is kept about each transaction elsewhere.
+    pub fn finalize_recalled(&mut self, time_ms: u64, txs: &[(Admitted, Recall)]) -> Result<Block, BlockError> {
+        self.make_block(time_ms, txs.iter().map(|(tx, recall)| (tx, Some(recall))), Repeats::Answered)
     }
 
     /// Makes a block again from the transactions that its leaves hold.
     pub(crate) fn remake_block(&mut self, time_ms: u64, txs: &[Admitted]) -> Result<Block, BlockError> {
-        self.make_block(time_ms, txs, Repeats::Recorded)
+        self.make_block(time_ms, txs.iter().map(|tx| (tx, None)), Repeats::Recorded)
     }
 
-    fn make_block(&mut self, time_ms: u64, txs: &[Admitted], repeats: Repeats) -> Result<Block, BlockError> {
-        let last = self.seal_ref();
+    fn make_block<'t>(
+        &mut self,
+        time_ms: u64,
+        txs: impl Iterator<Item = (&'t Admitted, Option<&'t Recall>)>,
+        repeats: Repeats,
+    ) -> Result<Block, BlockError> {
+        let last = self.seal;
         if time_ms <= last.time_ms {
             return Err(BlockError::Time { have: time_ms, last: last.time_ms });
         }
-        let mut draft = Draft::new(self.seals.len() as u64, self.tree.size());
+        let mut draft = Draft::new(last.height + 1, self.tree.size());
         for job in self.state.due(time_ms) {
             let receipts = rules::expire(&mut self.state, job).map_err(|code| BlockError::Expire { job, code })?;
             for receipt in receipts {
                 draft.push(LeafBody::Expire(job, receipt))?;
             }
         }
-        let mut fates = Vec::with_capacity(txs.len());
-        for tx in txs {
-            fates.push(self.deliver(&mut draft, tx, time_ms, repeats)?);
+        let mut fates = Vec::new();
+        for (tx, recall) in txs {
+            fates.push(self.deliver(&mut draft, tx, recall, time_ms, repeats)?);
         }
         let block = if draft.leaves.is_empty() {
             Block { leaves: Vec::new(), seal: last, outcomes: Vec::new() }
         } else {
-            self.seal(draft, time_ms)?
+            self.end_block(draft, time_ms)?
         };
-        let outcomes = fates
-            .into_iter()
-            .map(|Fate { leaf, height, receipt }| Submitted {
-                leaf,
-                receipt,
-                seal: self.seal_at(height).unwrap_or(block.seal),
-            })
-            .collect();
+        let outcomes = fates.into_iter().map(|fate| submitted(fate, block.seal)).collect();
         Ok(Block { outcomes, ..block })
     }
 
@@ -130,10 +153,11 @@ impl Chain {
         &mut self,
         draft: &mut Draft,
         tx: &Admitted,
+        recall: Option<&Recall>,
         time_ms: u64,
         repeats: Repeats,
     ) -> Result<Fate, BlockError> {
-        match self.state.seen(tx) {
+        match self.state.memory.seen(tx, recall, self.state.epoch) {
             Some(Seen::Same(fate)) if repeats == Repeats::Recorded && fate.receipt.code == Code::StaleEpoch => {}
             Some(Seen::Same(fate) | Seen::Clash(fate)) => return Ok(fate),
             None => {}
@@ -143,12 +167,12 @@ impl Chain {
             Err(code) => refused(code),
         };
         let leaf = draft.push(LeafBody::Transaction(tx.signed.clone(), receipt.clone()))?;
-        let fate = Fate { leaf, height: draft.height, receipt };
-        self.state.remember(tx, fate.clone());
+        let fate = Fate { leaf, receipt, seal: None };
+        self.state.memory.remember(tx, fate.clone());
         Ok(fate)
     }
 
-    fn seal(&mut self, mut draft: Draft, time_ms: u64) -> Result<Block, BlockError> {
+    fn end_block(&mut self, mut draft: Draft, time_ms: u64) -> Result<Block, BlockError> {
         self.state_hash = self.state.book.seal(&self.state_hash);
         let totals = self.state.book.totals();
         if !self.state.book.balances_out() {
@@ -162,7 +186,7 @@ impl Chain {
         }
         self.previous = draft.leaves.last().map_or(Digest::ZERO, |leaf| Digest::of(leaf));
         let seal = SealRef { height, size: self.tree.size(), root: Digest(self.tree.root()), time_ms };
-        self.seals.push(seal);
+        self.seal = seal;
         self.state.sealed(seal);
         Ok(Block { leaves: draft.leaves, seal, outcomes: Vec::new() })
     }
@@ -179,17 +203,7 @@ impl Chain {
 
     /// The last seal.
     pub fn seal_ref(&self) -> SealRef {
-        // `start` seals block 0 before anybody sees the chain.
-        self.seals.last().copied().unwrap_or(SealRef { height: 0, size: 0, root: Digest::ZERO, time_ms: 0 })
-    }
-
-    fn seal_at(&self, height: u64) -> Option<SealRef> {
-        usize::try_from(height).ok().and_then(|at| self.seals.get(at)).copied()
-    }
-
-    /// The seals, by height.
-    pub fn seals(&self) -> &[SealRef] {
-        &self.seals
+        self.seal
     }
 
     /// The current epoch.
@@ -241,6 +255,12 @@ impl Chain {
         self.state.shed().into_iter().map(|(id, job)| (id, job.view())).collect()
     }
 
+    /// Takes out what came of transactions in sealed blocks. From then on the chain knows of them only by the [`Recall`]
+    /// that comes with them: whoever takes these keeps them. Whoever does not can call this never.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        self.state.memory.take()
+    }
+
     /// A job that was not shed.
     pub fn job(&self, job: &JobId) -> Option<JobView> {
         self.state.jobs.get(job).map(Job::view)
@@ -261,6 +281,11 @@ impl Chain {
         }
         crate::report::check_jobs(self)
     }
+}
+
+fn submitted(fate: Fate, seal: SealRef) -> Submitted {
+    let Fate { leaf, receipt, seal: own } = fate;
+    Submitted { leaf, receipt, seal: own.unwrap_or(seal) }
 }
 
 fn check_genesis(genesis: &Genesis) -> Result<(), CborError> {

@@ -9,7 +9,9 @@
 //! | [`admission`] | whether an envelope may be ordered at all |
 //! | [`chain`] | blocks: [`chain::Chain::check_tx`], [`chain::Chain::finalize_block`] |
 //! | [`job`] | what the ledger knows of a job |
+//! | [`recall`] | what came of transactions, inside and outside of the chain |
 //! | [`replay`] | the same machine, driven by leaves that already exist |
+//! | [`snapshot`] | a chain as bytes, to go on from |
 //! | [`proof`] | inclusion and consistency |
 //! | [`checkpoint`] | signed notes over the log's root |
 //! | [`export`] | the log as one file |
@@ -27,15 +29,19 @@ pub mod checkpoint;
 pub mod export;
 pub mod job;
 pub mod proof;
+pub mod recall;
 pub mod replay;
 pub mod report;
 mod rules;
+pub mod snapshot;
 mod state;
 pub mod verify;
 
 pub use admission::{Admission, Admitted, Unorderable};
 pub use chain::{Block, BlockError, Chain, Standing};
 pub use checkpoint::{Checkpoint, Signer, VerifierKey};
+pub use recall::{Recall, Record, Said};
 pub use replay::{Replay, ReplayError};
 pub use report::{Report, Sums};
+pub use snapshot::SnapshotError;
 pub use verify::VerifyError;

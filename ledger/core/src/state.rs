@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orion_protocol::bytes::Name;
+use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobPhase, SealRef};
 use orion_protocol::ledger::leaf::{Code, Receipt, Transfer};
-use orion_protocol::ledger::{Envelope, Genesis, Transaction};
-use orion_protocol::{ChainId, Digest, JobId, PublicKey, TxId, draw};
+use orion_protocol::{ChainId, Digest, JobId, PublicKey, draw};
 
-use crate::admission::Admitted;
 use crate::book::Book;
 use crate::job::{Drawn, Job};
+use crate::recall::Memory;
 
 /// A registered provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,38 +19,6 @@ pub struct Provider {
     pub owner: Name,
     /// Whether it may audit others.
     pub validates: bool,
-}
-
-/// What came of a transaction, and where that is recorded.
-#[derive(Clone, Debug)]
-pub(crate) struct Fate {
-    pub(crate) leaf: u64,
-    pub(crate) height: u64,
-    pub(crate) receipt: Receipt,
-}
-
-/// A transaction that holds its id.
-#[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    /// SHA3-256 of the payload.
-    payload: Digest,
-    fate: Fate,
-}
-
-/// A transaction that needs no leaf, because there is one already.
-pub(crate) enum Seen {
-    /// The same was there before.
-    Same(Fate),
-    /// Other bytes hold its id: their place, with this one's refusal.
-    Clash(Fate),
-}
-
-/// All that an envelope says; two that say the same are the same, whatever their signatures.
-type Said = (PublicKey, TxId, u64, Digest);
-
-fn said(tx: &Admitted) -> Said {
-    let Envelope { signer, epoch, id, payload } = &tx.envelope;
-    (*signer, *id, *epoch, Digest::of(payload))
 }
 
 #[derive(Clone, Debug)]
@@ -62,14 +30,12 @@ pub(crate) struct State {
     pub(crate) epoch: u64,
     pub(crate) providers: BTreeMap<PublicKey, Provider>,
     pub(crate) book: Book,
-    sent: BTreeMap<(PublicKey, TxId), Sent>,
-    /// Envelopes that were refused for their epoch, which holds no id.
-    stale: BTreeMap<Said, Fate>,
+    pub(crate) memory: Memory,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     /// Jobs that ended and still lie in `jobs`, since they were last shed.
     ended: Vec<JobId>,
     /// What is left of jobs that were shed: no rule asks for more.
-    shed: BTreeMap<JobId, JobPhase>,
+    pub(crate) shed: BTreeMap<JobId, JobPhase>,
     /// Escrows that are open, by deadline.
     pub(crate) deadlines: BTreeSet<(u64, JobId)>,
     /// Rounds closed in the block that is being made; their seed comes with its seal.
@@ -85,41 +51,12 @@ impl State {
             epoch: 0,
             providers: BTreeMap::new(),
             book: Book::default(),
-            sent: BTreeMap::new(),
-            stale: BTreeMap::new(),
+            memory: Memory::default(),
             jobs: BTreeMap::new(),
             ended: Vec::new(),
             shed: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             unsealed: Vec::new(),
-        }
-    }
-
-    /// What came of a transaction before. An envelope that was refused for its epoch is refused as long as that is not the
-    /// current one.
-    pub(crate) fn seen(&self, tx: &Admitted) -> Option<Seen> {
-        let key @ (signer, id, epoch, payload) = said(tx);
-        let Some(sent) = self.sent.get(&(signer, id)) else {
-            let fate = self.stale.get(&key).filter(|_| epoch != self.epoch);
-            return fate.cloned().map(Seen::Same);
-        };
-        if sent.payload == payload {
-            return Some(Seen::Same(sent.fate.clone()));
-        }
-        // Two replicas that race for an epoch use the same id with different nonces.
-        let race = matches!(tx.transaction, Transaction::OpenEpoch(_));
-        let code = if race { Code::EpochTaken } else { Code::ExistsWithDifferentBytes };
-        Some(Seen::Clash(Fate { receipt: refused(code), ..sent.fate.clone() }))
-    }
-
-    /// Records what came of a transaction. An old leader must not be able to spend ids that its successor needs: a stale
-    /// epoch leaves the id free.
-    pub(crate) fn remember(&mut self, tx: &Admitted, fate: Fate) {
-        let key @ (signer, id, _, payload) = said(tx);
-        if fate.receipt.code == Code::StaleEpoch {
-            self.stale.entry(key).or_insert(fate);
-        } else {
-            self.sent.insert((signer, id), Sent { payload, fate });
         }
     }
 
@@ -151,8 +88,16 @@ impl State {
         jobs
     }
 
+    /// Every job that ended with its phase, ascending, whether or not it was shed.
+    pub(crate) fn ended_phases(&self) -> Vec<(JobId, JobPhase)> {
+        let mut ended = self.shed.clone();
+        ended.extend(self.jobs.iter().filter(|(_, job)| !job.is_open()).map(|(id, job)| (*id, job.phase)));
+        ended.into_iter().collect()
+    }
+
     /// Seeds the draws of the rounds that were closed in the block sealed by `seal`.
     pub(crate) fn sealed(&mut self, seal: SealRef) {
+        self.memory.sealed(seal);
         for (job, at) in std::mem::take(&mut self.unsealed) {
             if let Some(round) = self.jobs.get_mut(&job).and_then(|job| job.rounds.get_mut(at)) {
                 let seed = draw::seed(&self.chain, seal.size, &seal.root.0, &round.id);

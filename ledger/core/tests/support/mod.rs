@@ -1,6 +1,6 @@
 //! A world for tests: keys, a chain that logs itself, and the signed statements of every party, honest or not.
 
-#![expect(dead_code, reason = "each test binary uses its own part of this module")]
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
 #![expect(clippy::unwrap_used, reason = "what a fixture cannot do fails its test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,6 +240,8 @@ pub struct World {
     pub chain: Chain,
     pub admission: Admission,
     pub log: Vec<Vec<u8>>,
+    /// By height; but for blocks that a test made behind the world's back.
+    pub seals: Vec<SealRef>,
     pub time_ms: u64,
     next_id: u64,
 }
@@ -251,7 +253,8 @@ impl World {
         let genesis = signers.keys.genesis();
         let (chain, block) = Chain::start(&genesis.to_bytes(), START_MS).unwrap();
         let admission = Admission::new(&genesis);
-        let mut world = World { signers, chain, admission, log: block.leaves, time_ms: START_MS, next_id: 0 };
+        let (log, seals) = (block.leaves, vec![block.seal]);
+        let mut world = World { signers, chain, admission, log, seals, time_ms: START_MS, next_id: 0 };
         assert_eq!(world.open_epoch(1), Code::Ok);
         world
     }
@@ -297,6 +300,9 @@ impl World {
         self.time_ms += 10;
         let txs: Vec<_> = txs.into_iter().map(|tx| self.admission.check(tx).unwrap()).collect();
         let block = self.chain.finalize_block(self.time_ms, &txs).unwrap();
+        if !block.leaves.is_empty() {
+            self.seals.push(block.seal);
+        }
         self.log.extend(block.leaves);
         self.chain.audit().unwrap();
         block.outcomes.into_iter().map(|outcome| outcome.receipt).collect()
