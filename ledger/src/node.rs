@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orion_ledger_core::checkpoint::CheckpointError;
-use orion_ledger_core::{
-    Admission, Admitted, BlockError, Chain, Checkpoint, Replay, ReplayError, Signer, Standing, VerifierKey,
-};
+use orion_ledger_core::{Admission, Admitted, BlockError, Chain, ReplayError, Standing, VerifierKey};
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
 use orion_protocol::{JobId, SecretKey, cbor};
@@ -15,14 +13,13 @@ use tokio::sync::{RwLock, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::store::{self, Kept, Snapshot, Store, StoreError};
+use crate::snapshots::Snapshots;
+use crate::start::{self, Started};
+use crate::store::{self, Store, StoreError};
 use crate::writer::{self, Order, Writer};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
 const MAX_QUEUE: usize = 1024;
-
-/// While it replays, records of transactions go to the store so many at a time.
-const KEEP_AT_ONCE: usize = 4096;
 
 /// Why the ledger cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +113,7 @@ pub struct Node {
     store: Arc<Store>,
     queue: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
+    replayed: u64,
 }
 
 /// Tells when the writer has ended: with an error, or because everybody who could submit is gone.
@@ -137,20 +135,27 @@ impl Node {
             return Err(NodeError::CheckpointKey { want, have });
         }
         let store = Arc::new(Store::open(directory)?);
-        let (chain, signer) = match store.snapshot()?.head()? {
+        let Started { chain, signer, since } = match store.snapshot()?.head()? {
             None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
-            None => first(&store, genesis, secret, &clock)?,
-            Some(head) => again(&store, genesis, secret, head)?,
+            None => start::first(&store, genesis, secret, &clock)?,
+            Some(head) => start::again(directory, &store, genesis, secret, head)?,
         };
         let key = signer.key().clone();
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
         let books = Arc::new(RwLock::new(Some(chain)));
         let (queue, orders) = mpsc::channel(MAX_QUEUE);
-        let writer =
-            Writer { books: books.clone(), store: store.clone(), signer, orders, clock, metrics: metrics.clone() };
+        let writer = Writer {
+            books: books.clone(),
+            store: store.clone(),
+            snapshots: Snapshots::new(directory, store.clone(), since),
+            signer,
+            orders,
+            clock,
+            metrics: metrics.clone(),
+        };
         let ended = writer::spawn(writer)?;
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, books, store, queue, metrics }, ended))
+        Ok((Node { admission, key, books, store, queue, metrics, replayed: since.leaves }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -166,6 +171,11 @@ impl Node {
     /// The store, for exports.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// How many leaves it replayed at its start; in a new chain, how many it began with.
+    pub fn replayed(&self) -> u64 {
+        self.replayed
     }
 
     /// Whether transactions are taken.
@@ -214,65 +224,6 @@ impl Node {
         })?;
         answer.await.map_err(|_| SubmitError::Stopped)
     }
-}
-
-fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> Result<(Chain, Signer), NodeError> {
-    let size = store.snapshot()?.size()?;
-    if size > 0 {
-        return Err(StoreError::Damaged(format!("{size} leaves without a seal")).into());
-    }
-    let (chain, block) = Chain::start(&genesis.to_bytes(), clock()).map_err(NodeError::Block)?;
-    let mut signer = Signer::new(chain.id(), secret, None);
-    let note = signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
-    store.commit(&block.leaves, &block.seal, &note, &Kept::default())?;
-    tracing::info!(chain = %chain.id(), key = %signer.key(), "a new chain starts");
-    Ok((chain, signer))
-}
-
-/// Replays the stored log and compares it with the stored seal and the last signed checkpoint.
-fn again(store: &Store, genesis: &Genesis, secret: SecretKey, head: SealRef) -> Result<(Chain, Signer), NodeError> {
-    let snapshot = store.snapshot()?;
-    let note = snapshot.checkpoint()?.ok_or_else(|| StoreError::Damaged("there is no checkpoint".into()))?;
-    let key = VerifierKey::new(&genesis.chain(), secret.public());
-    // Judged after the log: of two things that are wrong, that one says more.
-    let last = Checkpoint::open(note.as_bytes(), &key);
-    let is_last = |seal: &SealRef| last.as_ref().is_ok_and(|last| (seal.size, seal.root) == (last.size, last.root));
-    let mut replay = Replay::new(genesis.chain());
-    let mut kept = Kept::default();
-    let mut found = false;
-    let mut done = Ok(());
-    snapshot.leaves(|leaf| {
-        done = replay.leaf(leaf).map_err(NodeError::Replay).and_then(|seal| {
-            found |= seal.as_ref().is_some_and(is_last);
-            if seal.is_some() {
-                kept.ended.extend(encoded(replay.shed()));
-                kept.records.extend(replay.take_records());
-            }
-            if kept.records.len() < KEEP_AT_ONCE { Ok(()) } else { keep(store, &snapshot, std::mem::take(&mut kept)) }
-        });
-        done.is_ok()
-    })?;
-    done?;
-    keep(store, &snapshot, kept)?;
-    let chain = replay.finish().map_err(NodeError::Replay)?;
-    let replayed = chain.seal_ref();
-    if replayed != head {
-        return Err(NodeError::Head { stored: Box::new(head), replayed: Box::new(replayed) });
-    }
-    let last = last.map_err(NodeError::Checkpoint)?;
-    if !found {
-        return Err(NodeError::Forked(last.size));
-    }
-    tracing::info!(chain = %chain.id(), height = replayed.height, size = replayed.size, "the log was replayed");
-    let signer = Signer::new(chain.id(), secret, Some(&last));
-    Ok((chain, signer))
-}
-
-/// Stores what is missing of that which nobody has to remember, or is not what the log says: earlier versions stored none of
-/// it, and what they did store may have had another form.
-fn keep(store: &Store, snapshot: &Snapshot, kept: Kept) -> Result<(), NodeError> {
-    let lacking = snapshot.lacks(kept)?;
-    if lacking.is_empty() { Ok(()) } else { Ok(store.add(&lacking)?) }
 }
 
 /// Views as they are stored and answered.

@@ -16,6 +16,7 @@ use redb::{
 };
 
 use crate::records::{self, Row};
+use crate::snapshots;
 
 /// Leaf bytes by index.
 const LEAVES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("leaves");
@@ -101,6 +102,7 @@ impl Store {
         write.open_table(SIGNED).map_err(doing("make its tables"))?;
         write.open_table(ENDED).map_err(doing("make its tables"))?;
         records::make(&write)?;
+        snapshots::make(&write)?;
         write.commit().map_err(doing("commit its tables"))?;
         // The file's name must survive a power cut as well as its content.
         File::open(directory).and_then(|dir| dir.sync_all()).map_err(on_disk)?;
@@ -138,7 +140,7 @@ impl Store {
 
     /// Every transaction leaves behind what opening needs after a crash: without that, redb walks the whole file first. It
     /// also commits in two phases, which strangers who choose what is stored cannot trick into a half commit.
-    fn begin(&self) -> Result<WriteTransaction, StoreError> {
+    pub(crate) fn begin(&self) -> Result<WriteTransaction, StoreError> {
         let mut write = self.database.begin_write().map_err(doing("begin to write"))?;
         write.set_durability(Durability::Immediate).map_err(doing("ask for durability"))?;
         write.set_quick_repair(true);
@@ -162,7 +164,7 @@ fn insert(write: &WriteTransaction, kept: &Kept) -> Result<(), StoreError> {
 
 /// The store as it was at one moment.
 pub struct Snapshot {
-    read: ReadTransaction,
+    pub(crate) read: ReadTransaction,
 }
 
 impl Snapshot {
@@ -188,7 +190,7 @@ impl Snapshot {
     }
 
     /// The seal of the block at `height`.
-    fn seal(&self, height: u64) -> Result<SealRef, StoreError> {
+    pub(crate) fn seal(&self, height: u64) -> Result<SealRef, StoreError> {
         let table = self.read.open_table(SEALS).map_err(doing("open its seals"))?;
         let bytes = table.get(height).map_err(doing("read a seal"))?;
         let bytes = bytes.ok_or_else(|| StoreError::Damaged(format!("the seal of block {height} is missing")))?;
@@ -247,9 +249,14 @@ impl Snapshot {
     }
 
     /// Gives every leaf in order to `each`, until it says `false`.
-    pub fn leaves(&self, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
+    pub fn leaves(&self, each: impl FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
+        self.leaves_from(0, each)
+    }
+
+    /// As [`Snapshot::leaves`], from the leaf with this index on.
+    pub fn leaves_from(&self, from: u64, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
         let table = self.read.open_table(LEAVES).map_err(doing("open its leaves"))?;
-        for (want, row) in (0_u64..).zip(table.iter().map_err(doing("read its leaves"))?) {
+        for (want, row) in (from..).zip(table.range(from..).map_err(doing("read its leaves"))?) {
             let (at, leaf) = row.map_err(doing("read a leaf"))?;
             if at.value() != want {
                 return Err(StoreError::Damaged(format!("leaf {want} is missing")));

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::node::{self, Books, Ended, NodeError};
+use crate::snapshots::Snapshots;
 use crate::store::{Kept, Store, StoreError};
 
 /// A block takes no more transactions than this,
@@ -38,6 +39,7 @@ pub(crate) struct Order {
 pub(crate) struct Writer {
     pub(crate) books: Books,
     pub(crate) store: Arc<Store>,
+    pub(crate) snapshots: Snapshots,
     pub(crate) signer: Signer,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) clock: Clock,
@@ -150,6 +152,7 @@ impl Writer {
             let checkpoint = self.signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
             let kept = Kept { ended: node::encoded(chain.shed()), records: chain.take_records() };
             self.store.commit(&block.leaves, &block.seal, &checkpoint, &kept)?;
+            self.snapshots.committed(&block.leaves, &chain);
             self.metrics.sealed(&block.seal, &chain.totals(), chain.epoch());
             self.metrics.block_seconds.observe(started.elapsed().as_secs_f64());
         }
