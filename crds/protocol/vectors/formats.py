@@ -184,7 +184,9 @@ TOTALS = record(deposited=U64, consumers=U64, escrows=U64, vesting=U64, provider
 SEAL = record(time_ms=U64, previous=DIGEST, state=DIGEST, totals=TOTALS)
 LEAF = record(
     height=U64, index=U64,
-    body=choice(Genesis=[BYTES], Transaction=[ENVELOPE, RECEIPT], Expire=[DIGEST, RECEIPT], Seal=[SEAL]),
+    body=choice(
+        Genesis=[BYTES], Transaction=[ENVELOPE, RECEIPT], Expire=[DIGEST, RECEIPT], Seal=[SEAL], Mature=[DIGEST, RECEIPT],
+    ),
 )
 
 SEAL_REF = record(height=U64, size=U64, root=DIGEST, time_ms=U64)

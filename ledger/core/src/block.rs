@@ -30,6 +30,16 @@ pub enum BlockError {
         /// Why.
         code: Code,
     },
+    /// A page could not mature.
+    #[error("cannot mature page {page} of job {job}: {code}")]
+    Mature {
+        /// The job.
+        job: JobId,
+        /// The page.
+        page: u64,
+        /// Why.
+        code: Code,
+    },
     /// Deposits are not the sum of all balances.
     #[error("the books do not balance: {0:?}")]
     Unbalanced(Totals),

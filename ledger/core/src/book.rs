@@ -135,6 +135,12 @@ impl Book {
         frame_digest("orion/ledger-state/v1", &[Part::Bytes(&previous.0), Part::List(&rows)])
     }
 
+    /// What vests, ascending by account.
+    pub(crate) fn vesting(&self) -> impl Iterator<Item = (Place, u64)> {
+        let vesting = self.balances.iter().filter(|(place, _)| place.kind == Kind::Vesting);
+        vesting.map(|(place, balance)| (*place, *balance))
+    }
+
     /// Every balance above 0, ascending; for snapshots, at a seal.
     pub(crate) fn rows(&self) -> Vec<(AccountId, u64, u64)> {
         self.balances.iter().map(|(place, balance)| (place.id, place.kind as u64, *balance)).collect()

@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 
 use minicbor::bytes::ByteVec;
-use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{AccountView, Head, JobView, OpenJobs, SealRef, Submitted};
 use orion_protocol::ledger::leaf::{Code, LeafBody, Seal, Totals};
+use orion_protocol::ledger::{Genesis, Policy};
 use orion_protocol::merkle::{Sha256, Tree};
 use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey};
 
 use crate::admission::Admitted;
 use crate::block::Draft;
 pub use crate::block::{Block, BlockError};
+use crate::due::Due;
 use crate::job::Job;
 use crate::recall::{Fate, Recall, Record, Seen};
 use crate::rules;
@@ -103,7 +104,7 @@ impl Chain {
         }
     }
 
-    /// Makes the next block: expires what is due, applies `txs` in order, seals. A transaction that was there before, in
+    /// Makes the next block: does what is due, applies `txs` in order, seals. A transaction that was there before, in
     /// this block too, leaves no leaf. With nothing to record there is no block.
     pub fn finalize_block(&mut self, time_ms: u64, txs: &[Admitted]) -> Result<Block, BlockError> {
         self.make_block(time_ms, txs.iter().map(|tx| (tx, None)), Repeats::Answered)
@@ -130,12 +131,7 @@ impl Chain {
             return Err(BlockError::Time { have: time_ms, last: last.time_ms });
         }
         let mut draft = Draft::new(last.height + 1, self.tree.size());
-        for job in self.state.due(time_ms) {
-            let receipts = rules::expire(&mut self.state, job).map_err(|code| BlockError::Expire { job, code })?;
-            for receipt in receipts {
-                draft.push(LeafBody::Expire(job, receipt))?;
-            }
-        }
+        self.do_what_is_due(&mut draft, time_ms)?;
         let mut fates = Vec::new();
         for (tx, recall) in txs {
             fates.push(self.deliver(&mut draft, tx, recall, time_ms, repeats)?);
@@ -147,6 +143,26 @@ impl Chain {
         };
         let outcomes = fates.into_iter().map(|fate| submitted(fate, block.seal)).collect();
         Ok(Block { outcomes, ..block })
+    }
+
+    /// What the ledger does by itself, before any transaction.
+    fn do_what_is_due(&mut self, draft: &mut Draft, time_ms: u64) -> Result<(), BlockError> {
+        for due in self.state.due.past(time_ms) {
+            match due {
+                Due::Escrow(job) => {
+                    let receipts = rules::expire(&mut self.state, job, time_ms);
+                    for receipt in receipts.map_err(|code| BlockError::Expire { job, code })? {
+                        draft.push(LeafBody::Expire(job, receipt))?;
+                    }
+                }
+                Due::Mature(job, page) => {
+                    let transfers = rules::mature(&mut self.state, job, page);
+                    let transfers = transfers.map_err(|code| BlockError::Mature { job, page, code })?;
+                    draft.push(LeafBody::Mature(job, paid(transfers)))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn deliver(
@@ -226,9 +242,9 @@ impl Chain {
         &self.state.jobs
     }
 
-    /// When the next escrow's time is up: a block with a later time ends it.
+    /// When the ledger next does something by itself, ends an escrow or matures a page: a block with a later time does it.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.state.deadlines.first().map(|(deadline, _)| *deadline)
+        self.state.due.next_ms()
     }
 
     /// Where the log stands.
@@ -268,7 +284,7 @@ impl Chain {
 
     /// Jobs whose escrow is open.
     pub fn open_jobs(&self) -> OpenJobs {
-        let mut jobs: Vec<JobId> = self.state.deadlines.iter().map(|(_, job)| *job).collect();
+        let mut jobs: Vec<JobId> = self.state.due.escrows().collect();
         jobs.sort_unstable();
         OpenJobs { jobs }
     }
@@ -278,6 +294,9 @@ impl Chain {
         let book = &self.state.book;
         if !book.balances_out() || !book.sums_hold() {
             return Err(format!("the books do not balance: {:?}", book.totals()));
+        }
+        if !self.state.vests_hold() {
+            return Err("what vests is not what the settlements' pages say".into());
         }
         crate::report::check_jobs(self)
     }
@@ -291,8 +310,8 @@ fn submitted(fate: Fate, seal: SealRef) -> Submitted {
 fn check_genesis(genesis: &Genesis) -> Result<(), CborError> {
     let refuse = |why: &str| Err(CborError::OutOfBounds { what: "genesis", why: why.into() });
     let policy = &genesis.policy;
-    if policy.vesting_ms != 0 {
-        return refuse("vesting_ms: only 0 is supported, which matures earnings in the same block");
+    if policy.vesting_ms > Policy::MAX_VESTING_MS {
+        return refuse("policy: vesting_ms must be at most 365 days");
     }
     if policy.escrow_ms == 0 || policy.fee_ppm > 1_000_000 {
         return refuse("policy: escrow_ms must be at least 1 and fee_ppm at most 1000000");

@@ -26,6 +26,7 @@ mod block;
 mod book;
 pub mod chain;
 pub mod checkpoint;
+mod due;
 pub mod export;
 pub mod job;
 pub mod proof;

@@ -148,8 +148,8 @@ impl Replay {
                 self.pending.txs.push(admission.check(signed).map_err(Fault::Unorderable)?);
                 None
             }
-            // The machine expires by itself; the comparison finds what it did not do.
-            LeafBody::Expire(..) => None,
+            // The machine expires and matures by itself; the comparison finds what it did not do.
+            LeafBody::Expire(..) | LeafBody::Mature(..) => None,
             LeafBody::Seal(seal) => Some(seal.time_ms),
         };
         self.pending.leaves.push(bytes.to_vec());
@@ -214,6 +214,9 @@ fn difference(have: &[u8], want: Option<&Vec<u8>>) -> String {
         (Some(LeafBody::Expire(job, _)), Some(LeafBody::Expire(due, _))) if job == due => {
             format!("the receipt of job {job}'s expiry is not what follows")
         }
+        (Some(LeafBody::Mature(job, _)), Some(LeafBody::Mature(due, _))) if job == due => {
+            format!("the receipt of job {job}'s maturity is not what follows")
+        }
         (Some(have), Some(want)) => format!("is a {}, expected a {}", kind(&have), kind(&want)),
         (Some(have), None) => format!("is a {} that leaves no leaf", kind(&have)),
         (None, _) => "cannot be read".into(),
@@ -225,6 +228,7 @@ fn kind(body: &LeafBody) -> &'static str {
         LeafBody::Genesis(_) => "genesis",
         LeafBody::Transaction(..) => "transaction",
         LeafBody::Expire(..) => "expiry",
+        LeafBody::Mature(..) => "maturity",
         LeafBody::Seal(_) => "seal",
     }
 }

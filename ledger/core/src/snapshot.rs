@@ -15,8 +15,9 @@ use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey, cb
 
 use crate::book::Book;
 use crate::chain::Chain;
+use crate::due::Due;
 use crate::job::{Job, Round};
-use crate::state::{Provider, State};
+use crate::state::{Provider, State, Vest};
 
 const DOMAIN: &str = "orion/ledger-snapshot/v1";
 /// No snapshot is longer, in bytes: it is held in memory three times while it is read.
@@ -84,7 +85,13 @@ struct Image {
     /// Jobs that ended, ascending.
     #[n(10)]
     ended: Vec<(JobId, JobPhase)>,
+    /// Pages that vest, ascending by job and page.
+    #[n(11)]
+    vests: Vec<VestRow>,
 }
+
+/// Job, page, until when in block time, and what each provider gets, ascending by key.
+type VestRow = (JobId, u64, u64, Vec<(PublicKey, u64)>);
 
 /// The chain's snapshot: see [`Chain::snapshot`].
 pub(crate) fn take(chain: &Chain) -> Vec<u8> {
@@ -103,6 +110,7 @@ pub(crate) fn take(chain: &Chain) -> Vec<u8> {
         balances: state.book.rows(),
         jobs: jobs.map(|(id, job)| (*id, job.clone())).collect(),
         ended: state.ended_phases(),
+        vests: state.vests.iter().map(|(page, vest)| vest_row(page, vest)).collect(),
     };
     cbor::to_vec(&(DOMAIN.to_owned(), image))
 }
@@ -114,7 +122,8 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
     if domain != DOMAIN {
         return Err(SnapshotError::Format(domain));
     }
-    let Image { chain, seal, previous, state_hash, edge, epoch, providers, totals, balances, jobs, ended } = image;
+    let Image { chain, seal, previous, state_hash, edge, epoch, providers, totals, balances, jobs, ended, vests } =
+        image;
     let id = genesis.chain();
     if chain != id {
         return Err(SnapshotError::OtherChain { have: chain, want: id });
@@ -132,7 +141,8 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
     state.book = book;
     let sorted = providers.is_sorted_by(|(a, ..), (b, ..)| a < b)
         && jobs.is_sorted_by(|(a, _), (b, _)| a < b)
-        && ended.is_sorted_by(|(a, _), (b, _)| a < b);
+        && ended.is_sorted_by(|(a, _), (b, _)| a < b)
+        && vests.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1));
     if !sorted {
         return Err(wrong("a list is not ascending"));
     }
@@ -144,12 +154,24 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
     }
     for (id, job) in jobs {
         check_job(&state, id, &job)?;
-        state.deadlines.insert((job.deadline_ms, id));
+        state.due.insert(job.deadline_ms, Due::Escrow(id));
         state.jobs.insert(id, job);
+    }
+    for (id, page, until_ms, amounts) in vests {
+        let good = amounts.is_sorted_by(|(a, _), (b, _)| a < b) && amounts.iter().all(|(_, amount)| *amount > 0);
+        if !good || amounts.is_empty() {
+            return Err(wrong(&format!("page {page} of job {id}")));
+        }
+        state.vest(id, page, until_ms, amounts.into_iter().collect());
     }
     let chain = Chain { state, tree, seal, previous, state_hash };
     chain.audit().map_err(SnapshotError::Contradiction)?;
     Ok(chain)
+}
+
+fn vest_row((id, page): &(JobId, u64), vest: &Vest) -> VestRow {
+    let Vest { until_ms, amounts } = vest;
+    (*id, *page, *until_ms, amounts.iter().map(|(key, amount)| (*key, *amount)).collect())
 }
 
 fn check_job(state: &State, id: JobId, job: &Job) -> Result<(), SnapshotError> {

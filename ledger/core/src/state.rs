@@ -1,6 +1,6 @@
 //! Everything that rules read and write. A rule checks first and writes last: a refusal leaves the state as it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use orion_protocol::bytes::Name;
 use orion_protocol::ledger::Genesis;
@@ -8,7 +8,8 @@ use orion_protocol::ledger::api::{JobPhase, SealRef};
 use orion_protocol::ledger::leaf::{Code, Receipt, Transfer};
 use orion_protocol::{ChainId, Digest, JobId, PublicKey, draw};
 
-use crate::book::Book;
+use crate::book::{Book, Move, Place};
+use crate::due::{Due, Queue};
 use crate::job::{Drawn, Job};
 use crate::recall::Memory;
 
@@ -19,6 +20,15 @@ pub struct Provider {
     pub owner: Name,
     /// Whether it may audit others.
     pub validates: bool,
+}
+
+/// A page of a settlement that vests: not its providers' yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Vest {
+    /// In block time: the first block past it matures the page.
+    pub(crate) until_ms: u64,
+    /// What each provider gets then, ascending by key; none of it 0.
+    pub(crate) amounts: BTreeMap<PublicKey, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,8 +46,10 @@ pub(crate) struct State {
     ended: Vec<JobId>,
     /// What is left of jobs that were shed: no rule asks for more.
     pub(crate) shed: BTreeMap<JobId, JobPhase>,
-    /// Escrows that are open, by deadline.
-    pub(crate) deadlines: BTreeSet<(u64, JobId)>,
+    /// Pages of settlements that have not matured, by job and page.
+    pub(crate) vests: BTreeMap<(JobId, u64), Vest>,
+    /// What happens by itself, by time.
+    pub(crate) due: Queue,
     /// Rounds closed in the block that is being made; their seed comes with its seal.
     pub(crate) unsealed: Vec<(JobId, usize)>,
 }
@@ -55,15 +67,41 @@ impl State {
             jobs: BTreeMap::new(),
             ended: Vec::new(),
             shed: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
+            vests: BTreeMap::new(),
+            due: Queue::default(),
             unsealed: Vec::new(),
         }
     }
 
-    /// Jobs whose deadline lies before `time_ms`, ascending.
-    pub(crate) fn due(&self, time_ms: u64) -> Vec<JobId> {
-        let past = self.deadlines.iter().take_while(|(deadline, _)| *deadline < time_ms);
-        past.map(|(_, job)| *job).collect::<BTreeSet<_>>().into_iter().collect()
+    /// Holds back what was paid to `amounts` from a page until its window has passed.
+    pub(crate) fn vest(&mut self, id: JobId, page: u64, until_ms: u64, amounts: BTreeMap<PublicKey, u64>) {
+        if !amounts.is_empty() {
+            self.due.insert(until_ms, Due::Mature(id, page));
+            self.vests.insert((id, page), Vest { until_ms, amounts });
+        }
+    }
+
+    /// The moves by which a page matures.
+    pub(crate) fn matured(&self, id: JobId, vest: &Vest) -> Vec<Move> {
+        let chain = &self.chain;
+        let moves = vest.amounts.iter().map(|(key, amount)| Move {
+            from: Place::vesting(chain, *key, id),
+            to: Place::available(chain, *key),
+            amount: *amount,
+        });
+        moves.collect()
+    }
+
+    /// Whether what vests is what the pages say, provider by provider; slow, for audits.
+    pub(crate) fn vests_hold(&self) -> bool {
+        let mut want: BTreeMap<Place, u64> = BTreeMap::new();
+        for ((id, _), vest) in &self.vests {
+            for Move { from, amount, .. } in self.matured(*id, vest) {
+                let sum = want.entry(from).or_default();
+                *sum = sum.saturating_add(amount);
+            }
+        }
+        self.book.vesting().eq(want)
     }
 
     /// How far a job is, whether or not it was shed.
@@ -75,7 +113,7 @@ impl State {
     pub(crate) fn end(&mut self, id: JobId, phase: JobPhase) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.phase = phase;
-            self.deadlines.remove(&(job.deadline_ms, id));
+            self.due.remove(job.deadline_ms, Due::Escrow(id));
             self.ended.push(id);
         }
     }

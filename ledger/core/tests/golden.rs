@@ -1,4 +1,4 @@
-//! Logs that the first release wrote. They verify for ever, to the same seal, root and sums; and what happens in them still
+//! Logs that releases wrote: `v1` the first one, before earnings could vest, `v2` the one that lets them. They verify for ever, to the same seal, root and sums; and what happens in them still
 //! makes the same bytes, so that no rule that came later changes an old one.
 //!
 //! The files are never written again. One of a later format is added under a name of its own, by
@@ -15,9 +15,9 @@ use orion_ledger_core::verify;
 use orion_protocol::JobId;
 use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt, Totals};
-use orion_protocol::ledger::tx::{Close, Transaction};
+use orion_protocol::ledger::tx::{Close, Policy, Transaction};
 use orion_protocol::merkle::{Sha256, Tree};
-use support::{Ballot, POLICY, Work, World, export_of, key, spec};
+use support::{Ballot, POLICY, Work, World, export_of, key, spec, spec_under};
 
 /// The bytes of the golden log with this name.
 fn golden(name: &str) -> Vec<u8> {
@@ -116,6 +116,27 @@ fn stale_epochs() -> World {
     world
 }
 
+/// Earnings that vest for 20 s: of a job that was closed, and of one that ran out; all but the last page matured.
+fn vesting() -> World {
+    let policy = Policy { vesting_ms: 20_000, ..POLICY };
+    let mut world = World::under(policy.clone());
+    let tasks = [1, 2].map(|number| spec_under(&policy, number, 4, 4, 2));
+    for task in &tasks {
+        assert_eq!(world.open_escrow(task), Code::Ok);
+        let work = world.signers.work(task, 0, 1, key(11).public(), &[]);
+        let closed = world.close_round(task, &[&work]);
+        assert_eq!(world.judge(task, &closed, &[&work], &Ballot::default()), Code::Ok);
+    }
+    assert_eq!(world.settle(&tasks[0], 0).code, Code::Ok);
+    assert_eq!(world.close(&tasks[0]).code, Code::Ok);
+    world.time_ms += policy.vesting_ms;
+    assert_eq!(world.deposit(1), Code::Ok);
+    world.time_ms += policy.escrow_ms;
+    assert_eq!(world.deposit(2), Code::Ok);
+    assert!(world.chain.totals().vesting > 0 && world.chain.totals().providers > 0);
+    world
+}
+
 /// The export of a world whose last leaves may have been replaced: its checkpoint is over the leaves as they are.
 fn export(world: &World) -> Vec<u8> {
     let mut tree = Tree::<Sha256>::default();
@@ -136,7 +157,7 @@ struct Pinned {
     totals: Totals,
 }
 
-fn pinned() -> [Pinned; 4] {
+fn pinned() -> [Pinned; 5] {
     [
         Pinned {
             name: "v1-paid-job",
@@ -191,13 +212,28 @@ fn pinned() -> [Pinned; 4] {
             root: "e3aca960736a77e291ae69fb2509fe6f59464ff7d6fd6936c389997cd8bcff36",
             totals: Totals { deposited: 0, consumers: 0, escrows: 0, vesting: 0, providers: 0, treasury: 0 },
         },
+        Pinned {
+            name: "v2-vesting",
+            made: vesting,
+            height: 15,
+            size: 34,
+            root: "a0a7b1999d1f8be3f6d8df68eb0181f8fac14a0cc74c6f528ac07511eee2c5b7",
+            totals: Totals {
+                deposited: 10_000_003,
+                consumers: 9_999_881,
+                escrows: 0,
+                vesting: 60,
+                providers: 60,
+                treasury: 2,
+            },
+        },
     ]
 }
 
 #[test]
 fn old_logs_verify_to_the_seal_root_and_sums_that_they_always_had() {
-    let vkey = World::bare().export().1;
-    for Pinned { name, height, size, root, totals, .. } in pinned() {
+    for Pinned { name, made, height, size, root, totals } in pinned() {
+        let vkey = made().export().1;
         let (checkpoint, chain) = verify::chain(golden(name).as_slice(), &vkey).unwrap();
         let seal = chain.seal_ref();
         let have = (seal.height, seal.size, seal.root.to_string(), chain.totals());

@@ -20,7 +20,7 @@ fn whatever_happens_the_books_balance_and_the_log_replays() {
     for round in 0..HISTORIES {
         let history = seed.wrapping_add(round);
         println!("history with ORION_SEED={history}");
-        let mut history = History::new(history);
+        let mut history = History::new(history, &support::POLICY);
         for _ in 0..STEPS {
             history.step();
             history.check();

@@ -52,6 +52,9 @@ pub enum LeafBody {
     /// The end of a block.
     #[n(3)]
     Seal(#[n(0)] Seal),
+    /// A page of a job's pay has vested; the ledger's own act.
+    #[n(4)]
+    Mature(#[n(0)] JobId, #[n(1)] Receipt),
 }
 
 /// What came of a transaction.

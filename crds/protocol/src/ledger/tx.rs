@@ -40,6 +40,9 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The longest that earnings vest, in milliseconds: 365 days.
+    pub const MAX_VESTING_MS: u64 = 365 * 86_400_000;
+
     /// Digest of the policy's canonical bytes, by which a TaskSpec names it.
     pub fn digest(&self) -> Digest {
         cbor::frame_digest("orion/policy/v1", &[cbor::Part::Bytes(&cbor::to_vec(self))])
@@ -114,7 +117,7 @@ impl Statement for Envelope {
     const MAX_BYTES: usize = MAX_LEAF_BYTES;
 }
 
-/// The transactions that are signed. Genesis and Expire are the ledger's own and appear only as leaves.
+/// The transactions that are signed. Genesis, Expire and Mature are the ledger's own and appear only as leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Transaction {
     /// A provider's key, owner and whether it validates.

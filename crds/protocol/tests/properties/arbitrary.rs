@@ -359,6 +359,7 @@ pub fn leaf() -> impl Strategy<Value = Leaf> {
         (signed(envelope()), receipt()).prop_map(|(envelope, receipt)| LeafBody::Transaction(envelope, receipt)),
         (digest(), receipt()).prop_map(|(job, receipt)| LeafBody::Expire(JobId(job.0), receipt)),
         seal.prop_map(LeafBody::Seal),
+        (digest(), receipt()).prop_map(|(job, receipt)| LeafBody::Mature(JobId(job.0), receipt)),
     ];
     (number(), number(), body).prop_map(|(height, index, body)| Leaf { height, index, body })
 }

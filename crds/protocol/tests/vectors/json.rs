@@ -173,7 +173,7 @@ as_variants! {
     AnswerBody { Preflighted(a), Committed(a), Voted(a), Ingested(a), Aggregated(a), Failed(a) }
     Argument { Input(at), Output(at), Scalar(dtype, bits), Builtin(which), Local(bytes) }
     Beat { Alive(a), Started(lease), Progress(lease, units) }
-    LeafBody { Genesis(bytes), Transaction(envelope, receipt), Expire(job, receipt), Seal(seal) }
+    LeafBody { Genesis(bytes), Transaction(envelope, receipt), Expire(job, receipt), Seal(seal), Mature(job, receipt) }
     TaskBody { Execute, Preflight(trial), Ingest(committed), Aggregate(manifest) }
     Transaction {
         RegisterProvider(a), OpenEpoch(a), Deposit(a), OpenEscrow(a), CloseRound(a), RecordVerdict(a), Settle(a), Close(a)

@@ -146,6 +146,7 @@ pub fn leaves() -> Value {
         LeafBody::Transaction(signed, refused),
         LeafBody::Expire(job, Receipt { code: Code::Ok, transfers: receipt().transfers }),
         LeafBody::Seal(seal()),
+        LeafBody::Mature(job, Receipt { code: Code::Ok, transfers: vec![receipt().transfers[1]] }),
     ];
     let leaves: Vec<Leaf> = (0..).zip(bodies).map(|(index, body)| Leaf { height: 1 << 33, index, body }).collect();
     let hashes: Vec<[u8; 32]> = leaves.iter().map(|leaf| Sha256::leaf(&leaf.to_bytes())).collect();

@@ -10,6 +10,7 @@ use orion_protocol::price;
 use orion_protocol::task::TaskSpec;
 
 use crate::book::{Move, Place};
+use crate::due::Due;
 use crate::job::Job;
 use crate::state::{Provider, State};
 
@@ -83,6 +84,6 @@ pub(super) fn open_escrow(state: &mut State, tx: &OpenEscrow, time_ms: u64) -> R
         paid: Paid::default(),
     };
     state.jobs.insert(id, job);
-    state.deadlines.insert((deadline_ms, id));
+    state.due.insert(deadline_ms, Due::Escrow(id));
     Ok(transfers)
 }

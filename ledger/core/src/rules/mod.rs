@@ -14,7 +14,7 @@ use orion_protocol::ledger::{Envelope, Transaction};
 use crate::job::Job;
 use crate::state::State;
 
-pub(crate) use settle::expire;
+pub(crate) use settle::{expire, mature};
 
 /// Applies a transaction under a new id in a block with time `time_ms`.
 pub(crate) fn apply(
@@ -31,7 +31,7 @@ pub(crate) fn apply(
         Transaction::OpenEscrow(tx) => accounts::open_escrow(state, tx, time_ms),
         Transaction::CloseRound(tx) => round::close(state, tx),
         Transaction::RecordVerdict(tx) => verdict::record(state, tx),
-        Transaction::Settle(tx) => settle::settle(state, tx),
+        Transaction::Settle(tx) => settle::settle(state, tx, time_ms),
         Transaction::Close(tx) => settle::close(state, tx),
     }
 }

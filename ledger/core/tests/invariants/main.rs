@@ -10,17 +10,25 @@ mod money;
 mod support;
 
 use history::History;
+use orion_protocol::ledger::Policy;
+use support::POLICY;
 
-/// Histories a test, and steps a history.
-const HISTORIES: u64 = 8;
+/// Seeds a test, and steps a history.
+const HISTORIES: u64 = 6;
 const STEPS: u64 = 40;
 
-/// Calls `each` with some histories, which it drives itself. Prints the seed that makes each of them again.
+/// Earnings vest for 5 s: half of the pause that a history makes now and then.
+const VESTING: Policy = Policy { vesting_ms: 5_000, ..POLICY };
+
+/// Calls `each` with some histories, which it drives itself: for each seed, without and with a window. Prints the seed that makes
+/// them again.
 fn histories(mut each: impl FnMut(History)) {
     let seed = support::seed();
     for number in 0..HISTORIES {
         let seed = seed.wrapping_add(number);
         println!("ORION_SEED={seed}");
-        each(History::new(seed));
+        for policy in [POLICY, VESTING] {
+            each(History::new(seed, &policy));
+        }
     }
 }

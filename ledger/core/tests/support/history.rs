@@ -13,12 +13,13 @@ use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::task::TaskSpec;
 
-use crate::support::{self, Ballot, Closed, Random, Work, World, key, spec};
+use crate::support::{Ballot, Closed, Random, Work, World, key, spec_under};
 
 /// What happens, and what it did so far.
 pub struct History {
     pub random: Random,
     pub world: World,
+    pub policy: Policy,
     jobs: Vec<TaskSpec>,
     /// Rounds with entries that are not judged.
     open: Vec<(TaskSpec, Closed, Vec<Work>)>,
@@ -29,10 +30,11 @@ pub struct History {
 
 impl History {
     /// The one with this seed, at its start.
-    pub fn new(seed: u64) -> History {
+    pub fn new(seed: u64, policy: &Policy) -> History {
         History {
             random: Random(seed),
-            world: World::new(),
+            world: World::under(policy.clone()),
+            policy: policy.clone(),
             jobs: Vec::new(),
             open: Vec::new(),
             attempts: BTreeMap::new(),
@@ -64,7 +66,7 @@ impl History {
     fn open_job(&mut self) {
         let number = self.jobs.len() as u8 + 1;
         let (items, per_shard) = (1 + self.random.below(12), 1 + self.random.below(5));
-        let task = spec(number, items, per_shard, 1 + self.random.below(4) as u32);
+        let task = spec_under(&self.policy, number, items, per_shard, 1 + self.random.below(4) as u32);
         assert_eq!(self.world.open_escrow(&task), Code::Ok);
         self.jobs.push(task);
     }
@@ -185,13 +187,15 @@ impl History {
         }
     }
 
-    /// Lets every escrow run out, and replays.
-    pub fn end(mut self) {
-        self.world.time_ms += support::POLICY.escrow_ms;
+    /// Lets every escrow run out and everything vest, and replays.
+    pub fn end(&mut self) {
+        self.world.time_ms += self.policy.escrow_ms;
+        assert_eq!(self.world.deposit(1), Code::Ok);
+        self.world.time_ms += self.policy.vesting_ms;
         assert_eq!(self.world.deposit(1), Code::Ok);
         let chain = &self.world.chain;
         chain.audit().unwrap();
-        assert_eq!(chain.totals().escrows, 0);
+        assert_eq!((chain.totals().escrows, chain.totals().vesting), (0, 0));
         assert!(chain.jobs().values().all(|job| matches!(job.phase, JobPhase::Closed | JobPhase::Expired)));
         let (bytes, vkey) = self.world.export();
         let (_, replayed) = verify::chain(bytes.as_slice(), &vkey).unwrap();
