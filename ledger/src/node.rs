@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orion_ledger_core::checkpoint::CheckpointError;
-use orion_ledger_core::{Admission, Admitted, BlockError, Chain, ReplayError, Standing, VerifierKey};
+use orion_ledger_core::{Admission, Admitted, BlockError, Chain, ReplayError, Standing, Unorderable, VerifierKey};
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
 use orion_protocol::{JobId, SecretKey, cbor};
@@ -100,6 +100,9 @@ pub enum LookError {
     /// The disk.
     #[error("the ledger's store failed")]
     Store(#[from] StoreError),
+    /// The question makes no sense.
+    #[error("the transaction cannot be ordered")]
+    Unorderable(#[source] Unorderable),
 }
 
 /// The chain as it is on disk; empty while that cannot be told any more.
@@ -203,13 +206,17 @@ impl Node {
         }
     }
 
-    /// Whether a transaction still needs to be ordered, by all that is known at this moment.
+    /// Whether a transaction still needs to be ordered, and may be, by all that is known at this moment.
     pub async fn standing(&self, tx: &Admitted) -> Result<Standing, LookError> {
         let (store, said) = (self.store.clone(), tx.said());
         // Read before the look: what is committed in between is found by the writer.
         let recall =
             tokio::task::spawn_blocking(move || store.snapshot()?.recall(&said)).await.map_err(|_| Halted)??;
-        Ok(self.look(|chain| chain.check_recalled(tx, &recall)).await?)
+        let standing = self.look(|chain| match chain.check_recalled(tx, &recall) {
+            Standing::New => chain.orderable(tx).map(|()| Standing::New),
+            known => Ok(known),
+        });
+        standing.await?.map_err(LookError::Unorderable)
     }
 
     /// Orders a transaction; answers once its block is durable.

@@ -142,10 +142,12 @@ impl Writer {
     /// Makes, commits and answers one block.
     fn block(&mut self, orders: Vec<Order>) -> Result<(), NodeError> {
         let started = Instant::now();
-        let (txs, replies) = self.recalled(orders)?;
         let mut books = self.books.blocking_write();
         // Whatever ends this function early leaves the place empty before the lock goes.
         let mut chain = books.take().ok_or(NodeError::Writer)?;
+        // Who was let into the queue may have lost that right since: no answer makes them ask again, and hear why.
+        let orders = orders.into_iter().filter(|order| chain.orderable(&order.tx).is_ok()).collect();
+        let (txs, replies) = self.recalled(orders)?;
         let time_ms = (self.clock)().max(chain.seal_ref().time_ms.saturating_add(1));
         let block = chain.finalize_recalled(time_ms, &txs).map_err(NodeError::Block)?;
         if !block.leaves.is_empty() {

@@ -106,8 +106,10 @@ impl Book {
                 after.insert(*from, have.checked_sub(*amount).ok_or(Code::InsufficientCredits)?);
             }
             take(&mut totals, from.kind, *amount)?;
-            let have = after.get(to).copied().unwrap_or_else(|| self.balance(to));
-            after.insert(*to, have.checked_add(*amount).ok_or(Code::Overflow)?);
+            if to.kind != Kind::Issuance {
+                let have = after.get(to).copied().unwrap_or_else(|| self.balance(to));
+                after.insert(*to, have.checked_add(*amount).ok_or(Code::Overflow)?);
+            }
             give(&mut totals, to.kind, *amount)?;
             transfers.push(Transfer { from: from.id, to: to.id, amount: *amount });
         }
@@ -161,16 +163,17 @@ impl Book {
         (book.balances_out() && book.sums_hold()).then_some(book)
     }
 
-    /// Whether deposited = the sum of everything else.
+    /// Whether deposited = the sum of everything else, what was withdrawn included.
     pub(crate) fn balances_out(&self) -> bool {
-        let Totals { deposited, consumers, escrows, vesting, providers, treasury } = self.totals;
-        let rest = [consumers, escrows, vesting, providers, treasury];
+        let Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn } = self.totals;
+        let rest = [consumers, escrows, vesting, providers, treasury, withdrawn];
         rest.iter().try_fold(0_u64, |sum, one| sum.checked_add(*one)) == Some(deposited)
     }
 
     /// Whether the sums by kind are those of the balances; slow, for audits.
     pub(crate) fn sums_hold(&self) -> bool {
-        let mut sums = Totals { deposited: self.totals.deposited, ..Totals::default() };
+        let Totals { deposited, withdrawn, .. } = self.totals;
+        let mut sums = Totals { deposited, withdrawn, ..Totals::default() };
         let added = self.balances.iter().all(|(place, balance)| give(&mut sums, place.kind, *balance).is_ok());
         added && sums == self.totals
     }
@@ -188,7 +191,8 @@ fn take(totals: &mut Totals, kind: Kind, amount: u64) -> Result<(), Code> {
 }
 
 fn give(totals: &mut Totals, kind: Kind, amount: u64) -> Result<(), Code> {
-    let sum = sum_of(totals, kind);
+    // What goes back to where deposits come from has left.
+    let sum = if kind == Kind::Issuance { &mut totals.withdrawn } else { sum_of(totals, kind) };
     *sum = sum.checked_add(amount).ok_or(Code::Overflow)?;
     Ok(())
 }

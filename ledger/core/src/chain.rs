@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use minicbor::bytes::ByteVec;
 use orion_protocol::ledger::api::{AccountView, Head, JobView, OpenJobs, SealRef, Submitted};
 use orion_protocol::ledger::leaf::{Code, LeafBody, Seal, Totals};
-use orion_protocol::ledger::{Genesis, Policy};
+use orion_protocol::ledger::tx::Issuers;
+use orion_protocol::ledger::{Genesis, Policy, Transaction};
 use orion_protocol::merkle::{Sha256, Tree};
 use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey};
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, Unorderable};
 use crate::block::Draft;
 pub use crate::block::{Block, BlockError};
 use crate::due::Due;
@@ -84,6 +85,19 @@ impl Chain {
         snapshot::take(self)
     }
 
+    /// Whether the sender may have it ordered in the next block: the operator and the issuers anything, a registered provider
+    /// what takes its credits out. The rules have the last word on what comes of it.
+    pub fn orderable(&self, admitted: &Admitted) -> Result<(), Unorderable> {
+        let State { genesis, issuers, providers, .. } = &self.state;
+        let signer = admitted.envelope.signer;
+        let own = matches!(admitted.transaction, Transaction::Approved(_)) && providers.contains_key(&signer);
+        if signer == genesis.operator || issuers.has(&signer) || own {
+            Ok(())
+        } else {
+            Err(Unorderable::UnknownSigner(signer))
+        }
+    }
+
     /// Whether a transaction still needs to be ordered, by what the chain itself remembers.
     pub fn check_tx(&self, admitted: &Admitted) -> Standing {
         self.standing(admitted, None)
@@ -129,6 +143,10 @@ impl Chain {
         let last = self.seal;
         if time_ms <= last.time_ms {
             return Err(BlockError::Time { have: time_ms, last: last.time_ms });
+        }
+        let txs: Vec<_> = txs.collect();
+        for (tx, _) in &txs {
+            self.orderable(tx).map_err(BlockError::Unorderable)?;
         }
         let mut draft = Draft::new(last.height + 1, self.tree.size());
         self.do_what_is_due(&mut draft, time_ms)?;
@@ -220,6 +238,11 @@ impl Chain {
     /// The last seal.
     pub fn seal_ref(&self) -> SealRef {
         self.seal
+    }
+
+    /// Who issues now.
+    pub fn issuers(&self) -> &Issuers {
+        &self.state.issuers
     }
 
     /// The current epoch.
@@ -316,9 +339,17 @@ fn check_genesis(genesis: &Genesis) -> Result<(), CborError> {
     if policy.escrow_ms == 0 || policy.fee_ppm > 1_000_000 {
         return refuse("policy: escrow_ms must be at least 1 and fee_ppm at most 1000000");
     }
-    let keys = [genesis.operator, genesis.platform, genesis.issuer, genesis.checkpoint];
-    let mut distinct = keys.to_vec();
-    distinct.sort_unstable();
-    distinct.dedup();
-    if distinct.len() == keys.len() { Ok(()) } else { refuse("one key has two roles") }
+    let issuers = genesis.issuers.clone().unwrap_or_else(|| Issuers::alone(genesis.issuer));
+    if let Err(why) = issuers.check() {
+        return refuse(&why);
+    }
+    if !issuers.has(&genesis.issuer) {
+        return refuse("the issuer is not among the issuers");
+    }
+    let mut keys = issuers.keys;
+    keys.extend([genesis.operator, genesis.platform, genesis.checkpoint]);
+    let named = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.len() == named { Ok(()) } else { refuse("one key has two roles") }
 }

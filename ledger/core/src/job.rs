@@ -26,7 +26,7 @@ pub struct Job {
     /// Who pays.
     #[n(2)]
     pub consumer: AccountId,
-    /// Locked at first, in micro-credits.
+    /// Locked at first and since, in micro-credits.
     #[n(3)]
     pub escrowed: u64,
     /// In block time.

@@ -142,10 +142,13 @@ impl Replay {
                 None
             }
             LeafBody::Transaction(signed, _) => {
-                let Some((_, admission)) = &self.chain else {
+                let Some((chain, admission)) = &self.chain else {
                     return Err(Fault::Differs("block 0 holds a transaction".into()));
                 };
-                self.pending.txs.push(admission.check(signed).map_err(Fault::Unorderable)?);
+                let tx = admission.check(signed).map_err(Fault::Unorderable)?;
+                // By the state before the block, as it was when this was ordered.
+                chain.orderable(&tx).map_err(Fault::Unorderable)?;
+                self.pending.txs.push(tx);
                 None
             }
             // The machine expires and matures by itself; the comparison finds what it did not do.

@@ -10,6 +10,7 @@ use orion_protocol::bytes::Name;
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobPhase, SealRef};
 use orion_protocol::ledger::leaf::Totals;
+use orion_protocol::ledger::tx::Issuers;
 use orion_protocol::merkle::{Sha256, Tree};
 use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey, cbor};
 
@@ -88,6 +89,8 @@ struct Image {
     /// Pages that vest, ascending by job and page.
     #[n(11)]
     vests: Vec<VestRow>,
+    #[n(12)]
+    issuers: Issuers,
 }
 
 /// Job, page, until when in block time, and what each provider gets, ascending by key.
@@ -111,6 +114,7 @@ pub(crate) fn take(chain: &Chain) -> Vec<u8> {
         jobs: jobs.map(|(id, job)| (*id, job.clone())).collect(),
         ended: state.ended_phases(),
         vests: state.vests.iter().map(|(page, vest)| vest_row(page, vest)).collect(),
+        issuers: state.issuers.clone(),
     };
     cbor::to_vec(&(DOMAIN.to_owned(), image))
 }
@@ -122,8 +126,21 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
     if domain != DOMAIN {
         return Err(SnapshotError::Format(domain));
     }
-    let Image { chain, seal, previous, state_hash, edge, epoch, providers, totals, balances, jobs, ended, vests } =
-        image;
+    let Image {
+        chain,
+        seal,
+        previous,
+        state_hash,
+        edge,
+        epoch,
+        providers,
+        totals,
+        balances,
+        jobs,
+        ended,
+        vests,
+        issuers,
+    } = image;
     let id = genesis.chain();
     if chain != id {
         return Err(SnapshotError::OtherChain { have: chain, want: id });
@@ -138,6 +155,8 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
 
     let mut state = State::new(genesis);
     state.epoch = epoch;
+    issuers.check().map_err(SnapshotError::Contradiction)?;
+    state.issuers = issuers;
     state.book = book;
     let sorted = providers.is_sorted_by(|(a, ..), (b, ..)| a < b)
         && jobs.is_sorted_by(|(a, _), (b, _)| a < b)

@@ -6,6 +6,7 @@ use orion_protocol::bytes::Name;
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobPhase, SealRef};
 use orion_protocol::ledger::leaf::{Code, Receipt, Transfer};
+use orion_protocol::ledger::tx::Issuers;
 use orion_protocol::{ChainId, Digest, JobId, PublicKey, draw};
 
 use crate::book::{Book, Move, Place};
@@ -38,6 +39,8 @@ pub(crate) struct State {
     /// Digest of the genesis' policy.
     pub(crate) policy: Digest,
     pub(crate) epoch: u64,
+    /// Who issues now.
+    pub(crate) issuers: Issuers,
     pub(crate) providers: BTreeMap<PublicKey, Provider>,
     pub(crate) book: Book,
     pub(crate) memory: Memory,
@@ -59,6 +62,7 @@ impl State {
         State {
             chain: genesis.chain(),
             policy: genesis.policy.digest(),
+            issuers: genesis.issuers.clone().unwrap_or_else(|| Issuers::alone(genesis.issuer)),
             genesis,
             epoch: 0,
             providers: BTreeMap::new(),

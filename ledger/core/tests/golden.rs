@@ -172,6 +172,7 @@ fn pinned() -> [Pinned; 5] {
                 vesting: 0,
                 providers: 100,
                 treasury: 2,
+                withdrawn: 0,
             },
         },
         Pinned {
@@ -187,6 +188,7 @@ fn pinned() -> [Pinned; 5] {
                 vesting: 0,
                 providers: 100,
                 treasury: 2,
+                withdrawn: 0,
             },
         },
         Pinned {
@@ -202,6 +204,7 @@ fn pinned() -> [Pinned; 5] {
                 vesting: 0,
                 providers: 4_080,
                 treasury: 80,
+                withdrawn: 0,
             },
         },
         Pinned {
@@ -210,7 +213,15 @@ fn pinned() -> [Pinned; 5] {
             height: 6,
             size: 15,
             root: "e3aca960736a77e291ae69fb2509fe6f59464ff7d6fd6936c389997cd8bcff36",
-            totals: Totals { deposited: 0, consumers: 0, escrows: 0, vesting: 0, providers: 0, treasury: 0 },
+            totals: Totals {
+                deposited: 0,
+                consumers: 0,
+                escrows: 0,
+                vesting: 0,
+                providers: 0,
+                treasury: 0,
+                withdrawn: 0,
+            },
         },
         Pinned {
             name: "v2-vesting",
@@ -225,6 +236,7 @@ fn pinned() -> [Pinned; 5] {
                 vesting: 60,
                 providers: 60,
                 treasury: 2,
+                withdrawn: 0,
             },
         },
     ]

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::draw::MAX_ELIGIBLE;
 use crate::ids::{AccountId, ChainId, JobId, TxId};
 use crate::sign::{PublicKey, Signed, Statement};
-use crate::statements::{Commitment, Ingested, LeaseCore, Vote};
+use crate::statements::{Approval, Commitment, Ingested, LeaseCore, Vote};
 
 /// A leaf of the log, and so a transaction, is at most so long.
 pub const MAX_LEAF_BYTES: usize = 65_535;
@@ -71,6 +71,50 @@ pub struct Genesis {
     /// The default policy.
     #[n(5)]
     pub policy: Policy,
+    /// Who issues instead of the one issuer, who must be among them; absent: that one alone.
+    #[n(6)]
+    pub issuers: Option<Issuers>,
+}
+
+/// Who issues credits and takes them back: so many of these keys together.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Issuers {
+    /// How many of them must approve.
+    #[n(0)]
+    pub threshold: u32,
+    /// Ascending.
+    #[n(1)]
+    pub keys: Vec<PublicKey>,
+}
+
+impl Issuers {
+    /// At most so many keys.
+    pub const MAX_KEYS: usize = 16;
+
+    /// One key, which needs nobody else.
+    pub fn alone(key: PublicKey) -> Issuers {
+        Issuers { threshold: 1, keys: vec![key] }
+    }
+
+    /// Whether this key is one of them.
+    pub fn has(&self, key: &PublicKey) -> bool {
+        self.keys.binary_search(key).is_ok()
+    }
+
+    /// Checks counts and order.
+    pub fn check(&self) -> Result<(), String> {
+        let Issuers { threshold, keys } = self;
+        if keys.is_empty() || keys.len() > Self::MAX_KEYS || !keys.is_sorted_by(|a, b| a < b) {
+            return Err(format!("issuers: between 1 and {} keys, ascending, none twice", Self::MAX_KEYS));
+        }
+        let most = u32::try_from(keys.len()).unwrap_or(0);
+        if (1..=most).contains(threshold) {
+            Ok(())
+        } else {
+            Err(format!("issuers: the threshold is between 1 and {most}"))
+        }
+    }
 }
 
 impl Genesis {
@@ -144,6 +188,18 @@ pub enum Transaction {
     /// Refunds the rest.
     #[n(7)]
     Close(#[n(0)] Close),
+    /// Locks more for a job that is open.
+    #[n(8)]
+    TopUp(#[n(0)] TopUp),
+    /// Something that needs more than its sender's word, with the others'.
+    #[n(9)]
+    Approved(#[n(0)] Approved),
+    /// Takes credits out; only within [`Approved`].
+    #[n(10)]
+    Withdraw(#[n(0)] Withdraw),
+    /// Other issuers from now on; only within [`Approved`].
+    #[n(16)]
+    Issuers(#[n(0)] Issuers),
 }
 
 impl Transaction {
@@ -163,6 +219,10 @@ impl Transaction {
             Transaction::RecordVerdict(_) => "RecordVerdict",
             Transaction::Settle(_) => "Settle",
             Transaction::Close(_) => "Close",
+            Transaction::TopUp(_) => "TopUp",
+            Transaction::Approved(_) => "Approved",
+            Transaction::Withdraw(_) => "Withdraw",
+            Transaction::Issuers(_) => "Issuers",
         }
     }
 
@@ -358,4 +418,63 @@ pub struct Close {
     /// The job.
     #[n(0)]
     pub job: JobId,
+}
+
+/// Locks more for a job that is open, from the account that pays for it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TopUp {
+    /// The job.
+    #[n(0)]
+    pub job: JobId,
+    /// Micro-credits.
+    #[n(1)]
+    pub amount: u64,
+}
+
+/// A Deposit, Withdraw or Issuers with the words of those whose it is: of as many issuers as their threshold says, and, to take
+/// out what somebody has, of the owner: the provider's key, or the operator's for consumers and treasury.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Approved {
+    /// Canonical bytes of the [`Transaction`] that is approved.
+    #[n(0)]
+    pub inner: ByteVec,
+    /// Ascending by key, none twice, nobody's whose word is not needed.
+    #[n(1)]
+    pub approvals: Vec<Signed<Approval>>,
+}
+
+impl Approved {
+    /// At most so many approvals: all issuers, and the owner.
+    pub const MAX_APPROVALS: usize = Issuers::MAX_KEYS + 1;
+}
+
+/// Takes credits out of the ledger. What is given for them is settled elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Withdraw {
+    /// Whose.
+    #[n(0)]
+    pub from: Purse,
+    /// Micro-credits.
+    #[n(1)]
+    pub amount: u64,
+    /// Whom it is for, in the issuers' books: opaque here.
+    #[n(2)]
+    pub to: Digest,
+}
+
+/// What credits can be taken out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Purse {
+    /// What a provider owns.
+    #[n(0)]
+    Available(#[n(0)] PublicKey),
+    /// The platform's fees.
+    #[n(1)]
+    Treasury,
+    /// What a consumer may spend.
+    #[n(2)]
+    Consumer(#[n(0)] AccountId),
 }

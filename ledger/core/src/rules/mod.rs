@@ -2,6 +2,7 @@
 //! else writes; money moves in one all-or-nothing set a transaction.
 
 mod accounts;
+mod approved;
 mod round;
 mod settle;
 mod verdict;
@@ -33,22 +34,33 @@ pub(crate) fn apply(
         Transaction::RecordVerdict(tx) => verdict::record(state, tx),
         Transaction::Settle(tx) => settle::settle(state, tx, time_ms),
         Transaction::Close(tx) => settle::close(state, tx),
+        Transaction::TopUp(tx) => accounts::top_up(state, tx),
+        Transaction::Approved(tx) => approved::apply(state, envelope, tx),
+        Transaction::Withdraw(_) | Transaction::Issuers(_) => Err(Code::NotEnoughApprovals),
     }
 }
 
-/// The issuer deposits and does nothing else, outside of epochs; everything else is the operator's, in its epoch.
+/// An issuer deposits where its word is enough, outside of epochs, as is what needs approvals: those say whose it is. Everything
+/// else is the operator's, in its epoch.
 fn may_send(state: &State, envelope: &Envelope, transaction: &Transaction) -> Result<(), Code> {
+    let approved = matches!(transaction, Transaction::Approved(_) | Transaction::Withdraw(_) | Transaction::Issuers(_));
     let deposit = matches!(transaction, Transaction::Deposit(_));
-    let owner = if deposit { state.genesis.issuer } else { state.genesis.operator };
-    if envelope.signer != owner {
+    let signer = envelope.signer;
+    if approved || deposit {
+        if deposit && !state.issuers.has(&signer) {
+            return Err(Code::NotAllowed);
+        }
+        if envelope.epoch != 0 {
+            return Err(Code::OutOfBounds);
+        }
+        let enough = approved || state.issuers.threshold == 1;
+        return if enough { Ok(()) } else { Err(Code::NotEnoughApprovals) };
+    }
+    if signer != state.genesis.operator {
         return Err(Code::NotAllowed);
     }
-    match transaction {
-        Transaction::Deposit(_) if envelope.epoch != 0 => Err(Code::OutOfBounds),
-        Transaction::Deposit(_) | Transaction::OpenEpoch(_) => Ok(()),
-        _ if envelope.epoch != state.epoch => Err(Code::StaleEpoch),
-        _ => Ok(()),
-    }
+    let opens = matches!(transaction, Transaction::OpenEpoch(_));
+    if opens || envelope.epoch == state.epoch { Ok(()) } else { Err(Code::StaleEpoch) }
 }
 
 /// The job, in any phase but ended ones.

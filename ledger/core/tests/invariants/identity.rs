@@ -1,4 +1,4 @@
-//! I15: an id is used once, whoever remembers it.
+//! I15: an id is used once, whoever remembers it. I20: an account goes down by its owner's word, and by those that are named.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 #![expect(clippy::cast_possible_truncation, reason = "random numbers with small bounds")]
@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 
 use orion_ledger_core::{Admitted, Recall, Record, Standing};
 use orion_protocol::JobId;
+use orion_protocol::ids::Account;
+use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::leaf::{Leaf, LeafBody};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::ledger::{SealRef, Submitted};
+use orion_protocol::{Digest, SecretKey};
 
-use crate::support::{Random, World};
+use crate::support::{Keys, Random, World, key};
 use crate::{HISTORIES, STEPS, support};
 
 /// The records that were taken out of a chain, as a store files them, with the log they point to.
@@ -105,4 +108,64 @@ fn i15_an_id_has_one_fate_and_a_chain_that_recalls_it_judges_as_one_that_remembe
         }
     }
     assert!(repeated > 0, "some ids clashed");
+}
+
+/// Three issuers of whom two are needed, and three consumers' accounts with credits; two have ids that are other accounts' too.
+fn purses() -> World {
+    let mut issuers = [key(3), key(31), key(32)].map(|key| key.public()).to_vec();
+    issuers.sort_unstable();
+    let issuers = Some(Issuers { threshold: 2, keys: issuers });
+    let mut world = World::bare_of(&Genesis { issuers, ..Keys::new().genesis() });
+    assert_eq!(world.register(11, "alice"), Code::Ok);
+    let chain = world.signers.chain.clone();
+    for account in [world.account(), Account::Available(key(11).public()).id(&chain), Account::Treasury.id(&chain)] {
+        let deposit = Transaction::Deposit(Deposit { consumer: Consumer { account }, amount: 1_000 });
+        assert_eq!(world.approved(&deposit, &[key(3), key(31)]).code, Code::Ok);
+    }
+    world
+}
+
+#[test]
+fn i20_i02_only_the_owner_and_the_threshold_take_credits_out_and_the_sums_say_so() {
+    let seed = support::seed();
+    println!("ORION_SEED={seed}");
+    let (mut random, mut world) = (Random(seed), purses());
+    let chain = world.signers.chain.clone();
+    let ids = [world.account(), Account::Available(key(11).public()).id(&chain), Account::Treasury.id(&chain)];
+    let (mut out, mut refused) = (0, 0);
+    for _ in 0..600 {
+        let who = random.below(3) as usize;
+        // Consumers' accounts are in the platform's custody, whatever their ids.
+        let amount = 1 + random.below(3);
+        let withdraw = Withdraw { from: Purse::Consumer(ids[who]), amount, to: Digest::ZERO };
+        let everybody = [key(3), key(31), key(32), Keys::new().operator, key(11), key(66)];
+        // The last two are asked more rarely: a word that is not needed spoils all others.
+        let odds = [2, 2, 2, 2, 8, 8];
+        let asked = everybody.into_iter().zip(odds).filter(|(_, odds)| random.one_in(*odds));
+        let by: Vec<SecretKey> = asked.map(|(key, _)| key).collect();
+        let issuers = by.iter().filter(|one| world.chain.issuers().has(&one.public())).count();
+        let operator = by.iter().any(|one| one.public() == Keys::new().operator.public());
+        let stranger = by.len() > issuers + usize::from(operator);
+        let before = ids.map(|id| world.chain.account(id).balance);
+        let code = world.approved(&Transaction::Withdraw(withdraw), &by).code;
+        let may = issuers >= 2 && operator && !stranger;
+        let want = match (may, stranger) {
+            (true, _) if before[who] < amount => Code::InsufficientCredits,
+            (true, _) => Code::Ok,
+            (false, true) => Code::BadApproval,
+            (false, false) => Code::NotEnoughApprovals,
+        };
+        assert_eq!(code, want);
+        let mut after = before;
+        if code == Code::Ok {
+            after[who] -= amount;
+            out += amount;
+        } else {
+            refused += 1;
+        }
+        assert_eq!(ids.map(|id| world.chain.account(id).balance), after);
+        let totals = world.chain.totals();
+        assert_eq!((totals.withdrawn, totals.deposited - totals.withdrawn), (out, after.iter().sum()));
+    }
+    assert!(out > 0 && refused > 0);
 }

@@ -9,14 +9,14 @@ use orion_ledger_core::{Admission, Chain, Signer, VerifierKey};
 use orion_protocol::bytes::Name;
 use orion_protocol::draw::{self, Draw};
 use orion_protocol::dtype::DType;
-use orion_protocol::ids::{Account, AccountId, ChainId, JobId, TxId};
+use orion_protocol::ids::{Account, AccountId, ChainId, JobId, TxId, action_digest};
 use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::leaf::{Code, Receipt};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::merkle::{self, Sha3};
 use orion_protocol::statements::*;
 use orion_protocol::task::*;
-use orion_protocol::{Digest, PublicKey, SecretKey, Signed};
+use orion_protocol::{Digest, PublicKey, SecretKey, Signed, cbor};
 
 /// What everything costs here.
 pub const POLICY: Policy = Policy { price: 1_000_000, fee_ppm: 20_000, vesting_ms: 0, escrow_ms: 60_000 };
@@ -57,6 +57,7 @@ impl Keys {
             issuer: self.issuer.public(),
             checkpoint: self.checkpoint.public(),
             policy,
+            issuers: None,
         }
     }
 }
@@ -142,12 +143,12 @@ pub struct Signers {
 
 impl Signers {
     pub fn new() -> Signers {
-        Signers::under(POLICY)
+        Signers::of(&Keys::new().genesis())
     }
 
-    pub fn under(policy: Policy) -> Signers {
+    pub fn of(genesis: &Genesis) -> Signers {
         let keys = Keys::new();
-        let chain = keys.genesis_under(policy).chain();
+        let chain = genesis.chain();
         let platform = keys.platform.clone();
         let providers = BTreeMap::from([(platform.public(), platform)]);
         Signers { chain, keys, providers, owners: BTreeMap::new() }
@@ -240,6 +241,15 @@ fn leaves(core: &LeaseCore, lies: &BTreeSet<u64>) -> Vec<[u8; 32]> {
     units.map(|unit| Sha3::unit_leaf(&salt_of(unit), unit, &digest_of(unit, lies.contains(&unit)))).collect()
 }
 
+/// A transaction with the words of these keys, for an envelope of `sender` under this id.
+pub fn approve(chain: &ChainId, sender: &SecretKey, id: TxId, inner: &Transaction, by: &[SecretKey]) -> Approved {
+    let inner = cbor::to_vec(inner);
+    let action = action_digest(&sender.public(), &id, &inner);
+    let mut approvals: Vec<_> = by.iter().map(|key| Signed::new(chain, key, &Approval { action })).collect();
+    approvals.sort_by_key(Signed::key);
+    Approved { inner: inner.into(), approvals }
+}
+
 /// A round after its seal.
 pub struct Closed {
     pub round: Digest,
@@ -266,10 +276,14 @@ impl World {
     }
 
     pub fn bare_under(policy: Policy) -> World {
-        let signers = Signers::under(policy.clone());
-        let genesis = signers.keys.genesis_under(policy);
+        World::bare_of(&Keys::new().genesis_under(policy))
+    }
+
+    /// As [`World::bare`], from another genesis with the same keys.
+    pub fn bare_of(genesis: &Genesis) -> World {
+        let signers = Signers::of(genesis);
         let (chain, block) = Chain::start(&genesis.to_bytes(), START_MS).unwrap();
-        let admission = Admission::new(&genesis);
+        let admission = Admission::new(genesis);
         let (log, seals) = (block.leaves, vec![block.seal]);
         let mut world = World { signers, chain, admission, log, seals, time_ms: START_MS, next_id: 0 };
         assert_eq!(world.open_epoch(1), Code::Ok);
@@ -311,7 +325,7 @@ impl World {
     pub fn sign(&mut self, tx: &Transaction, id: TxId) -> Signed<Envelope> {
         let keys = &self.signers.keys;
         match tx {
-            Transaction::Deposit(_) => tx.sign(&self.signers.chain, &keys.issuer, 0, id),
+            Transaction::Deposit(_) | Transaction::Approved(_) => tx.sign(&self.signers.chain, &keys.issuer, 0, id),
             Transaction::OpenEpoch(open) => tx.sign(&self.signers.chain, &keys.operator, open.epoch, id),
             _ => tx.sign(&self.signers.chain, &keys.operator, self.chain.epoch(), id),
         }
@@ -339,6 +353,14 @@ impl World {
 
     pub fn send(&mut self, tx: &Transaction) -> Code {
         self.receipt(tx).code
+    }
+
+    /// A transaction with the words of these keys, in an envelope of the issuer.
+    pub fn approved(&mut self, inner: &Transaction, by: &[SecretKey]) -> Receipt {
+        let (sender, id) = (self.signers.keys.issuer.clone(), self.id());
+        let tx = Transaction::Approved(approve(&self.signers.chain, &sender, id, inner, by));
+        let signed = self.sign(&tx, id);
+        self.block(vec![signed]).remove(0)
     }
 
     pub fn open_epoch(&mut self, epoch: u64) -> Code {

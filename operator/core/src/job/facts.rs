@@ -403,7 +403,13 @@ impl Job {
                 self.query = true;
             }
             Transaction::Close(_) => self.query = true,
-            Transaction::RegisterProvider(_) | Transaction::OpenEpoch(_) | Transaction::Deposit(_) => {}
+            Transaction::RegisterProvider(_)
+            | Transaction::OpenEpoch(_)
+            | Transaction::Deposit(_)
+            | Transaction::TopUp(_)
+            | Transaction::Approved(_)
+            | Transaction::Withdraw(_)
+            | Transaction::Issuers(_) => {}
         }
     }
 
