@@ -145,7 +145,8 @@ def names() -> None:
     same("reasons", have["reasons"], formats.REASONS)
     same("receipt codes", have["codes"], formats.CODES)
     kinds = (
-        "RegisterProvider OpenEpoch Deposit OpenEscrow CloseRound RecordVerdict Settle Close TopUp Approved Withdraw Issuers"
+        "RegisterProvider OpenEpoch Deposit OpenEscrow CloseRound RecordVerdict Settle Close TopUp Approved Withdraw "
+        "Reserve Release Issuers"
     ).split()
     same("kinds of transactions", have["transaction_kinds"], kinds)
 
@@ -266,6 +267,9 @@ def transactions() -> None:
     sent, within = approved["envelope"]["value"], approved["transaction"]["Approved"][0]
     action = framed("orion/action/v1", raw(sent["signer"]), raw(sent["id"]), raw(within["inner"])).hex()
     same("what is approved", [one["value"]["action"] for one in within["approvals"]], [action, action])
+    reserved = next(case for case in FILES["transactions"] if case["kind"] == "Reserve")["envelope"]["value"]
+    reserve = framed("orion/reserve/v1", raw(reserved["signer"]), raw(reserved["id"])).hex()
+    same("what is released", by_kind["Release"]["reserve"], reserve)
     same("the task in the escrow", by_kind["OpenEscrow"]["task"], FILES["task"]["task_object"])
     verdict(by_kind["CloseRound"], by_kind["RecordVerdict"])
 

@@ -19,7 +19,7 @@ CODES = (
     "Ok NotAllowed StaleEpoch EpochTaken ExistsWithDifferentBytes OwnerDiffers InsufficientCredits BudgetTooSmall "
     "OutOfBounds NoSuchJob JobExists EscrowExpired JobSettling WrongSequence BadLease BadCommitment BadIngest SlotTaken "
     "BadValidator NoSuchRound BadDraw BadVote BadReferee RoundOpen NotSettled Overflow UnknownPolicy NotEnoughApprovals "
-    "BadApproval"
+    "BadApproval NoSuchReserve ReserveOver"
 ).split()
 DTYPES = "uint8 int8 uint16 int16 uint32 int32 uint64 int64 float32 float64".split()
 
@@ -187,8 +187,10 @@ TRANSACTION = choice(
     Close=[record(job=DIGEST)],
     TopUp=[record(job=DIGEST, amount=U64)],
     Approved=[record(inner=BYTES, approvals=each(APPROVAL))],
-    Withdraw=[record(**{"from": PURSE}, amount=U64, to=DIGEST)],
-    Free11=None, Free12=None, Free13=None, Free14=None, Free15=None,
+    Withdraw=[record(**{"from": PURSE}, amount=U64, to=DIGEST, reserve_=DIGEST)],
+    Reserve=[record(amount=U64, expires_ms=U64)],
+    Release=[record(reserve=DIGEST)],
+    Free13=None, Free14=None, Free15=None,
     Issuers=[ISSUERS],
 )
 TRANSFERS = each(record(**{"from": DIGEST}, to=DIGEST, amount=U64))
@@ -202,6 +204,7 @@ LEAF = record(
     height=U64, index=U64,
     body=choice(
         Genesis=[BYTES], Transaction=[ENVELOPE, RECEIPT], Expire=[DIGEST, RECEIPT], Seal=[SEAL], Mature=[DIGEST, RECEIPT],
+        Lapse=[DIGEST, RECEIPT],
     ),
 )
 

@@ -90,7 +90,12 @@ impl Chain {
     pub fn orderable(&self, admitted: &Admitted) -> Result<(), Unorderable> {
         let State { genesis, issuers, providers, .. } = &self.state;
         let signer = admitted.envelope.signer;
-        let own = matches!(admitted.transaction, Transaction::Approved(_)) && providers.contains_key(&signer);
+        let own = match admitted.transaction {
+            Transaction::Approved(_) | Transaction::Reserve(_) | Transaction::Release(_) => {
+                providers.contains_key(&signer)
+            }
+            _ => false,
+        };
         if signer == genesis.operator || issuers.has(&signer) || own {
             Ok(())
         } else {
@@ -172,6 +177,10 @@ impl Chain {
                     for receipt in receipts.map_err(|code| BlockError::Expire { job, code })? {
                         draft.push(LeafBody::Expire(job, receipt))?;
                     }
+                }
+                Due::Lapse(id) => {
+                    self.state.release(id);
+                    draft.push(LeafBody::Lapse(id, paid(Vec::new())))?;
                 }
                 Due::Mature(job, page) => {
                     let transfers = rules::mature(&mut self.state, job, page);
@@ -320,6 +329,9 @@ impl Chain {
         }
         if !self.state.vests_hold() {
             return Err("what vests is not what the settlements' pages say".into());
+        }
+        if !self.state.reserves_hold() {
+            return Err("what is held back is not what the reserves say".into());
         }
         crate::report::check_jobs(self)
     }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use orion_protocol::JobId;
+use orion_protocol::{Digest, JobId};
 
-/// No more pages mature in one block: after a long outage the rest follows in the next ones, which are cut at once. A page has at
+/// Nothing but escrows is done more often in one block: after a long outage the rest follows in the next ones, which are cut at once. A page has at
 /// most 200 transfers, so these leaves stay below 5 MiB.
-const MAX_MATURE: usize = 256;
+const MAX_OTHERS: usize = 256;
 
 /// Something that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,8 @@ pub(crate) enum Due {
     Escrow(JobId),
     /// A page of a job's settlement has vested.
     Mature(JobId, u64),
+    /// A reserve's end.
+    Lapse(Digest),
 }
 
 /// Everything that is due at some time, in milliseconds of block time.
@@ -36,27 +38,27 @@ impl Queue {
         self.0.first().map(|(at_ms, _)| *at_ms)
     }
 
-    /// What a block with this time does: escrows ascending by job, all of them, as they always did; then pages by their time.
+    /// What a block with this time does: escrows ascending by job, all of them, as they always did; then everything else by its time.
     pub(crate) fn past(&self, time_ms: u64) -> Vec<Due> {
         let mut escrows = BTreeSet::new();
-        let mut pages = Vec::new();
+        let mut others = Vec::new();
         for (_, due) in self.0.iter().take_while(|(at_ms, _)| *at_ms < time_ms) {
             match due {
                 Due::Escrow(_) => {
                     escrows.insert(*due);
                 }
-                Due::Mature(..) if pages.len() < MAX_MATURE => pages.push(*due),
-                Due::Mature(..) => {}
+                Due::Mature(..) | Due::Lapse(_) if others.len() < MAX_OTHERS => others.push(*due),
+                Due::Mature(..) | Due::Lapse(_) => {}
             }
         }
-        escrows.into_iter().chain(pages).collect()
+        escrows.into_iter().chain(others).collect()
     }
 
     /// Jobs with an open escrow.
     pub(crate) fn escrows(&self) -> impl Iterator<Item = JobId> {
         self.0.iter().filter_map(|(_, due)| match due {
             Due::Escrow(job) => Some(*job),
-            Due::Mature(..) => None,
+            Due::Mature(..) | Due::Lapse(_) => None,
         })
     }
 }

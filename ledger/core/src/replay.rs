@@ -151,8 +151,8 @@ impl Replay {
                 self.pending.txs.push(tx);
                 None
             }
-            // The machine expires and matures by itself; the comparison finds what it did not do.
-            LeafBody::Expire(..) | LeafBody::Mature(..) => None,
+            // The machine expires, matures and lapses by itself; the comparison finds what it did not do.
+            LeafBody::Expire(..) | LeafBody::Mature(..) | LeafBody::Lapse(..) => None,
             LeafBody::Seal(seal) => Some(seal.time_ms),
         };
         self.pending.leaves.push(bytes.to_vec());
@@ -232,6 +232,7 @@ fn kind(body: &LeafBody) -> &'static str {
         LeafBody::Transaction(..) => "transaction",
         LeafBody::Expire(..) => "expiry",
         LeafBody::Mature(..) => "maturity",
+        LeafBody::Lapse(..) => "lapse",
         LeafBody::Seal(_) => "seal",
     }
 }

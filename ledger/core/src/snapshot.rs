@@ -18,7 +18,7 @@ use crate::book::Book;
 use crate::chain::Chain;
 use crate::due::Due;
 use crate::job::{Job, Round};
-use crate::state::{Provider, State, Vest};
+use crate::state::{Provider, Reserved, State, Vest};
 
 const DOMAIN: &str = "orion/ledger-snapshot/v1";
 /// No snapshot is longer, in bytes: it is held in memory three times while it is read.
@@ -91,6 +91,9 @@ struct Image {
     vests: Vec<VestRow>,
     #[n(12)]
     issuers: Issuers,
+    /// Reserve, provider, amount, until when in block time; ascending.
+    #[n(13)]
+    reserves: Vec<(Digest, PublicKey, u64, u64)>,
 }
 
 /// Job, page, until when in block time, and what each provider gets, ascending by key.
@@ -115,6 +118,7 @@ pub(crate) fn take(chain: &Chain) -> Vec<u8> {
         ended: state.ended_phases(),
         vests: state.vests.iter().map(|(page, vest)| vest_row(page, vest)).collect(),
         issuers: state.issuers.clone(),
+        reserves: state.reserves.iter().map(|(id, one)| (*id, one.provider, one.amount, one.expires_ms)).collect(),
     };
     cbor::to_vec(&(DOMAIN.to_owned(), image))
 }
@@ -140,6 +144,7 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
         ended,
         vests,
         issuers,
+        reserves,
     } = image;
     let id = genesis.chain();
     if chain != id {
@@ -161,7 +166,8 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
     let sorted = providers.is_sorted_by(|(a, ..), (b, ..)| a < b)
         && jobs.is_sorted_by(|(a, _), (b, _)| a < b)
         && ended.is_sorted_by(|(a, _), (b, _)| a < b)
-        && vests.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1));
+        && vests.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1))
+        && reserves.is_sorted_by(|a, b| a.0 < b.0);
     if !sorted {
         return Err(wrong("a list is not ascending"));
     }
@@ -183,6 +189,12 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
         }
         state.vest(id, page, until_ms, amounts.into_iter().collect());
     }
+    for (id, provider, amount, expires_ms) in reserves {
+        let reserved = Reserved { provider, amount, expires_ms };
+        state.reserve(id, reserved).map_err(|code| wrong(&format!("reserve {id}: {code}")))?;
+    }
+    // What was restored did not change in the block to come.
+    state.book.forget_changes();
     let chain = Chain { state, tree, seal, previous, state_hash };
     chain.audit().map_err(SnapshotError::Contradiction)?;
     Ok(chain)

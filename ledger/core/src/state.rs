@@ -32,6 +32,15 @@ pub(crate) struct Vest {
     pub(crate) amounts: BTreeMap<PublicKey, u64>,
 }
 
+/// What a provider holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    pub(crate) provider: PublicKey,
+    pub(crate) amount: u64,
+    /// In block time: the first block past it ends the reserve.
+    pub(crate) expires_ms: u64,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) chain: ChainId,
@@ -51,6 +60,8 @@ pub(crate) struct State {
     pub(crate) shed: BTreeMap<JobId, JobPhase>,
     /// Pages of settlements that have not matured, by job and page.
     pub(crate) vests: BTreeMap<(JobId, u64), Vest>,
+    /// What providers hold back, by reserve.
+    pub(crate) reserves: BTreeMap<Digest, Reserved>,
     /// What happens by itself, by time.
     pub(crate) due: Queue,
     /// Rounds closed in the block that is being made; their seed comes with its seal.
@@ -72,6 +83,7 @@ impl State {
             ended: Vec::new(),
             shed: BTreeMap::new(),
             vests: BTreeMap::new(),
+            reserves: BTreeMap::new(),
             due: Queue::default(),
             unsealed: Vec::new(),
         }
@@ -106,6 +118,33 @@ impl State {
             }
         }
         self.book.vesting().eq(want)
+    }
+
+    /// Holds back credits under a new reserve.
+    pub(crate) fn reserve(&mut self, id: Digest, reserved: Reserved) -> Result<(), Code> {
+        self.book.hold(Place::available(&self.chain, reserved.provider), reserved.amount)?;
+        self.due.insert(reserved.expires_ms, Due::Lapse(id));
+        self.reserves.insert(id, reserved);
+        Ok(())
+    }
+
+    /// Ends a reserve; gives it.
+    pub(crate) fn release(&mut self, id: Digest) -> Option<Reserved> {
+        let reserved = self.reserves.remove(&id)?;
+        self.book.let_go(Place::available(&self.chain, reserved.provider), reserved.amount);
+        self.due.remove(reserved.expires_ms, Due::Lapse(id));
+        Some(reserved)
+    }
+
+    /// Whether what is held back is what the reserves say, and is there; slow, for audits.
+    pub(crate) fn reserves_hold(&self) -> bool {
+        let mut want: BTreeMap<Place, u64> = BTreeMap::new();
+        for Reserved { provider, amount, .. } in self.reserves.values() {
+            let sum = want.entry(Place::available(&self.chain, *provider)).or_default();
+            *sum = sum.saturating_add(*amount);
+        }
+        self.book.all_pending().all(|(place, held)| held <= self.book.balance(&place))
+            && self.book.all_pending().eq(want)
     }
 
     /// How far a job is, whether or not it was shed.

@@ -1,4 +1,4 @@
-//! Logs that releases wrote: `v1` the first one, before earnings could vest, `v2` the one that lets them. They verify for ever, to the same seal, root and sums; and what happens in them still
+//! Logs that releases wrote: `v1` the first one, before earnings could vest, `v2` the one that lets them, and knows approvals. They verify for ever, to the same seal, root and sums; and what happens in them still
 //! makes the same bytes, so that no rule that came later changes an old one.
 //!
 //! The files are never written again. One of a later format is added under a name of its own, by
@@ -12,12 +12,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use orion_ledger_core::verify;
-use orion_protocol::JobId;
+use orion_protocol::ids::reserve_id;
 use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt, Totals};
-use orion_protocol::ledger::tx::{Close, Policy, Transaction};
+use orion_protocol::ledger::tx::*;
 use orion_protocol::merkle::{Sha256, Tree};
-use support::{Ballot, POLICY, Work, World, export_of, key, spec, spec_under};
+use orion_protocol::{Digest, JobId};
+use support::{Ballot, Keys, POLICY, Work, World, export_of, key, spec, spec_under};
 
 /// The bytes of the golden log with this name.
 fn golden(name: &str) -> Vec<u8> {
@@ -137,13 +138,62 @@ fn vesting() -> World {
     world
 }
 
+/// Three issuers of whom two decide, a withdrawal from a reserve, one that lapses, one that is given up, and other issuers.
+fn approvals() -> World {
+    let issuer = Keys::new().issuer;
+    let keys = |numbers: &[u8]| {
+        let mut keys: Vec<_> = numbers.iter().map(|number| key(*number).public()).chain([issuer.public()]).collect();
+        keys.sort_unstable();
+        keys
+    };
+    let issuers = Some(Issuers { threshold: 2, keys: keys(&[31, 32]) });
+    let mut world = World::bare_of(&Genesis { issuers, ..Keys::new().genesis() });
+    for (number, owner) in [(11, "alice"), (12, "bob")] {
+        assert_eq!(world.register(number, owner), Code::Ok);
+    }
+    let both = [issuer.clone(), key(31)];
+    let consumer = Consumer { account: world.account() };
+    let deposit = Transaction::Deposit(Deposit { consumer, amount: 100_000 });
+    assert_eq!(world.send(&deposit), Code::NotEnoughApprovals);
+    assert_eq!(world.approved(&deposit, &both).code, Code::Ok);
+    let task = spec(1, 40, 40, 2);
+    assert_eq!(world.open_escrow(&task), Code::Ok);
+    assert_eq!(world.send(&Transaction::TopUp(TopUp { job: task.job, amount: 50 })), Code::Ok);
+    let work = world.signers.work(&task, 0, 1, key(11).public(), &[]);
+    let closed = world.close_round(&task, &[&work]);
+    assert_eq!(world.judge(&task, &closed, &[&work], &Ballot::default()), Code::Ok);
+    assert_eq!(world.settle(&task, 0).code, Code::Ok);
+    assert_eq!(world.close(&task).code, Code::Ok);
+    let expires_ms = world.time_ms + 200;
+    let reserves = [150, 100, 50].map(|amount| {
+        let (tx, id) = (Transaction::Reserve(Reserve { amount, expires_ms }), world.id());
+        let signed = tx.sign(&world.signers.chain, &key(11), 0, id);
+        assert_eq!(world.block(vec![signed])[0].code, Code::Ok);
+        reserve_id(&key(11).public(), &id)
+    });
+    let from = Purse::Available(key(11).public());
+    let withdraw = |amount, reserve| Transaction::Withdraw(Withdraw { from, amount, to: Digest::of(b"bank"), reserve });
+    let owned = [issuer.clone(), key(31), key(11)];
+    assert_eq!(world.approved(&withdraw(101, None), &owned).code, Code::InsufficientCredits);
+    assert_eq!(world.approved(&withdraw(151, Some(reserves[0])), &owned).code, Code::ReserveOver);
+    assert_eq!(world.approved(&withdraw(120, Some(reserves[0])), &owned).code, Code::Ok);
+    assert_eq!(world.approved(&Transaction::Release(Release { reserve: reserves[1] }), &both).code, Code::Ok);
+    assert_eq!(
+        world.approved(&Transaction::Issuers(Issuers { threshold: 1, keys: keys(&[33]) }), &both).code,
+        Code::Ok
+    );
+    world.time_ms = expires_ms;
+    assert_eq!(world.deposit(1), Code::Ok, "one word is enough now, and the third reserve lapses");
+    world
+}
+
 /// The export of a world whose last leaves may have been replaced: its checkpoint is over the leaves as they are.
 fn export(world: &World) -> Vec<u8> {
     let mut tree = Tree::<Sha256>::default();
     for leaf in &world.log {
         tree.push(Sha256::leaf(leaf));
     }
-    let seal = SealRef { root: orion_protocol::Digest(tree.root()), ..world.chain.seal_ref() };
+    let seal = SealRef { root: Digest(tree.root()), ..world.chain.seal_ref() };
     export_of(&world.signers, &seal, &world.log).0
 }
 
@@ -157,7 +207,7 @@ struct Pinned {
     totals: Totals,
 }
 
-fn pinned() -> [Pinned; 5] {
+fn pinned() -> [Pinned; 6] {
     [
         Pinned {
             name: "v1-paid-job",
@@ -237,6 +287,22 @@ fn pinned() -> [Pinned; 5] {
                 providers: 60,
                 treasury: 2,
                 withdrawn: 0,
+            },
+        },
+        Pinned {
+            name: "v2-approvals",
+            made: approvals,
+            height: 20,
+            size: 43,
+            root: "63b0feabfc7398ada064f8b7e746f6233516f7e327717a49ddb51e078fcbefff",
+            totals: Totals {
+                deposited: 100_001,
+                consumers: 99_573,
+                escrows: 0,
+                vesting: 0,
+                providers: 300,
+                treasury: 8,
+                withdrawn: 120,
             },
         },
     ]

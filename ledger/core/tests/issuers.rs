@@ -34,7 +34,7 @@ fn deposit(world: &World, amount: u64) -> Transaction {
 }
 
 fn withdraw(from: Purse, amount: u64) -> Transaction {
-    Transaction::Withdraw(Withdraw { from, amount, to: Digest::of(b"elsewhere") })
+    Transaction::Withdraw(Withdraw { from, amount, to: Digest::of(b"elsewhere"), reserve: None })
 }
 
 fn check_replay(world: &World) {

@@ -55,6 +55,9 @@ pub enum LeafBody {
     /// A page of a job's pay has vested; the ledger's own act.
     #[n(4)]
     Mature(#[n(0)] JobId, #[n(1)] Receipt),
+    /// A reserve's time has passed; the ledger's own act.
+    #[n(5)]
+    Lapse(#[n(0)] Digest, #[n(1)] Receipt),
 }
 
 /// What came of a transaction.
@@ -163,6 +166,10 @@ codes! {
     NotEnoughApprovals = 27,
     /// An approval is of somebody whose word is not needed, of something else, or out of order.
     BadApproval = 28,
+    /// There is no such reserve, or it is somebody else's.
+    NoSuchReserve = 29,
+    /// More than was reserved.
+    ReserveOver = 30,
 }
 
 impl std::fmt::Display for Code {

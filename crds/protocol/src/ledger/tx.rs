@@ -161,7 +161,7 @@ impl Statement for Envelope {
     const MAX_BYTES: usize = MAX_LEAF_BYTES;
 }
 
-/// The transactions that are signed. Genesis, Expire and Mature are the ledger's own and appear only as leaves.
+/// The transactions that are signed. Genesis, Expire, Mature and Lapse are the ledger's own and appear only as leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Transaction {
     /// A provider's key, owner and whether it validates.
@@ -197,6 +197,12 @@ pub enum Transaction {
     /// Takes credits out; only within [`Approved`].
     #[n(10)]
     Withdraw(#[n(0)] Withdraw),
+    /// Holds back what a provider owns, for a withdrawal to come.
+    #[n(11)]
+    Reserve(#[n(0)] Reserve),
+    /// Gives up a reserve; the provider's word, or the issuers' within [`Approved`].
+    #[n(12)]
+    Release(#[n(0)] Release),
     /// Other issuers from now on; only within [`Approved`].
     #[n(16)]
     Issuers(#[n(0)] Issuers),
@@ -222,6 +228,8 @@ impl Transaction {
             Transaction::TopUp(_) => "TopUp",
             Transaction::Approved(_) => "Approved",
             Transaction::Withdraw(_) => "Withdraw",
+            Transaction::Reserve(_) => "Reserve",
+            Transaction::Release(_) => "Release",
             Transaction::Issuers(_) => "Issuers",
         }
     }
@@ -432,7 +440,7 @@ pub struct TopUp {
     pub amount: u64,
 }
 
-/// A Deposit, Withdraw or Issuers with the words of those whose it is: of as many issuers as their threshold says, and, to take
+/// A Deposit, Withdraw, Release or Issuers with the words of those whose it is: of as many issuers as their threshold says, and, to take
 /// out what somebody has, of the owner: the provider's key, or the operator's for consumers and treasury.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -463,6 +471,38 @@ pub struct Withdraw {
     /// Whom it is for, in the issuers' books: opaque here.
     #[n(2)]
     pub to: Digest,
+    /// The reserve that it is taken from, which ends by that: see [`crate::ids::reserve_id`].
+    #[n(3)]
+    pub reserve: Option<Digest>,
+}
+
+/// Holds back credits of the provider that signs it, until they are withdrawn, released, or the time has passed. Nothing else can
+/// move them meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Reserve {
+    /// Micro-credits.
+    #[n(0)]
+    pub amount: u64,
+    /// In block time, milliseconds: the first block past it gives them back.
+    #[n(1)]
+    pub expires_ms: u64,
+}
+
+impl Reserve {
+    /// A provider has at most so many at a time.
+    pub const MAX_OPEN: usize = 16;
+    /// None lasts longer, in milliseconds: 30 days.
+    pub const MAX_MS: u64 = 30 * 86_400_000;
+}
+
+/// Gives up a reserve.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Release {
+    /// Which.
+    #[n(0)]
+    pub reserve: Digest,
 }
 
 /// What credits can be taken out of.

@@ -4,7 +4,7 @@ use minicbor::bytes::ByteVec;
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
     Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, OpenEpoch, OpenEscrow, Purse,
-    RecordVerdict, RegisterProvider, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
+    RecordVerdict, RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Leaf, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
@@ -333,11 +333,10 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
         (job(), number()).prop_map(|(job, amount)| Transaction::TopUp(TopUp { job, amount })),
         (bytes(40), vec(signed(approval()), 0..3))
             .prop_map(|(inner, approvals)| Transaction::Approved(Approved { inner, approvals })),
-        (purse(), number(), digest()).prop_map(|(from, amount, to)| Transaction::Withdraw(Withdraw {
-            from,
-            amount,
-            to
-        })),
+        (purse(), number(), digest(), proptest::option::of(digest()))
+            .prop_map(|(from, amount, to, reserve)| { Transaction::Withdraw(Withdraw { from, amount, to, reserve }) }),
+        (number(), number()).prop_map(|(amount, expires_ms)| Transaction::Reserve(Reserve { amount, expires_ms })),
+        digest().prop_map(|reserve| Transaction::Release(Release { reserve })),
         (any::<u32>(), vec(public(), 0..3))
             .prop_map(|(threshold, keys)| Transaction::Issuers(Issuers { threshold, keys })),
     ]
@@ -385,6 +384,7 @@ pub fn leaf() -> impl Strategy<Value = Leaf> {
         (digest(), receipt()).prop_map(|(job, receipt)| LeafBody::Expire(JobId(job.0), receipt)),
         seal.prop_map(LeafBody::Seal),
         (digest(), receipt()).prop_map(|(job, receipt)| LeafBody::Mature(JobId(job.0), receipt)),
+        (digest(), receipt()).prop_map(|(reserve, receipt)| LeafBody::Lapse(reserve, receipt)),
     ];
     (number(), number(), body).prop_map(|(height, index, body)| Leaf { height, index, body })
 }

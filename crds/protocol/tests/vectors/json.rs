@@ -8,7 +8,7 @@ use orion_protocol::ledger::api::{
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
     Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, OpenEpoch, OpenEscrow, Purse,
-    RecordVerdict, RegisterProvider, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
+    RecordVerdict, RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Genesis, Leaf, Policy, Submitted, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
@@ -137,6 +137,8 @@ as_object! {
     Receipt { code, transfers }
     RecordVerdict { job, round, sequence, shards }
     Refusal { reason, message }
+    Release { reserve }
+    Reserve { amount, expires_ms }
     RegisterProvider { key, owner, validates }
     ResultObject { name, digest, size }
     RoundEntry { lease, commitment, ingested }
@@ -157,7 +159,7 @@ as_object! {
     UnitDigest { unit, digest }
     UnitTable { items, items_per_unit, units_per_shard, work_per_item }
     Vote { round, lease, units, class }
-    Withdraw { from, amount, to }
+    Withdraw { from, amount, to, reserve }
 }
 
 impl Json for Totals {
@@ -187,12 +189,14 @@ as_variants! {
     AnswerBody { Preflighted(a), Committed(a), Voted(a), Ingested(a), Aggregated(a), Failed(a) }
     Argument { Input(at), Output(at), Scalar(dtype, bits), Builtin(which), Local(bytes) }
     Beat { Alive(a), Started(lease), Progress(lease, units) }
-    LeafBody { Genesis(bytes), Transaction(envelope, receipt), Expire(job, receipt), Seal(seal), Mature(job, receipt) }
+    LeafBody { Genesis(bytes), Transaction(envelope, receipt), Expire(job, receipt), Seal(seal), Mature(job, receipt),
+        Lapse(reserve, receipt),
+    }
     Purse { Available(key), Treasury, Consumer(account) }
     TaskBody { Execute, Preflight(trial), Ingest(committed), Aggregate(manifest) }
     Transaction {
         RegisterProvider(a), OpenEpoch(a), Deposit(a), OpenEscrow(a), CloseRound(a), RecordVerdict(a), Settle(a), Close(a),
-        TopUp(a), Approved(a), Withdraw(a), Issuers(a)
+        TopUp(a), Approved(a), Withdraw(a), Reserve(a), Release(a), Issuers(a)
     }
     FeedFrom { Rows(at), Shared(at), Fill(text) }
     Workload { Kernel(kernel), Inference(inference) }

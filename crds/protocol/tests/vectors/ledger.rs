@@ -1,14 +1,14 @@
 //! Vectors of the ledger's formats: transactions with their envelopes, leaves and the tree over them, answers.
 
 use orion_protocol::bytes::hex;
-use orion_protocol::ids::{Account, action_digest};
+use orion_protocol::ids::{Account, action_digest, reserve_id};
 use orion_protocol::ledger::api::{
     AccountView, EntryVerdict, Head, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
 };
 use orion_protocol::ledger::leaf::{Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
     Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Issuers, OpenEpoch, OpenEscrow, Purse, RecordVerdict,
-    RegisterProvider, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
+    RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Code, Leaf, LeafBody, Submitted, Transaction};
 use orion_protocol::merkle::{self, Sha3, Sha256};
@@ -52,12 +52,27 @@ pub fn all() -> Vec<(Transaction, &'static str, u64, JobId, u64, u64)> {
         (Transaction::Approved(approved()), "issuer", 0, none, 1, 0),
         (Transaction::Withdraw(withdraw(Purse::Consumer(consumer()))), "operator", 0, none, 2, 0),
         (Transaction::Withdraw(withdraw(Purse::Treasury)), "operator", 0, none, 3, 0),
+        (Transaction::Reserve(Reserve { amount: 700, expires_ms: 1_800_000_600_000 }), "worker", 0, none, 5, 0),
+        (
+            Transaction::Withdraw(Withdraw { reserve: Some(reserve()), ..withdraw(Purse::Treasury) }),
+            "operator",
+            0,
+            none,
+            6,
+            0,
+        ),
+        (Transaction::Release(Release { reserve: reserve() }), "worker", 0, none, 7, 0),
         (Transaction::Issuers(issuers()), "issuer", 0, none, 4, 0),
     ]
 }
 
 fn withdraw(from: Purse) -> Withdraw {
-    Withdraw { from, amount: 11_500, to: digest("an account elsewhere") }
+    Withdraw { from, amount: 11_500, to: digest("an account elsewhere"), reserve: None }
+}
+
+/// What the worker's provider reserves.
+fn reserve() -> Digest {
+    reserve_id(&public("worker"), &TxId::derive("Reserve", &JobId::NONE, 5, 0))
 }
 
 /// Two of the keys that there are.
@@ -176,6 +191,7 @@ pub fn leaves() -> Value {
         LeafBody::Seal(seal()),
         LeafBody::Seal(Seal { totals: Totals { deposited: 25_000_700, withdrawn: 700, ..seal().totals }, ..seal() }),
         LeafBody::Mature(job, Receipt { code: Code::Ok, transfers: vec![receipt().transfers[1]] }),
+        LeafBody::Lapse(reserve(), Receipt { code: Code::Ok, transfers: vec![] }),
     ];
     let leaves: Vec<Leaf> = (0..).zip(bodies).map(|(index, body)| Leaf { height: 1 << 33, index, body }).collect();
     let hashes: Vec<[u8; 32]> = leaves.iter().map(|leaf| Sha256::leaf(&leaf.to_bytes())).collect();

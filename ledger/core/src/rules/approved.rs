@@ -1,4 +1,4 @@
-//! What needs more than its sender's word: deposits of several issuers, withdrawals, other issuers. An approval is about one
+//! What needs more than its sender's word: deposits of several issuers, withdrawals, reserves that the issuers give back, other issuers. An approval is about one
 //! transaction in one envelope, so nobody can use it for another, or twice.
 
 use orion_protocol::ids::action_digest;
@@ -7,14 +7,14 @@ use orion_protocol::ledger::tx::{Approved, Issuers, Purse, Withdraw};
 use orion_protocol::ledger::{Envelope, Transaction};
 use orion_protocol::{PublicKey, TxId};
 
-use super::accounts;
+use super::{accounts, reserve};
 use crate::book::{Move, Place};
 use crate::state::State;
 
 pub(super) fn apply(state: &mut State, envelope: &Envelope, tx: &Approved) -> Result<Vec<Transfer>, Code> {
     let inner = Transaction::from_bytes(&tx.inner).map_err(|_| Code::OutOfBounds)?;
     let owner = match &inner {
-        Transaction::Deposit(_) | Transaction::Issuers(_) => None,
+        Transaction::Deposit(_) | Transaction::Release(_) | Transaction::Issuers(_) => None,
         Transaction::Withdraw(Withdraw { from, .. }) => Some(owner_of(state, from)),
         _ => return Err(Code::NotAllowed),
     };
@@ -25,6 +25,7 @@ pub(super) fn apply(state: &mut State, envelope: &Envelope, tx: &Approved) -> Re
     match &inner {
         Transaction::Deposit(tx) => accounts::deposit(state, tx),
         Transaction::Withdraw(tx) => withdraw(state, tx),
+        Transaction::Release(tx) => reserve::void(state, tx.reserve),
         Transaction::Issuers(tx) => replace_issuers(state, tx),
         _ => Err(Code::NotAllowed),
     }
@@ -65,9 +66,17 @@ fn check(state: &State, signer: PublicKey, id: TxId, tx: &Approved, owner: Optio
 }
 
 fn withdraw(state: &mut State, tx: &Withdraw) -> Result<Vec<Transfer>, Code> {
-    let Withdraw { from, amount, to: _ } = tx;
+    let Withdraw { from, amount, to: _, reserve } = tx;
     if *amount == 0 {
         return Err(Code::OutOfBounds);
+    }
+    if let Some(id) = reserve {
+        let Purse::Available(key) = from else { return Err(Code::NoSuchReserve) };
+        if reserve::find(state, id, key)?.amount < *amount {
+            return Err(Code::ReserveOver);
+        }
+        // What was held back is there, so that the move below cannot fail any more.
+        state.release(*id);
     }
     let from = match from {
         Purse::Available(key) => Place::available(&state.chain, *key),

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod approved;
+mod reserve;
 mod round;
 mod settle;
 mod verdict;
@@ -36,24 +37,33 @@ pub(crate) fn apply(
         Transaction::Close(tx) => settle::close(state, tx),
         Transaction::TopUp(tx) => accounts::top_up(state, tx),
         Transaction::Approved(tx) => approved::apply(state, envelope, tx),
+        Transaction::Reserve(tx) => reserve::reserve(state, envelope, tx, time_ms),
+        Transaction::Release(tx) => reserve::release(state, envelope, tx),
         Transaction::Withdraw(_) | Transaction::Issuers(_) => Err(Code::NotEnoughApprovals),
     }
 }
 
-/// An issuer deposits where its word is enough, outside of epochs, as is what needs approvals: those say whose it is. Everything
+/// An issuer deposits where its word is enough, outside of epochs; so are approvals and reserves, whose rules say whose they are. Everything
 /// else is the operator's, in its epoch.
 fn may_send(state: &State, envelope: &Envelope, transaction: &Transaction) -> Result<(), Code> {
-    let approved = matches!(transaction, Transaction::Approved(_) | Transaction::Withdraw(_) | Transaction::Issuers(_));
+    let own_rules = matches!(
+        transaction,
+        Transaction::Approved(_)
+            | Transaction::Withdraw(_)
+            | Transaction::Issuers(_)
+            | Transaction::Reserve(_)
+            | Transaction::Release(_)
+    );
     let deposit = matches!(transaction, Transaction::Deposit(_));
     let signer = envelope.signer;
-    if approved || deposit {
+    if own_rules || deposit {
         if deposit && !state.issuers.has(&signer) {
             return Err(Code::NotAllowed);
         }
         if envelope.epoch != 0 {
             return Err(Code::OutOfBounds);
         }
-        let enough = approved || state.issuers.threshold == 1;
+        let enough = own_rules || state.issuers.threshold == 1;
         return if enough { Ok(()) } else { Err(Code::NotEnoughApprovals) };
     }
     if signer != state.genesis.operator {

@@ -137,7 +137,7 @@ fn i20_i02_only_the_owner_and_the_threshold_take_credits_out_and_the_sums_say_so
         let who = random.below(3) as usize;
         // Consumers' accounts are in the platform's custody, whatever their ids.
         let amount = 1 + random.below(3);
-        let withdraw = Withdraw { from: Purse::Consumer(ids[who]), amount, to: Digest::ZERO };
+        let withdraw = Withdraw { from: Purse::Consumer(ids[who]), amount, to: Digest::ZERO, reserve: None };
         let everybody = [key(3), key(31), key(32), Keys::new().operator, key(11), key(66)];
         // The last two are asked more rarely: a word that is not needed spoils all others.
         let odds = [2, 2, 2, 2, 8, 8];

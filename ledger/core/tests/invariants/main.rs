@@ -8,6 +8,7 @@ mod log;
 mod money;
 #[path = "../support/mod.rs"]
 mod support;
+mod two_phase;
 
 use history::History;
 use orion_protocol::ledger::Policy;

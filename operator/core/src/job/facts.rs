@@ -409,6 +409,8 @@ impl Job {
             | Transaction::TopUp(_)
             | Transaction::Approved(_)
             | Transaction::Withdraw(_)
+            | Transaction::Reserve(_)
+            | Transaction::Release(_)
             | Transaction::Issuers(_) => {}
         }
     }
