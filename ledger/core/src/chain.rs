@@ -3,25 +3,22 @@
 //!
 //! A chain never goes back. After an error of `finalize_block` its state is unknown: drop it and replay the log.
 
-use std::collections::BTreeMap;
-
 use minicbor::bytes::ByteVec;
-use orion_protocol::ledger::api::{AccountView, Head, JobView, OpenJobs, SealRef, Submitted};
-use orion_protocol::ledger::leaf::{Code, LeafBody, Seal, Totals};
+use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
+use orion_protocol::ledger::leaf::{Code, LeafBody, Seal};
 use orion_protocol::ledger::tx::Issuers;
 use orion_protocol::ledger::{Genesis, Policy, Transaction};
 use orion_protocol::merkle::{Sha256, Tree};
-use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey};
+use orion_protocol::{CborError, Digest, JobId};
 
 use crate::admission::{Admitted, Unorderable};
 use crate::block::Draft;
 pub use crate::block::{Block, BlockError};
 use crate::due::Due;
-use crate::job::Job;
 use crate::recall::{Fate, Recall, Record, Seen};
 use crate::rules;
 use crate::snapshot::{self, SnapshotError};
-use crate::state::{Provider, State, paid, refused};
+use crate::state::{State, paid, refused};
 
 /// What is known of a transaction before it is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,68 +231,6 @@ impl Chain {
         Ok(Block { leaves: draft.leaves, seal, outcomes: Vec::new() })
     }
 
-    /// The chain's id.
-    pub fn id(&self) -> &ChainId {
-        &self.state.chain
-    }
-
-    /// What it started from.
-    pub fn genesis(&self) -> &Genesis {
-        &self.state.genesis
-    }
-
-    /// The last seal.
-    pub fn seal_ref(&self) -> SealRef {
-        self.seal
-    }
-
-    /// Who issues now.
-    pub fn issuers(&self) -> &Issuers {
-        &self.state.issuers
-    }
-
-    /// The current epoch.
-    pub fn epoch(&self) -> u64 {
-        self.state.epoch
-    }
-
-    /// Registered providers.
-    pub fn providers(&self) -> &BTreeMap<PublicKey, Provider> {
-        &self.state.providers
-    }
-
-    /// Sums of all accounts by kind.
-    pub fn totals(&self) -> Totals {
-        self.state.book.totals()
-    }
-
-    /// Every job that ever had an escrow and was not shed.
-    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
-        &self.state.jobs
-    }
-
-    /// When the ledger next does something by itself, ends an escrow or matures a page: a block with a later time does it.
-    pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.state.due.next_ms()
-    }
-
-    /// Where the log stands.
-    pub fn head(&self) -> Head {
-        let providers = self.state.providers.iter();
-        let providers = providers.map(|(key, provider)| (*key, provider.owner.clone(), provider.validates));
-        Head {
-            chain: self.id().clone(),
-            seal: self.seal_ref(),
-            epoch: self.state.epoch,
-            providers: providers.collect(),
-        }
-    }
-
-    /// An account's balance; 0 for one that was never used.
-    pub fn account(&self, account: AccountId) -> AccountView {
-        AccountView { account, balance: self.state.book.balance_of_id(account) }
-    }
-
     /// Takes out what is known of jobs that ended in sealed blocks, and gives it: rounds and verdicts are most of what a
     /// chain holds, and no rule asks for them once a job is closed or expired. Whoever answers questions keeps the views;
     /// whoever checks a whole log does not call this.
@@ -307,18 +242,6 @@ impl Chain {
     /// that comes with them: whoever takes these keeps them. Whoever does not can call this never.
     pub fn take_records(&mut self) -> Vec<Record> {
         self.state.memory.take()
-    }
-
-    /// A job that was not shed.
-    pub fn job(&self, job: &JobId) -> Option<JobView> {
-        self.state.jobs.get(job).map(Job::view)
-    }
-
-    /// Jobs whose escrow is open.
-    pub fn open_jobs(&self) -> OpenJobs {
-        let mut jobs: Vec<JobId> = self.state.due.escrows().collect();
-        jobs.sort_unstable();
-        OpenJobs { jobs }
     }
 
     /// Goes over every identity of money again, slowly; the error says which does not hold.

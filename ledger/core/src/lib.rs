@@ -37,6 +37,7 @@ mod rules;
 pub mod snapshot;
 mod state;
 pub mod verify;
+mod views;
 
 pub use admission::{Admission, Admitted, Unorderable};
 pub use chain::{Block, BlockError, Chain, Standing};

@@ -10,7 +10,10 @@ use crate::digest::Digest;
 use crate::draw::MAX_ELIGIBLE;
 use crate::ids::{AccountId, ChainId, JobId, TxId};
 use crate::sign::{PublicKey, Signed, Statement};
-use crate::statements::{Approval, Commitment, Ingested, LeaseCore, Vote};
+use crate::statements::{Commitment, Ingested, LeaseCore, Vote};
+
+pub use crate::ledger::approved::{Approved, Purse, Release, Reserve, Withdraw};
+pub use crate::ledger::genesis::{Genesis, Issuers, Policy};
 
 /// A leaf of the log, and so a transaction, is at most so long.
 pub const MAX_LEAF_BYTES: usize = 65_535;
@@ -20,122 +23,6 @@ pub const SPLIT_BYTES: usize = 48 * 1024;
 pub const MAX_ROUND: usize = 32;
 /// At most so many transfers a page of a settlement.
 pub const MAX_TRANSFERS: usize = 400;
-
-/// The rules of money that a job pins.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Policy {
-    /// Default price in micro-credits per million work.
-    #[n(0)]
-    pub price: u64,
-    /// Default fee in parts per million.
-    #[n(1)]
-    pub fee_ppm: u32,
-    /// How long earnings vest, in milliseconds; 0 matures them in the same block.
-    #[n(2)]
-    pub vesting_ms: u64,
-    /// How long an escrow lasts, in milliseconds of block time.
-    #[n(3)]
-    pub escrow_ms: u64,
-}
-
-impl Policy {
-    /// The longest that earnings vest, in milliseconds: 365 days.
-    pub const MAX_VESTING_MS: u64 = 365 * 86_400_000;
-
-    /// Digest of the policy's canonical bytes, by which a TaskSpec names it.
-    pub fn digest(&self) -> Digest {
-        cbor::frame_digest("orion/policy/v1", &[cbor::Part::Bytes(&cbor::to_vec(self))])
-    }
-}
-
-/// What a chain starts from; its digest is the chain's id.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Genesis {
-    /// Fresh random bytes, so that two installs are two chains.
-    #[n(0)]
-    pub nonce: Digest,
-    /// Signs leases and all transactions but deposits.
-    #[n(1)]
-    pub operator: PublicKey,
-    /// Signs preflights, ingests, aggregations and referee votes.
-    #[n(2)]
-    pub platform: PublicKey,
-    /// Signs deposits.
-    #[n(3)]
-    pub issuer: PublicKey,
-    /// Signs checkpoints.
-    #[n(4)]
-    pub checkpoint: PublicKey,
-    /// The default policy.
-    #[n(5)]
-    pub policy: Policy,
-    /// Who issues instead of the one issuer, who must be among them; absent: that one alone.
-    #[n(6)]
-    pub issuers: Option<Issuers>,
-}
-
-/// Who issues credits and takes them back: so many of these keys together.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Issuers {
-    /// How many of them must approve.
-    #[n(0)]
-    pub threshold: u32,
-    /// Ascending.
-    #[n(1)]
-    pub keys: Vec<PublicKey>,
-}
-
-impl Issuers {
-    /// At most so many keys.
-    pub const MAX_KEYS: usize = 16;
-
-    /// One key, which needs nobody else.
-    pub fn alone(key: PublicKey) -> Issuers {
-        Issuers { threshold: 1, keys: vec![key] }
-    }
-
-    /// Whether this key is one of them.
-    pub fn has(&self, key: &PublicKey) -> bool {
-        self.keys.binary_search(key).is_ok()
-    }
-
-    /// Checks counts and order.
-    pub fn check(&self) -> Result<(), String> {
-        let Issuers { threshold, keys } = self;
-        if keys.is_empty() || keys.len() > Self::MAX_KEYS || !keys.is_sorted_by(|a, b| a < b) {
-            return Err(format!("issuers: between 1 and {} keys, ascending, none twice", Self::MAX_KEYS));
-        }
-        let most = u32::try_from(keys.len()).unwrap_or(0);
-        if (1..=most).contains(threshold) {
-            Ok(())
-        } else {
-            Err(format!("issuers: the threshold is between 1 and {most}"))
-        }
-    }
-}
-
-impl Genesis {
-    /// The longest encoding, in bytes.
-    pub const MAX_BYTES: usize = 1024;
-
-    /// The canonical bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        cbor::to_vec(self)
-    }
-
-    /// Reads canonical bytes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Genesis, CborError> {
-        cbor::from_slice("genesis", bytes, Self::MAX_BYTES)
-    }
-
-    /// The chain that starts here.
-    pub fn chain(&self) -> ChainId {
-        ChainId::of_genesis(&self.to_bytes())
-    }
-}
 
 /// What is signed and ordered. Sameness compares signer, id and payload: the same again gives the first receipt, other
 /// bytes under the same id are refused. The epoch is checked only for new ids.
@@ -438,83 +325,4 @@ pub struct TopUp {
     /// Micro-credits.
     #[n(1)]
     pub amount: u64,
-}
-
-/// A Deposit, Withdraw, Release or Issuers with the words of those whose it is: of as many issuers as their threshold says, and, to take
-/// out what somebody has, of the owner: the provider's key, or the operator's for consumers and treasury.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Approved {
-    /// Canonical bytes of the [`Transaction`] that is approved.
-    #[n(0)]
-    pub inner: ByteVec,
-    /// Ascending by key, none twice, nobody's whose word is not needed.
-    #[n(1)]
-    pub approvals: Vec<Signed<Approval>>,
-}
-
-impl Approved {
-    /// At most so many approvals: all issuers, and the owner.
-    pub const MAX_APPROVALS: usize = Issuers::MAX_KEYS + 1;
-}
-
-/// Takes credits out of the ledger. What is given for them is settled elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Withdraw {
-    /// Whose.
-    #[n(0)]
-    pub from: Purse,
-    /// Micro-credits.
-    #[n(1)]
-    pub amount: u64,
-    /// Whom it is for, in the issuers' books: opaque here.
-    #[n(2)]
-    pub to: Digest,
-    /// The reserve that it is taken from, which ends by that: see [`crate::ids::reserve_id`].
-    #[n(3)]
-    pub reserve: Option<Digest>,
-}
-
-/// Holds back credits of the provider that signs it, until they are withdrawn, released, or the time has passed. Nothing else can
-/// move them meanwhile.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Reserve {
-    /// Micro-credits.
-    #[n(0)]
-    pub amount: u64,
-    /// In block time, milliseconds: the first block past it gives them back.
-    #[n(1)]
-    pub expires_ms: u64,
-}
-
-impl Reserve {
-    /// A provider has at most so many at a time.
-    pub const MAX_OPEN: usize = 16;
-    /// None lasts longer, in milliseconds: 30 days.
-    pub const MAX_MS: u64 = 30 * 86_400_000;
-}
-
-/// Gives up a reserve.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Release {
-    /// Which.
-    #[n(0)]
-    pub reserve: Digest,
-}
-
-/// What credits can be taken out of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Purse {
-    /// What a provider owns.
-    #[n(0)]
-    Available(#[n(0)] PublicKey),
-    /// The platform's fees.
-    #[n(1)]
-    Treasury,
-    /// What a consumer may spend.
-    #[n(2)]
-    Consumer(#[n(0)] AccountId),
 }
