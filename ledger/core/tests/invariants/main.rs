@@ -1,5 +1,5 @@
 //! The ledger's invariants as properties over random histories, each test named after the one it shows. A failure prints its
-//! seed; `ORION_SEED` runs it again.
+//! seed; `ORION_SEED` runs it again. `ORION_LEDGER_HISTORIES` asks for more of them.
 
 #[path = "../support/history.rs"]
 mod history;
@@ -25,7 +25,8 @@ const VESTING: Policy = Policy { vesting_ms: 5_000, ..POLICY };
 /// them again.
 fn histories(mut each: impl FnMut(History)) {
     let seed = support::seed();
-    for number in 0..HISTORIES {
+    let asked = std::env::var("ORION_LEDGER_HISTORIES").ok().and_then(|text| text.parse().ok());
+    for number in 0..asked.unwrap_or(HISTORIES) {
         let seed = seed.wrapping_add(number);
         println!("ORION_SEED={seed}");
         for policy in [POLICY, VESTING] {
