@@ -91,11 +91,13 @@ struct Image {
     vests: Vec<VestRow>,
     #[n(12)]
     issuers: Issuers,
-    /// Reserve, provider, amount, until when in block time; ascending.
+    /// Ascending.
     #[n(13)]
-    reserves: Vec<(Digest, PublicKey, u64, u64)>,
+    reserves: Vec<ReserveRow>,
 }
 
+/// Reserve, provider, amount, until when in block time.
+type ReserveRow = (Digest, PublicKey, u64, u64);
 /// Job, page, until when in block time, and what each provider gets, ascending by key.
 type VestRow = (JobId, u64, u64, Vec<(PublicKey, u64)>);
 
@@ -182,6 +184,16 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
         state.due.insert(job.deadline_ms, Due::Escrow(id));
         state.jobs.insert(id, job);
     }
+    hold_back(&mut state, vests, reserves)?;
+    // What was restored did not change in the block to come.
+    state.book.forget_changes();
+    let chain = Chain { state, tree, seal, previous, state_hash };
+    chain.audit().map_err(SnapshotError::Contradiction)?;
+    Ok(chain)
+}
+
+/// What vests, and what providers hold back.
+fn hold_back(state: &mut State, vests: Vec<VestRow>, reserves: Vec<ReserveRow>) -> Result<(), SnapshotError> {
     for (id, page, until_ms, amounts) in vests {
         let good = amounts.is_sorted_by(|(a, _), (b, _)| a < b) && amounts.iter().all(|(_, amount)| *amount > 0);
         if !good || amounts.is_empty() {
@@ -190,14 +202,10 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
         state.vest(id, page, until_ms, amounts.into_iter().collect());
     }
     for (id, provider, amount, expires_ms) in reserves {
-        let reserved = Reserved { provider, amount, expires_ms };
-        state.reserve(id, reserved).map_err(|code| wrong(&format!("reserve {id}: {code}")))?;
+        let held = Reserved { provider, amount, expires_ms };
+        state.reserve(id, held).map_err(|code| wrong(&format!("reserve {id}: {code}")))?;
     }
-    // What was restored did not change in the block to come.
-    state.book.forget_changes();
-    let chain = Chain { state, tree, seal, previous, state_hash };
-    chain.audit().map_err(SnapshotError::Contradiction)?;
-    Ok(chain)
+    Ok(())
 }
 
 fn vest_row((id, page): &(JobId, u64), vest: &Vest) -> VestRow {

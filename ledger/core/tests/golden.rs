@@ -207,6 +207,11 @@ struct Pinned {
     totals: Totals,
 }
 
+/// Deposited, then consumers, escrows, vesting, providers, treasury and withdrawn.
+fn totals([deposited, consumers, escrows, vesting, providers, treasury, withdrawn]: [u64; 7]) -> Totals {
+    Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn }
+}
+
 fn pinned() -> [Pinned; 6] {
     [
         Pinned {
@@ -215,15 +220,7 @@ fn pinned() -> [Pinned; 6] {
             height: 13,
             size: 28,
             root: "3a08f64de63a56ba92e48d42fe61a34bd99744353549306af4a2c1f7d16980f4",
-            totals: Totals {
-                deposited: 10_000_007,
-                consumers: 9_999_905,
-                escrows: 0,
-                vesting: 0,
-                providers: 100,
-                treasury: 2,
-                withdrawn: 0,
-            },
+            totals: totals([10_000_007, 9_999_905, 0, 0, 100, 2, 0]),
         },
         Pinned {
             name: "v1-dispute",
@@ -231,15 +228,7 @@ fn pinned() -> [Pinned; 6] {
             height: 12,
             size: 26,
             root: "7a43791f8eef9bf8885c6065effad9162fb5ff728a836b2aa535d51097149f3f",
-            totals: Totals {
-                deposited: 10_000_000,
-                consumers: 9_999_898,
-                escrows: 0,
-                vesting: 0,
-                providers: 100,
-                treasury: 2,
-                withdrawn: 0,
-            },
+            totals: totals([10_000_000, 9_999_898, 0, 0, 100, 2, 0]),
         },
         Pinned {
             name: "v1-expiry",
@@ -247,15 +236,7 @@ fn pinned() -> [Pinned; 6] {
             height: 27,
             size: 60,
             root: "ca3341fca204098776e1c3e863873e79ce6561b08a2e443402de4dbe7238aff0",
-            totals: Totals {
-                deposited: 10_000_001,
-                consumers: 9_995_841,
-                escrows: 0,
-                vesting: 0,
-                providers: 4_080,
-                treasury: 80,
-                withdrawn: 0,
-            },
+            totals: totals([10_000_001, 9_995_841, 0, 0, 4_080, 80, 0]),
         },
         Pinned {
             name: "v1-stale-epochs",
@@ -263,15 +244,7 @@ fn pinned() -> [Pinned; 6] {
             height: 6,
             size: 15,
             root: "e3aca960736a77e291ae69fb2509fe6f59464ff7d6fd6936c389997cd8bcff36",
-            totals: Totals {
-                deposited: 0,
-                consumers: 0,
-                escrows: 0,
-                vesting: 0,
-                providers: 0,
-                treasury: 0,
-                withdrawn: 0,
-            },
+            totals: totals([0, 0, 0, 0, 0, 0, 0]),
         },
         Pinned {
             name: "v2-vesting",
@@ -279,15 +252,7 @@ fn pinned() -> [Pinned; 6] {
             height: 15,
             size: 34,
             root: "a0a7b1999d1f8be3f6d8df68eb0181f8fac14a0cc74c6f528ac07511eee2c5b7",
-            totals: Totals {
-                deposited: 10_000_003,
-                consumers: 9_999_881,
-                escrows: 0,
-                vesting: 60,
-                providers: 60,
-                treasury: 2,
-                withdrawn: 0,
-            },
+            totals: totals([10_000_003, 9_999_881, 0, 60, 60, 2, 0]),
         },
         Pinned {
             name: "v2-approvals",
@@ -295,15 +260,7 @@ fn pinned() -> [Pinned; 6] {
             height: 20,
             size: 43,
             root: "63b0feabfc7398ada064f8b7e746f6233516f7e327717a49ddb51e078fcbefff",
-            totals: Totals {
-                deposited: 100_001,
-                consumers: 99_573,
-                escrows: 0,
-                vesting: 0,
-                providers: 300,
-                treasury: 8,
-                withdrawn: 120,
-            },
+            totals: totals([100_001, 99_573, 0, 0, 300, 8, 120]),
         },
     ]
 }
