@@ -111,6 +111,14 @@ def flags():
                 return
 
 
+def profile(ours, model, folder):
+    """Where our time goes: what a run takes, and its dearest kernels."""
+    command = ["taskset", "-c", "0", str(ours)] if os.path.exists("/usr/bin/taskset") else [str(ours)]
+    environment = {**os.environ, "POCL_MAX_PTHREAD_COUNT": "1"}
+    done = subprocess.run([*command, "--profile", str(model), str(folder)], env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ours", required=True, type=pathlib.Path)
@@ -124,7 +132,7 @@ def main():
     subprocess.run([sys.executable, HERE / "models.py", args.cache, *networks], check=True)
     price = chain = None
     peak = Candidate("peak", [args.ours, "--peak"])
-    rows = []
+    rows, profiles = [], []
     for name in networks:
         model, folder = args.cache / f"{name}.onnx", inputs(args.cache, name)
         candidates = [Candidate("ours", [args.ours, model, folder])]
@@ -148,6 +156,8 @@ def main():
         print(name, {k: round(v, 2) for k, v in best.items()}, f"ms; peak {before:.0f} GFLOP/s", flush=True)
         for candidate in candidates:
             candidate.close()
+        if name in GFLOP:
+            profiles += ["", name, *("    " + line for line in profile(args.ours, model, folder))]
     names = ["ours", "onnxruntime", "rten", "OpenBLAS"]
     lines = ["# The engine beside its peers", "", "Written by `make bench-engine`.", "", f"Processor: {'; '.join(flags())}. One core, one thread, batch 1, best of {args.rounds} rounds of processor time.", "", *table(rows, names)]
     if price is not None:
@@ -155,6 +165,8 @@ def main():
         lines += ["", f"Exact beside {words}: {price:.3f} of its time."]
     if chain is not None:
         lines += ["", f"A node of {CHAIN[0]} (Softmax of 8 elements): " + ", ".join(f"{who} {us:.1f} us" for who, us in chain.items()) + "."]
+    words = "time of each kernel started alone, best of some runs; contractions with their channels, taps, rows of a line, lines, columns, panels"
+    lines += ["", "## Where our time goes", "", f"{words[0].upper()}{words[1:]}.", "", "```text", *profiles[1:], "```"]
     print("\n".join(lines))
     if args.markdown:
         args.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,12 +1,15 @@
 //! Whether the log judged what was asked for, and whether result files are what was accepted: every unit is hashed again, and
 //! each shard's root compared with the one in the log. Pure; of the job's status it believes what it says about inputs, which [`crate::inputs`] looks at.
 
-use orion_crds::job::{InputStatus, OutputStatus};
+mod files;
+
+use orion_crds::job::InputStatus;
 use orion_crds::validated::{InputSource, Items, ValidatedJob};
-use orion_ledger_core::report::{Attempt, JobReport};
-use orion_protocol::merkle::{self, Sha3};
-use orion_protocol::task::{KERNEL_SET, OutputSpec, TaskSpec, UnitOutput, Workload, unit_digest, unit_salt};
-use orion_protocol::{Digest, Format, PublicKey};
+use orion_protocol::rows::RowsError;
+use orion_protocol::task::TaskSpec;
+use orion_protocol::{Digest, PublicKey};
+
+pub use files::{Checked, Delivered, delivered, listed, result};
 
 /// Why files are not the result.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -25,14 +28,17 @@ pub enum CheckError {
         /// Names in the log.
         given: Vec<String>,
     },
-    /// A file is no array of the output's type and shape.
-    #[error("output {output}: {why}")]
+    /// A file is no array of its type and shape, or says otherwise than those beside it.
+    #[error("{file}: {why}")]
     File {
-        /// The output.
-        output: String,
+        /// The file, without its end.
+        file: String,
         /// What is wrong.
         why: String,
     },
+    /// The rows are not those of the job's units.
+    #[error(transparent)]
+    Rows(RowsError),
     /// The rows of a shard do not hash to its accepted root.
     #[error(
         "shard {shard} (units {first} to {last}) does not hash to the root that was accepted from provider {provider}"
@@ -61,10 +67,6 @@ pub fn task(spec: &TaskSpec, job: &ValidatedJob, inputs: &[InputStatus]) -> Resu
     };
     let same_outputs = spec.outputs.len() == job.outputs.len()
         && spec.outputs.iter().zip(&job.outputs).all(|(have, asked)| asked.is_met_by(have));
-    let kernel_set = match &job.workload {
-        Workload::Kernel(_) => 0,
-        Workload::Inference(_) => KERNEL_SET,
-    };
     let read: Vec<&str> = inputs.iter().map(|input| input.digest.as_str()).collect();
     let judged: Vec<String> = spec.inputs.iter().map(Digest::to_string).collect();
     let named = job.inputs.iter().zip(&spec.inputs).all(|(asked, judged)| match &asked.source {
@@ -75,73 +77,13 @@ pub fn task(spec: &TaskSpec, job: &ValidatedJob, inputs: &[InputStatus]) -> Resu
         ("workload", spec.workload == Digest::of(&job.workload.object())),
         ("inputs", read == judged && judged.len() == job.inputs.len() && named),
         ("outputs", same_outputs),
-        ("the kernel set", spec.kernel_set == kernel_set),
+        ("the kernel set", spec.kernel_set == job.workload.kernel_set()),
         ("the number of items", known(items, have.items)),
         ("itemsPerUnit", have.items_per_unit == job.items_per_unit),
         ("the declared work", known(job.work_per_item, have.work_per_item)),
         ("auditsPerShard", spec.audits_per_shard == job.audits_per_shard),
     ];
     same.iter().find(|(_, same)| !same).map_or(Ok(()), |(what, _)| Err(CheckError::Task(what)))
-}
-
-/// The status's entries in the order of the task's outputs, one for each; nothing else may be listed.
-pub fn listed<'s>(spec: &TaskSpec, status: &'s [OutputStatus]) -> Result<Vec<&'s OutputStatus>, CheckError> {
-    let find = |output: &OutputSpec| status.iter().find(|listed| listed.name == output.name.as_str());
-    let found: Option<Vec<&OutputStatus>> = spec.outputs.iter().map(find).collect();
-    found.filter(|found| found.len() == status.len()).ok_or_else(|| CheckError::Outputs {
-        listed: status.iter().map(|output| output.name.clone()).collect(),
-        given: spec.outputs.iter().map(|output| output.name.to_string()).collect(),
-    })
-}
-
-/// Checks `files`, whole files in the order of the job's outputs; gives how many units were hashed.
-pub fn result(job: &JobReport, salt: &Digest, formats: &[Format], files: &[Vec<u8>]) -> Result<u64, CheckError> {
-    let accepted = job.accepted().ok_or(CheckError::Incomplete)?;
-    let mut rows = Vec::new();
-    for (at, spec) in job.spec.outputs.iter().enumerate() {
-        let wrong = |why: &str| CheckError::File { output: spec.name.to_string(), why: why.to_owned() };
-        let (file, format) = files.get(at).zip(formats.get(at)).ok_or_else(|| wrong("is missing"))?;
-        // There is one way to write the array down.
-        let data = file.strip_prefix(format.head(spec).as_slice());
-        let size = spec.item_bytes().checked_mul(job.spec.units.items);
-        let data = data.filter(|data| Some(data.len() as u64) == size);
-        let what = || format!("is no {} file of {} {:?}", format.as_str(), spec.dtype, spec.shape);
-        rows.push(data.ok_or_else(|| wrong(&what()))?);
-    }
-    for attempt in &accepted {
-        shard(job, salt, attempt, &rows)?;
-    }
-    Ok(job.spec.units.units())
-}
-
-fn shard(job: &JobReport, salt: &Digest, attempt: &Attempt, rows: &[&[u8]]) -> Result<(), CheckError> {
-    let lease = &attempt.lease;
-    let units = lease.first_unit..lease.first_unit + lease.units;
-    let leaves: Option<Vec<[u8; 32]>> = units
-        .clone()
-        .map(|unit| {
-            let digest = unit_digest(&job.task, unit, &outputs(job, unit, rows)?);
-            Some(Sha3::unit_leaf(&unit_salt(salt, unit), unit, &digest))
-        })
-        .collect();
-    let root = leaves.map(|leaves| merkle::root::<Sha3>(&leaves));
-    if root == Some(attempt.commitment.root.0) {
-        return Ok(());
-    }
-    let (shard, first, last) = (lease.shard, lease.first_unit, units.end.saturating_sub(1));
-    Err(CheckError::Root { shard, first, last, provider: lease.provider })
-}
-
-/// The rows of one unit in each output.
-fn outputs<'a>(job: &'a JobReport, unit: u64, rows: &[&'a [u8]]) -> Option<Vec<UnitOutput<'a>>> {
-    let (first, items) = job.spec.units.items_of(unit, 1);
-    let slice = |bytes: &'a [u8], item: u64| {
-        let start = usize::try_from(first.checked_mul(item)?).ok()?;
-        let end = usize::try_from((first + items).checked_mul(item)?).ok()?;
-        bytes.get(start..end)
-    };
-    let outputs = job.spec.outputs.iter().zip(rows);
-    outputs.map(|(spec, bytes)| Some(UnitOutput { spec, items, bytes: slice(bytes, spec.item_bytes())? })).collect()
 }
 
 #[cfg(test)]
@@ -192,14 +134,5 @@ mod tests {
         (job.items, job.work_per_item) = (Items::Known(3), Some(99));
         let wrong = CheckError::Task("the declared work");
         assert_eq!(task(&fixtures::task(), &job, &fixtures::inputs()), Err(wrong));
-    }
-
-    #[test]
-    fn the_status_lists_the_tasks_outputs_and_no_others() {
-        let (spec, y, z) = (fixtures::task(), fixtures::output("y"), fixtures::output("z"));
-        assert_eq!(listed(&spec, std::slice::from_ref(&y)), Ok(vec![&y]));
-        for status in [vec![], vec![z.clone()], vec![y.clone(), z.clone()], vec![y.clone(), y.clone()]] {
-            assert!(matches!(listed(&spec, &status), Err(CheckError::Outputs { .. })), "{status:?}");
-        }
     }
 }

@@ -3,12 +3,16 @@
 use orion_crds::ValidatedJob;
 use orion_crds::job::{InputStatus, OutputStatus};
 use orion_crds::validated::{InputRef, InputSource, Items};
+use orion_ledger_core::report::{Attempt, JobReport, ShardReport, Sums};
 use orion_protocol::dtype::DType;
+use orion_protocol::ledger::api::JobPhase;
 use orion_protocol::npy::Header;
+use orion_protocol::statements::{Commitment, LeaseCore, LeaseKind, Token};
 use orion_protocol::task::{
-    Comparator, Feed, FeedFrom, InferenceWorkload, KERNEL_SET, OutputSpec, TaskSpec, UnitTable, Workload,
+    Combine, Comparator, Feed, FeedFrom, InferenceWorkload, KERNEL_SET, Layout, OutputSpec, TaskSpec, UnitTable,
+    Workload,
 };
-use orion_protocol::{Digest, Format, JobId};
+use orion_protocol::{AccountId, Digest, Format, JobId, SecretKey};
 
 /// The inputs, by position: an object and a ConfigMap.
 pub const MODEL: usize = 0;
@@ -39,7 +43,12 @@ pub fn job() -> ValidatedJob {
             InputRef { name: "model".parse().unwrap(), source: InputSource::Object(Digest::of(MODEL_BYTES)) },
             InputRef { name: "rows".parse().unwrap(), source: map },
         ],
-        outputs: vec![OutputSpec { name: "y".parse().unwrap(), dtype: DType::Float32, shape: Vec::new() }],
+        outputs: vec![OutputSpec {
+            name: "y".parse().unwrap(),
+            dtype: DType::Float32,
+            shape: Vec::new(),
+            layout: None,
+        }],
         formats: vec![Format::Npy],
         items: Items::RowsOf(ROWS),
         items_per_unit: 2,
@@ -60,7 +69,12 @@ pub fn task() -> TaskSpec {
         inputs: vec![Digest::of(MODEL_BYTES), Digest::of(&rows())],
         kernel_set: KERNEL_SET,
         units: UnitTable { items: 3, items_per_unit: 2, units_per_shard: 2, work_per_item: 100 },
-        outputs: vec![OutputSpec { name: "y".parse().unwrap(), dtype: DType::Float32, shape: vec![3, 10] }],
+        outputs: vec![OutputSpec {
+            name: "y".parse().unwrap(),
+            dtype: DType::Float32,
+            shape: vec![3, 10],
+            layout: None,
+        }],
         comparator: Comparator::Exact,
         audits_per_shard: 1,
         price: 1,
@@ -82,4 +96,65 @@ pub fn inputs() -> Vec<InputStatus> {
 /// An output as the job's status lists it.
 pub fn output(name: &str) -> OutputStatus {
     OutputStatus { name: name.to_owned(), ..OutputStatus::default() }
+}
+
+/// A task of three items in two units, each a shard: items keep up to 2 pairs of `hits`, units have copies of `sums`.
+pub fn layouts() -> TaskSpec {
+    let output = |name: &str, shape: &[u64], layout| OutputSpec {
+        name: name.parse().unwrap(),
+        dtype: DType::Uint8,
+        shape: shape.to_vec(),
+        layout,
+    };
+    TaskSpec {
+        kernel_set: 0,
+        units: UnitTable { items: 3, items_per_unit: 2, units_per_shard: 1, work_per_item: 1 },
+        outputs: vec![
+            output("hits", &[3, 2, 2], Some(Layout::Lengths(1))),
+            output("counts", &[3], None),
+            output("sums", &[1], Some(Layout::Unit(Combine::Sum))),
+        ],
+        ..task()
+    }
+}
+
+/// A log in which one attempt at each shard was accepted, with these roots.
+pub fn log(spec: TaskSpec, roots: &[[u8; 32]]) -> JobReport {
+    let provider = SecretKey::from_seed(&[1; 32]).public();
+    let shard = |(shard, root): (u32, &[u8; 32])| {
+        let (first_unit, units) = spec.units.shard(shard).unwrap();
+        let lease = LeaseCore {
+            kind: LeaseKind::Work,
+            task: spec.digest(),
+            shard,
+            first_unit,
+            units,
+            token: Token { epoch: 1, attempt: 1, copy: 0 },
+            provider,
+            worker: "w".parse().unwrap(),
+            audit: None,
+        };
+        let commitment = Commitment {
+            lease: Digest::ZERO,
+            units,
+            root: Digest(*root),
+            outputs: Vec::new(),
+            digest_list: Digest::ZERO,
+            class: Digest::ZERO,
+            driver: String::new(),
+        };
+        let (round, owner, drawn, auditors, refereed) = (Digest::ZERO, None, Vec::new(), Vec::new(), Vec::new());
+        let accepted = Some(Attempt { round, lease, commitment, owner, drawn, auditors, refereed });
+        ShardReport { shard, accepted, rejected: Vec::new(), open: None }
+    };
+    JobReport {
+        job: JobId::NONE,
+        task: spec.digest(),
+        consumer: AccountId([0; 32]),
+        phase: JobPhase::Closed,
+        sums: Sums::default(),
+        payouts: Vec::new(),
+        shards: (0..).zip(roots).map(shard).collect(),
+        spec,
+    }
 }

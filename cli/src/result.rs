@@ -10,10 +10,10 @@ use orion_crds::validated::ValidatedJob;
 use orion_ledger_core::report::Report;
 use orion_ledger_core::verify;
 use orion_protocol::bytes::unhex;
-use orion_protocol::task::OutputSpec;
 use orion_protocol::{Digest, JobId};
 use serde_json::{Value, json};
 
+use crate::check::{Checked, Delivered};
 use crate::cluster::{Access, Cluster};
 use crate::{Format, Verdict, check, inputs, ledger};
 
@@ -22,7 +22,7 @@ use crate::{Format, Verdict, check, inputs, ledger};
 pub struct ResultArgs {
     /// The OrionJob.
     job: String,
-    /// Where the files go, as <output>.<format>.
+    /// Where the files go, as <output>.<format>, or <output>.<part>.<format> where an output has several.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// The log's key; from the platform's namespace when not given.
@@ -68,8 +68,9 @@ pub async fn run(access: &Access, format: Format, args: &ResultArgs) -> anyhow::
         return Ok(refuse(format, &why));
     }
     let mut files = Vec::new();
-    let paths: Vec<PathBuf> =
-        record.spec.outputs.iter().zip(&valid.formats).map(|(output, format)| path(args, output, *format)).collect();
+    // Under their names in the log, which are names and no paths.
+    let path = |file: Delivered| args.dir.join(format!("{}.{}", file.name(&record.spec), valid.formats[file.at]));
+    let paths: Vec<PathBuf> = check::delivered(&record.spec).into_iter().map(path).collect();
     for (output, path) in outputs.iter().zip(&paths) {
         match fetch(&cluster, output, path, args.check_only).await? {
             Ok(file) => files.push(file),
@@ -79,24 +80,19 @@ pub async fn run(access: &Access, format: Format, args: &ResultArgs) -> anyhow::
     let salt = salt(&cluster, &args.job).await?;
     match check::result(record, &salt, &valid.formats, &files) {
         Err(error) => Ok(refuse(format, &error.to_string())),
-        Ok(units) => {
+        Ok(checked) => {
             if !args.check_only {
                 for (path, file) in paths.iter().zip(&files) {
                     save(path, file)?;
                 }
             }
-            say(format, &paths, &outputs, units, &report, record);
+            say(format, &paths, &outputs, &checked, &report, record);
             for why in inputs.unknown {
                 eprintln!("result: not compared with the input {why}");
             }
             Ok(Verdict::Good)
         }
     }
-}
-
-/// Where an output goes: under its name in the log, which is a name and no path.
-fn path(args: &ResultArgs, output: &OutputSpec, format: orion_protocol::Format) -> PathBuf {
-    args.dir.join(format!("{}.{}", output.name, format.as_str()))
 }
 
 /// One file, whose digest is as the status says; or why it is not.
@@ -164,31 +160,32 @@ fn say(
     format: Format,
     paths: &[PathBuf],
     outputs: &[&OutputStatus],
-    units: u64,
+    checked: &Checked,
     report: &Report,
     record: &orion_ledger_core::report::JobReport,
 ) {
     match format {
         Format::Text => {
-            for ((output, spec), path) in outputs.iter().zip(&record.spec.outputs).zip(paths) {
+            for ((output, file), path) in outputs.iter().zip(&checked.files).zip(paths) {
                 let digest = output.digest.as_deref().unwrap_or("?");
-                println!("{}  {} {:?}  sha3-256 {digest}", path.display(), spec.dtype, spec.shape);
+                println!("{}  {} {:?}  sha3-256 {digest}", path.display(), file.dtype, file.shape);
             }
-            println!(
-                "result: verified {units} units against the accepted roots of {} shards",
-                record.spec.units.shards()
-            );
+            let (units, shards) = (checked.units, record.spec.units.shards());
+            println!("result: verified {units} units against the accepted roots of {shards} shards");
             ledger::print_job(record);
             println!("{}", ledger::headline(report));
         }
         Format::Json => {
             let files: Vec<Value> = outputs
                 .iter()
-                .zip(&record.spec.outputs)
+                .zip(&checked.files)
                 .zip(paths)
-                .map(|((output, spec), path)| json!({"name": spec.name, "path": path, "digest": output.digest}))
+                .map(|((output, file), path)| json!({"name": file.name, "path": path, "digest": output.digest}))
                 .collect();
-            println!("{}", json!({"verified": true, "units": units, "files": files, "entries": report.entries}));
+            println!(
+                "{}",
+                json!({"verified": true, "units": checked.units, "files": files, "entries": report.entries})
+            );
         }
     }
 }

@@ -105,8 +105,8 @@ fn lines(orion: &Orion, answer: &Value) -> Vec<String> {
     answer["files"].as_array().unwrap().iter().map(line).collect()
 }
 
-fn written_down() -> Vec<String> {
-    let text = std::fs::read_to_string(examples().join("digits-cnn/digests.txt")).unwrap();
+fn written_down(example: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(examples().join(example).join("digests.txt")).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -126,21 +126,80 @@ fn a_kernel_gives_the_file_that_a_cluster_gives() {
 }
 
 #[test]
+fn a_kernel_on_floats_gives_the_digest_that_is_written_down() {
+    let orion = Orion::new();
+    let said = orion.call(&["-o", "json", "run", &example("american-puts")]);
+    assert_eq!(lines(&orion, &said.json()), written_down("american-puts"));
+    let job = orion.edited("american-puts", "return value[0];", "float best = 0; return value[0];");
+    let map = example("american-puts/configmap.yaml");
+    orion.call(&["run", &job, &map]).check(1, &["NotExact", "line 53: `float`", "use orion_float"]);
+    let job = orion.edited("american-puts", "return value[0];", "return value[0] + value[1];");
+    orion.call(&["run", &job, &map]).check(1, &["CompileFailed", "kernel.cl:53", "invalid operands"]);
+}
+
+#[test]
+fn kept_entries_and_combined_copies_give_the_files_that_a_cluster_gives() {
+    let orion = Orion::new();
+    let said = orion.call(&["-o", "json", "run", &example("dna-motifs")]);
+    assert_eq!(lines(&orion, &said.json()), written_down("dna-motifs"));
+    let check = examples().join("dna-motifs/check.py");
+    let python = Command::new("python3").arg("-B").arg(check).current_dir(orion.folder.path()).output().unwrap();
+    let python = Said::of(&python);
+    assert_eq!(python.code, Some(0), "{python:?}");
+    let readme = std::fs::read_to_string(examples().join("dna-motifs/README.md")).unwrap();
+    assert!(readme.contains(&python.out), "the README does not say: {}", python.out);
+    let files = std::fs::read_dir(orion.folder.path()).unwrap().flatten();
+    let files = files.filter(|entry| entry.file_type().unwrap().is_file());
+    assert_eq!(files.count(), 7, "nothing else is left");
+}
+
+#[test]
+fn files_of_one_output_have_its_format_and_their_own_names() {
+    let orion = Orion::new();
+    let from = "lengths: place-counts}";
+    let job = orion.edited("dna-motifs", from, "lengths: place-counts, format: safetensors}");
+    let said = orion.call(&["-o", "json", "run", &job, &example("dna-motifs/configmap.yaml")]);
+    let files = said.json()["files"].as_array().unwrap().clone();
+    for (file, name) in files.iter().zip(["places.values", "places.offsets"]) {
+        assert_eq!(file["path"], format!("./{name}.safetensors"));
+        let bytes = std::fs::read(orion.path(&format!("{name}.safetensors"))).unwrap();
+        let array = orion_protocol::array::find(&bytes, bytes.len() as u64, Some(name)).unwrap();
+        assert_eq!(array.header.shape, serde_json::from_value::<Vec<u64>>(file["shape"].clone()).unwrap());
+    }
+}
+
+#[test]
+fn an_item_with_more_entries_than_room_is_named_and_no_file_is_left() {
+    let orion = Orion::new();
+    for (item, when) in [(3, "the first unit is tried"), (100, "the unit runs")] {
+        let text = format!("counts[item] = item == {item} ? 9 : (uchar)found;");
+        let job = orion.edited("dna-motifs", "counts[item] = (uchar)found;", &text);
+        let said = orion.call(&["run", &job, &example("dna-motifs/configmap.yaml"), "--dir", "out"]);
+        let words = format!("OutputOverflow: output places: item {item} has 9 entries, there is room for 8");
+        said.check(1, &["run: REFUSED", &words]);
+        let left = std::fs::read_dir(orion.path("out")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{when}");
+    }
+}
+
+#[test]
 fn a_model_gives_the_same_digests_on_the_device_and_on_the_reference() {
     let orion = Orion::new();
     let device = orion.call(&["-o", "json", "run", &example("digits-cnn")]);
     assert!(device.json()["device"]["driver"].is_string(), "{device:?}");
-    assert_eq!(lines(&orion, &device.json()), written_down());
+    // The model's weights alone are more.
+    assert!(device.json()["device"]["bytes"].as_u64().is_some_and(|bytes| bytes > 10_000), "{device:?}");
+    assert_eq!(lines(&orion, &device.json()), written_down("digits-cnn"));
     let reference = orion.call(&["-o", "json", "run", "--reference", &example("digits-cnn")]);
     assert!(reference.json()["device"].is_null() && reference.err.contains("on the reference"), "{reference:?}");
-    assert_eq!(lines(&orion, &reference.json()), written_down());
+    assert_eq!(lines(&orion, &reference.json()), written_down("digits-cnn"));
 }
 
 #[test]
 fn without_opencl_a_model_runs_on_the_reference_and_says_so() {
     let orion = Orion::new();
     let said = orion.without_opencl(&["-o", "json", "run", &example("digits-cnn")]);
-    assert_eq!(lines(&orion, &said.json()), written_down());
+    assert_eq!(lines(&orion, &said.json()), written_down("digits-cnn"));
     for words in ["no OpenCL device answers", "the model runs on the reference"] {
         assert!(said.err.contains(words), "{words:?} is not in: {}", said.err);
     }
@@ -224,7 +283,7 @@ fn an_object_is_found_by_its_digest() {
     let words = ["InputNotFound: spec.inputs[model].source.object", "--object FILE"];
     orion.call(&["run", "--reference", &job, &map]).check(1, &words);
     let said = orion.call(&["-o", "json", "run", "--reference", &job, &map, "--object", &model]);
-    assert_eq!(lines(&orion, &said.json()), written_down());
+    assert_eq!(lines(&orion, &said.json()), written_down("digits-cnn"));
 }
 
 #[test]

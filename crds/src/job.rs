@@ -30,6 +30,7 @@ use crate::schema::{self, CREDITS, HEX64, LABEL};
     doc = "A computation over many items, run on computers that nobody has to trust: cut into units, paid for when checked.",
     validation = Rule::new("size(self.metadata.name) <= 40").message("metadata.name: at most 40 characters"),
     validation = Rule::new(OUTPUTS_RULE).message("spec.outputs: type and shape are needed, unless a model makes them"),
+    validation = Rule::new(LAYOUTS_RULE).message("spec.outputs: lengths and scope Unit are for kernels"),
     validation = Rule::new(BUDGET_RULE).message("spec.budget: is immutable once the job is Funded"),
     printcolumn(
         name = "Status",
@@ -118,6 +119,10 @@ pub struct OrionJobSpec {
 /// A model's outputs are known from the model.
 const OUTPUTS_RULE: &str =
     "has(self.spec.workload.inference) || self.spec.outputs.all(output, has(output.type) && has(output.shape))";
+
+/// A model has a row for each item.
+const LAYOUTS_RULE: &str =
+    "!has(self.spec.workload.inference) || self.spec.outputs.all(output, !has(output.lengths) && !has(output.combine))";
 
 /// A job may get more money while it waits for it.
 const BUDGET_RULE: &str = "self.spec.budget == oldSelf.spec.budget || !has(self.status) || !has(self.status.conditions) || \
@@ -392,6 +397,10 @@ pub struct ConfigMapKey {
 /// An array that the job delivers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::rules(&[
+    ("has(self.combine) == (has(self.scope) && self.scope == 'Unit')", "combine is needed with scope Unit, and only there"),
+    ("!has(self.lengths) || !has(self.combine)", "lengths is for rows of items, which scope Unit has not"),
+])))]
 pub struct Output {
     /// Its name in the job.
     #[schemars(regex(pattern = LABEL), length(min = 1, max = 63))]
@@ -402,13 +411,27 @@ pub struct Output {
         "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64",
     ]))]
     pub type_: Option<String>,
-    /// Its shape, row-major; the first dimension is the items. A model's outputs need not say it.
+    /// Its shape, row-major; the first dimension is the items, but with scope Unit. A model's outputs need not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
     #[schemars(inner(range(min = 1, max = 9_007_199_254_740_992_u64)))]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub shape: Option<Vec<i64>>,
-    /// The format of its file: npy unless said otherwise. A file of safetensors has one tensor, with the output's name.
+    /// The output that says how many of its first entries each item keeps, at most the second dimension of the shape: one unsigned number an
+    /// item. What is kept is delivered as <name>.values, and where each item's entries begin as <name>.offsets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub lengths: Option<String>,
+    /// PerItem, unless said otherwise: a row for each item. Unit: each unit has a copy of the whole shape, zeros at first, and they are
+    /// combined. The copies are delivered too, as <name>.units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["PerItem", "Unit"]))]
+    pub scope: Option<String>,
+    /// How the units' copies become one, element by element. Sums of integers wrap around; floats have no Min and Max.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Sum", "Min", "Max"]))]
+    pub combine: Option<String>,
+    /// The format of its files: npy unless said otherwise. A file of safetensors has one tensor, with the file's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["npy", "safetensors"]))]
     pub format: Option<String>,

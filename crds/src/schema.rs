@@ -16,6 +16,8 @@ pub const MAX_CRD_BYTES: usize = 100 * 1024;
 pub const MAX_MESSAGE: usize = 4096;
 /// One DNS label.
 pub const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// A file of a result.
+pub const FILE: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.(values|offsets|units))?$";
 /// A digest or a public key.
 pub const HEX64: &str = "^[0-9a-f]{64}$";
 /// A decimal amount of ORION as a consumer may write it.

@@ -7,21 +7,17 @@
 mod arrays;
 mod inference;
 mod kernel;
-mod scalar;
+mod outputs;
 
 use orion_protocol::bytes::Name;
-use orion_protocol::dtype::DType;
 use orion_protocol::price::parse_credits;
 use orion_protocol::task::{
     Feed, FeedFrom, MAX_ARRAYS, MAX_AUDITS_PER_SHARD, MAX_UNITS_PER_SHARD, MAX_WORK, OutputSpec, UnitTable, Workload,
-    check_names, check_outputs,
 };
 use orion_protocol::{Digest, Format, Reason, Refusal};
 
 use crate::job::{self, OrionJob, OrionJobSpec};
 use crate::names::MAX_JOB_NAME;
-
-pub use scalar::{ScalarError, parse_scalar};
 
 /// At most so many leases of a job at a time.
 pub const MAX_PARALLELISM: u32 = 64;
@@ -171,17 +167,17 @@ impl TryFrom<&OrionJob> for ValidatedJob {
             Some(given) => Some(positive("spec.sharding.unitsPerShard", given)?),
             None => None,
         };
-        let formats = self::formats(outputs)?;
+        let formats = outputs::formats(outputs)?;
         let (workload, outputs, items, work_per_item) = match workload {
             job::Workload { kernel: Some(kernel), inference: None } => {
                 let items = kernel::items(kernel)?;
-                let outputs = self::outputs(outputs, Some(items))?;
+                let outputs = outputs::outputs(outputs, Some((items, items.div_ceil(items_per_unit))))?;
                 let work = kernel::work_per_item(kernel)?;
                 let workload = kernel::workload(kernel, &inputs, &outputs, items_per_unit)?;
                 (Workload::Kernel(workload), outputs, Items::Known(items), Some(work))
             }
             job::Workload { kernel: None, inference: Some(inference) } => {
-                let outputs = self::outputs(outputs, None)?;
+                let outputs = outputs::outputs(outputs, None)?;
                 let (workload, rows) = inference::workload(inference, &inputs, &outputs)?;
                 (Workload::Inference(workload), outputs, Items::RowsOf(rows), None)
             }
@@ -290,41 +286,6 @@ fn input_source(field: &str, raw: &job::InputSource) -> Result<InputSource, Refu
 /// A DNS subdomain: labels between dots.
 fn is_object_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| label.parse::<Name>().is_ok())
-}
-
-/// Where the number of items is not known, types and shapes may be left out, together.
-fn outputs(raw: &[job::Output], items: Option<u64>) -> Result<Vec<OutputSpec>, Refusal> {
-    let mut outputs = Vec::with_capacity(raw.len().min(MAX_ARRAYS));
-    for job::Output { name, type_, shape, format: _ } in raw.iter().take(MAX_ARRAYS + 1) {
-        let field = format!("spec.outputs[{name}]");
-        let name: Name = name.parse().map_err(|error| invalid(&format!("{field}.name"), error))?;
-        let (dtype, shape) = match (type_, shape) {
-            (Some(type_), Some(shape)) => (
-                type_.parse().map_err(|error: String| invalid(&format!("{field}.type"), error))?,
-                kernel::dimensions(&format!("{field}.shape"), shape, 8)?,
-            ),
-            (None, None) if items.is_none() => (DType::Float32, Vec::new()),
-            _ => return Err(invalid(&field, "type and shape are needed; a model's outputs need neither")),
-        };
-        outputs.push(OutputSpec { name, dtype, shape });
-    }
-    let checked = match items {
-        Some(items) => check_outputs(&outputs, items),
-        None => check_names(&outputs),
-    };
-    checked.map_err(|why| Refusal::new(Reason::InvalidSpec, format!("spec.{why}")))?;
-    Ok(outputs)
-}
-
-/// The format of each output's file; there are as many as outputs.
-fn formats(raw: &[job::Output]) -> Result<Vec<Format>, Refusal> {
-    let format = |output: &job::Output| match &output.format {
-        None => Ok(Format::default()),
-        Some(text) => {
-            text.parse().map_err(|error: String| invalid(&format!("spec.outputs[{}].format", output.name), error))
-        }
-    };
-    raw.iter().take(MAX_ARRAYS + 1).map(format).collect()
 }
 
 /// clamp(ceil(units / (4 x parallelism)), 1, 100,000): about four rounds of shards for each worker, so that a slow one does

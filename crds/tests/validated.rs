@@ -8,7 +8,8 @@ use orion_crds::validated::{InputRef, InputSource, Items, default_units_per_shar
 use orion_crds::{OrionJob, ValidatedJob};
 use orion_protocol::dtype::DType;
 use orion_protocol::task::{
-    Argument, Builtin, Feed, FeedFrom, InferenceWorkload, KernelWorkload, OutputSpec, UnitTable, Workload,
+    Argument, Builtin, Combine, Feed, FeedFrom, InferenceWorkload, KernelWorkload, Layout, OutputSpec, UnitTable,
+    Workload,
 };
 use orion_protocol::{Digest, Format, Reason, Refusal};
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ fn the_example_becomes_checked_types() {
             ],
         }),
         inputs: vec![input("digits", "digits.npy"), input("labels", "labels.npy")],
-        outputs: vec![OutputSpec { name: name("predictions"), dtype: DType::Uint8, shape: vec![1797] }],
+        outputs: vec![OutputSpec { name: name("predictions"), dtype: DType::Uint8, shape: vec![1797], layout: None }],
         formats: vec![Format::Npy],
         items: Items::Known(1797),
         items_per_unit: 16,
@@ -269,4 +270,57 @@ fn the_model_is_checked() {
     let mut inputs = model_job()["spec"]["inputs"].clone();
     inputs.as_array_mut().unwrap().push(third);
     check_model("/spec/inputs", inputs, "spec.inputs[third]: no tensor of the model is given it");
+}
+
+/// The outputs `hits`, `counts` and `sums`, and the arguments that bind them.
+fn layouts() -> Value {
+    let outputs = json!([
+        {"name": "hits", "type": "uint32", "shape": [1797, 16], "lengths": "counts"},
+        {"name": "counts", "type": "uint8", "shape": [1797], "scope": "PerItem"},
+        {"name": "sums", "type": "int64", "shape": [10], "scope": "Unit", "combine": "Sum"},
+    ]);
+    let bound = ["digits", "labels"].map(|input| json!({"input": input}));
+    let filled = ["hits", "counts", "sums"].map(|output| json!({"output": output}));
+    let arguments: Vec<Value> = bound.into_iter().chain(filled).collect();
+    with(with(job(), "/spec/workload/kernel/arguments", json!(arguments)), "/spec/outputs", outputs)
+}
+
+#[test]
+fn rows_of_variable_length_and_copies_of_units_become_layouts() {
+    let layouts: Vec<_> = validate(layouts()).unwrap().outputs.into_iter().map(|output| output.layout).collect();
+    assert_eq!(layouts, [Some(Layout::Lengths(1)), None, Some(Layout::Unit(Combine::Sum))]);
+    for (word, combine) in [("Min", Combine::Min), ("Max", Combine::Max)] {
+        let job = with(self::layouts(), "/spec/outputs/2/combine", json!(word));
+        assert_eq!(validate(job).unwrap().outputs[2].layout, Some(Layout::Unit(combine)));
+    }
+}
+
+#[test]
+fn layouts_are_refused_by_field() {
+    for (pointer, value, message) in [
+        ("0/lengths", json!("lost"), "hits].lengths: there is no output \"lost\""),
+        ("0/lengths", json!("hits"), "hits].lengths: hits must be one number an item"),
+        ("0/shape", json!([1797]), "hits].shape: the second dimension"),
+        ("1/type", json!("int32"), "hits].lengths: counts must be one number an item"),
+        ("1/scope", json!("Job"), "counts].scope: must be"),
+        ("1/scope", json!("Unit"), "counts].combine: is needed"),
+        ("1/combine", json!("Sum"), "counts].combine: is needed with scope Unit, and only there"),
+        ("2/combine", json!("Mean"), "sums].combine: must be"),
+        ("2/scope", json!("PerItem"), "sums].combine: is needed with scope Unit, and only there"),
+        ("2/lengths", json!("counts"), "sums].lengths: is for rows of items"),
+        ("2/shape", json!([1_i64 << 20, 1 << 17]), "sums].shape: over a tebibyte"),
+    ] {
+        let refusal = validate(with(layouts(), &format!("/spec/outputs/{pointer}"), value)).expect_err(message);
+        assert_eq!(refusal.reason, Reason::InvalidSpec);
+        assert!(refusal.message.starts_with(&format!("spec.outputs[{message}")), "{message}: {refusal}");
+    }
+    let float = with(layouts(), "/spec/outputs/2/type", json!("float32"));
+    assert!(validate(float.clone()).is_ok());
+    let refusal = validate(with(float, "/spec/outputs/2/combine", json!("Min"))).unwrap_err();
+    assert!(refusal.message.starts_with("spec.outputs[sums].combine: float32"), "{refusal}");
+    for layout in [json!({"lengths": "predictions"}), json!({"scope": "Unit", "combine": "Sum"})] {
+        let mut output = layout;
+        output["name"] = json!("predictions");
+        check_model("/spec/outputs", json!([output]), "spec.outputs[predictions]: lengths and scope Unit are for");
+    }
 }

@@ -1,4 +1,4 @@
-//! The examples with models, as their READMEs tell them: what their scripts say, the digests that are written down beside them, and `orion run`, which
+//! The examples whose READMEs say what comes out: what their scripts say, the digests that are written down beside them, and `orion run`, which
 //! must give those too.
 
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use xtask::python;
 use xtask::settings::Settings;
 
 use crate::World;
-use crate::jobs::{network_folder, root};
+use crate::jobs::{motifs_folder, network_folder, root};
 
 /// An example, ready to be submitted.
 pub struct Example {
@@ -27,6 +27,16 @@ impl Example {
     /// The one with a network; its scripts need nothing but Python.
     pub fn digits_cnn() -> Example {
         Example { folder: network_folder(), python: "python3".into(), _lock: None }
+    }
+
+    /// The one with a kernel on floats; its scripts need nothing but Python.
+    pub fn american_puts() -> Example {
+        Example { folder: root().join("examples/american-puts"), python: "python3".into(), _lock: None }
+    }
+
+    /// The one with motifs; its script needs nothing but Python.
+    pub fn dna_motifs() -> Example {
+        Example { folder: motifs_folder(), python: "python3".into(), _lock: None }
     }
 
     /// The one with sentence embeddings: a copy in the cache, where its script has fetched the weights and built the model. The script knows the
@@ -73,8 +83,8 @@ impl Example {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// The job's outputs are those that are written down, and `orion run` gives them too; `more` are further arguments for it.
-    pub fn is_the_same_everywhere(&self, world: &World, job: &OrionJob, more: &[&str]) -> Result<()> {
+    /// The files in the job's status are those that are written down.
+    pub fn is_as_written_down(&self, job: &OrionJob) -> Result<()> {
         let outputs = &job.status.as_ref().context("a job that is over has a status")?.outputs;
         let line = |output: &OutputStatus| {
             let digest = output.digest.as_deref().unwrap_or("?");
@@ -83,6 +93,12 @@ impl Example {
         let shown: Vec<String> = outputs.iter().map(line).collect();
         let expected = self.digests()?;
         ensure!(shown == expected, "{shown:#?} instead of {expected:#?}");
+        Ok(())
+    }
+
+    /// The same, and `orion run` gives them too, on this machine's device and on the reference; `more` are further arguments for it.
+    pub fn is_the_same_everywhere(&self, world: &World, job: &OrionJob, more: &[&str]) -> Result<()> {
+        self.is_as_written_down(job)?;
         let folder = self.folder.to_str().context("a path")?;
         let begin: &[&str] = &[folder];
         world.runs_alike(job, &[begin, more].concat())

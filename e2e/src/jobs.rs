@@ -41,6 +41,21 @@ pub fn network_inputs() -> Result<ConfigMap> {
     read(&network_folder().join("configmap.yaml"))
 }
 
+/// The folder of the example whose windows keep some places and whose units count words.
+pub fn motifs_folder() -> PathBuf {
+    root().join("examples/dna-motifs")
+}
+
+/// The example with motifs.
+pub fn motifs() -> Result<OrionJob> {
+    read(&motifs_folder().join("job.yaml"))
+}
+
+/// Its sequence.
+pub fn motifs_inputs() -> Result<ConfigMap> {
+    read(&motifs_folder().join("configmap.yaml"))
+}
+
 /// 40 units of about a quarter of a second each.
 pub fn slow() -> Result<OrionJob> {
     read(&root().join("e2e/jobs/slow.yaml"))

@@ -15,7 +15,7 @@ use orion_protocol::ids::Account;
 use orion_protocol::ledger::JobView;
 use orion_protocol::npy::Header;
 use orion_protocol::subjects::BUCKET_IN;
-use orion_protocol::task::{KERNEL_SET, Workload};
+use orion_protocol::task::Workload;
 use orion_protocol::{Digest, Format, JobId, Name, Reason, Refusal};
 
 use crate::edges::Edges;
@@ -52,10 +52,6 @@ pub async fn take(edges: &Arc<Edges>, job: &OrionJob) -> Intake {
         Ok(units) => units,
         Err(refusal) => return Intake::Refused(refusal),
     };
-    let kernel_set = match &valid.workload {
-        Workload::Kernel(_) => 0,
-        Workload::Inference(_) => KERNEL_SET,
-    };
     let first_try = job.status.as_ref().and_then(|status| status.ledger.as_ref()).map_or(0, |ledger| ledger.r#try);
     let chain = &edges.identity.chain;
     let id = JobId::derive(chain, &edges.cluster, valid.uid.as_str());
@@ -72,7 +68,8 @@ pub async fn take(edges: &Arc<Edges>, job: &OrionJob) -> Intake {
         units,
         outputs: valid.outputs,
         formats: valid.formats,
-        kernel_set,
+        kernel_set: valid.workload.kernel_set(),
+        is_model: matches!(valid.workload, Workload::Inference(_)),
         audits_per_shard: valid.audits_per_shard,
         parallelism: valid.parallelism,
         budget: valid.budget,
@@ -83,12 +80,14 @@ pub async fn take(edges: &Arc<Edges>, job: &OrionJob) -> Intake {
     Intake::Ready(Box::new(spec), inputs.into_iter().map(|found| found.status).collect())
 }
 
-/// A job that the ledger knows, as it was taken in: what a namespace holds now says nothing about it any more. `asked` are its
-/// parallelism, backoff limit and formats; a job without an object has none.
-pub fn resumed(edges: &Edges, id: JobId, uid: Name, view: &JobView, asked: Option<(u32, u32, Vec<Format>)>) -> JobSpec {
+/// A job that the ledger knows, as it was taken in: what a namespace holds now says nothing about it any more, but for what the ledger does not
+/// say. Without an object it is taken for a kernel: whoever may run one may run a model too.
+pub fn resumed(edges: &Edges, id: JobId, uid: Name, view: &JobView, asked: Option<ValidatedJob>) -> JobSpec {
     let task = &view.task;
-    let (parallelism, backoff_limit, formats) =
-        asked.unwrap_or_else(|| (1, 0, vec![Format::default(); task.outputs.len()]));
+    let (parallelism, backoff_limit) =
+        asked.as_ref().map_or((1, 0), |job| (job.parallelism, job.backoff_limit_per_shard));
+    let is_model = asked.as_ref().is_some_and(|job| matches!(job.workload, Workload::Inference(_)));
+    let formats = asked.map_or_else(|| vec![Format::default(); task.outputs.len()], |job| job.formats);
     JobSpec {
         job: id,
         uid,
@@ -100,6 +99,7 @@ pub fn resumed(edges: &Edges, id: JobId, uid: Name, view: &JobView, asked: Optio
         outputs: task.outputs.clone(),
         formats,
         kernel_set: task.kernel_set,
+        is_model,
         audits_per_shard: task.audits_per_shard,
         parallelism,
         budget: view.escrowed,

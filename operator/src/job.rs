@@ -91,8 +91,7 @@ impl JobTask {
         let (spec, inputs) = match (&view, self.parent.uid.parse()) {
             // Its escrow is open: it goes on as it was taken in, whatever became of its ConfigMaps.
             (Some(view), Ok(uid)) => {
-                let job = ValidatedJob::try_from(&self.object).ok();
-                let asked = job.map(|job| (job.parallelism, job.backoff_limit_per_shard, job.formats));
+                let asked = ValidatedJob::try_from(&self.object).ok();
                 let mut spec = intake::resumed(&self.edges, self.id, uid, view, asked);
                 spec.first_try = self.shown.ledger.as_ref().map_or(0, |ledger| ledger.r#try);
                 spec.input_bytes = self.shown.inputs.iter().map(|input| input.size_bytes).sum();

@@ -7,8 +7,10 @@ use orion_crds::job::{
     Cost, Detection, InputStatus, LedgerStatus, OutputStatus, Progress, ShardCounts, UnitCounts, ValidationStatus,
 };
 use orion_crds::{ConditionType, IndexSet, JobStatus, Truth, set_condition};
+use orion_protocol::files::File;
 use orion_protocol::price::format_credits;
-use orion_protocol::task::OutputSpec;
+use orion_protocol::statements::ResultObject;
+use orion_protocol::task::{OutputSpec, UnitTable};
 use orion_protocol::{Reason, Refusal};
 
 /// All that a status is made of.
@@ -156,21 +158,14 @@ impl Pen<'_> {
                 copies_per_unit: 1,
                 rejected: core.audited.1,
                 disputed: core.audited.2,
-                detection: Some(detection(core.draw.0, core.draw.1)),
+                detection: Some(detection(core.table.units_per_shard, core.audits_per_shard)),
             });
         }
         let known = !matches!(core.stage, Stage::Preflight | Stage::Refused(_));
-        let output = |spec: &OutputSpec| {
-            let result = core.results.iter().find(|result| result.name == spec.name);
-            OutputStatus {
-                name: spec.name.to_string(),
-                digest: result.map(|result| result.digest.to_string()),
-                size_bytes: result.map(|result| result.size),
-                type_: spec.dtype.name().to_owned(),
-                shape: spec.shape.clone(),
-            }
-        };
-        self.status.outputs = core.outputs.iter().filter(|_| known).map(output).collect();
+        if known {
+            let all = core.outputs.iter().flat_map(|spec| files(spec, &core.table, &core.results));
+            self.status.outputs = all.collect();
+        }
         if let Some(cost) = &core.cost {
             let paid = cost.paid;
             self.status.cost = Some(Cost {
@@ -227,6 +222,21 @@ impl Pen<'_> {
     }
 }
 
+/// The files of an output, as far as they are known.
+fn files(spec: &OutputSpec, units: &UnitTable, results: &[ResultObject]) -> impl Iterator<Item = OutputStatus> {
+    spec.extracts().iter().map(|extract| {
+        let result = results.iter().find(|result| result.name == spec.name && result.extract == *extract);
+        let File { name, dtype, shape } = spec.file(*extract, units, result.and_then(|result| result.entries));
+        OutputStatus {
+            name,
+            digest: result.map(|result| result.digest.to_string()),
+            size_bytes: result.map(|result| result.size),
+            type_: dtype.name().to_owned(),
+            shape,
+        }
+    })
+}
+
 /// Where the job is, in one reason.
 fn place(core: &Core) -> (Reason, String) {
     if let Some(refusal) = &core.waiting {
@@ -276,4 +286,54 @@ pub fn is_urgent(old: &JobStatus, new: &JobStatus) -> bool {
         |status: &JobStatus, of| condition(&status.conditions, of).map(|c| (c.status.clone(), c.reason.clone()));
     ConditionType::ALL.iter().any(|of| *of != ConditionType::Succeeded && words(old, *of) != words(new, *of))
         || is_terminal(new) != is_terminal(old)
+}
+
+#[cfg(test)]
+mod tests {
+    use orion_protocol::Digest;
+    use orion_protocol::dtype::DType;
+    use orion_protocol::files::Extract;
+    use orion_protocol::task::{Combine, Layout};
+
+    use super::*;
+
+    #[test]
+    fn each_file_of_an_output_is_shown_with_its_own_digest_and_shape() {
+        let units = UnitTable { items: 10, items_per_unit: 4, units_per_shard: 1, work_per_item: 1 };
+        let output = |name: &str, shape: &[u64], layout| OutputSpec {
+            name: name.parse().unwrap(),
+            dtype: DType::Uint16,
+            shape: shape.to_vec(),
+            layout,
+        };
+        let hits = output("hits", &[10, 16, 2], Some(Layout::Lengths(1)));
+        let sums = output("sums", &[5], Some(Layout::Unit(Combine::Sum)));
+        let result = |extract, entries, size| ResultObject {
+            name: hits.name.clone(),
+            digest: Digest::of(b"a file"),
+            size,
+            extract: Some(extract),
+            entries,
+        };
+        let results = [result(Extract::Values, Some(7), 156), result(Extract::Offsets, None, 216)];
+        let shown = |spec: &OutputSpec, results: &[ResultObject]| -> Vec<_> {
+            let line = |file: OutputStatus| (file.name, file.type_, file.shape, file.size_bytes, file.digest.is_some());
+            files(spec, &units, results).map(line).collect()
+        };
+        let line = |name: &str, dtype: &str, shape: &[u64], size: Option<u64>| {
+            (name.to_owned(), dtype.to_owned(), shape.to_vec(), size, size.is_some())
+        };
+        assert_eq!(
+            shown(&hits, &results),
+            [line("hits.values", "uint16", &[7, 2], Some(156)), line("hits.offsets", "int64", &[11], Some(216))]
+        );
+        assert_eq!(
+            shown(&hits, &[]),
+            [line("hits.values", "uint16", &[], None), line("hits.offsets", "int64", &[11], None)]
+        );
+        assert_eq!(
+            shown(&sums, &results),
+            [line("sums", "uint16", &[5], None), line("sums.units", "uint16", &[3, 5], None)]
+        );
+    }
 }

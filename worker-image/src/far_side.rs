@@ -220,10 +220,10 @@ fn answer<'d, D: Device>(
             bound_time(u64::MAX)?;
             bound_memory(&load, memory)?;
             let loaded = state.job.insert(Job::load(device, &load, memory, &mut state.library)?);
-            let Found { outputs, work_per_item } = loaded.found();
+            let Found { outputs, work_per_item, device_bytes } = loaded.found();
             // A model's rows are known only now.
             bound_memory(&Load { outputs: outputs.clone(), ..load }, memory)?;
-            Reply::Loaded { outputs, work_per_item }
+            Reply::Loaded { outputs, work_per_item, device_bytes }
         }
         Request::Bench => Reply::Benched(bench::rates(device, &mut state.library)?),
         Request::Preflight { seconds } => {

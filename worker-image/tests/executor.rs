@@ -11,7 +11,7 @@ use orion_engine::wire::{self, LoadHead, Reply, Request};
 use orion_engine::{DEFAULT_MEMORY, Load};
 use orion_protocol::dtype::DType;
 use orion_protocol::npy::Header;
-use orion_protocol::task::{Argument, Builtin, KernelWorkload, OutputSpec, UnitTable, Workload};
+use orion_protocol::task::{Argument, Builtin, KernelWorkload, Layout, OutputSpec, UnitTable, Workload};
 use orion_protocol::{Digest, Reason, Refusal};
 use orion_worker::executor::{BuiltInCache, Executor, ExecutorConfig, ExecutorError, Fault, Kernels};
 
@@ -134,13 +134,14 @@ fn kernel(body: &str) -> Load {
         arguments: vec![Argument::Output(0)],
     };
     let units = UnitTable { items: 32, items_per_unit: 8, units_per_shard: 4, work_per_item: 1 };
-    let outputs = vec![OutputSpec { name: "out".parse().unwrap(), dtype: DType::Uint32, shape: vec![32] }];
+    let outputs =
+        vec![OutputSpec { name: "out".parse().unwrap(), dtype: DType::Uint32, shape: vec![32], layout: None }];
     Load { workload: Workload::Kernel(kernel), units, outputs, inputs: Vec::new() }
 }
 
-/// What an executor says once it has loaded such a kernel.
+/// What an executor says once it has loaded such a kernel: 32 words, and as many beside them while units are put together.
 fn loaded() -> Reply {
-    Reply::Loaded { outputs: kernel("").outputs, work_per_item: 1 }
+    Reply::Loaded { outputs: kernel("").outputs, work_per_item: 1, device_bytes: 256 }
 }
 
 fn words(rows: &[u8]) -> Vec<u32> {
@@ -456,6 +457,41 @@ async fn lengths_are_not_believed() {
     check_lie(&rows(&[128, 1]), Reason::KernelFault, "rows").await;
     check_lie(&rows(&[]), Reason::KernelFault, "rows").await;
     check_lie(&[vec![0, 0, 0, 2, 0xff, 0xff]], Reason::KernelFault, "no message").await;
+}
+
+#[tokio::test]
+async fn tails_are_taken_out_on_this_side_and_lengths_of_items_are_not_believed() {
+    let mut load = kernel("");
+    load.outputs[0] = OutputSpec { shape: vec![32, 2], layout: Some(Layout::Lengths(1)), ..load.outputs[0].clone() };
+    load.outputs.push(OutputSpec {
+        name: "counts".parse().unwrap(),
+        dtype: DType::Uint8,
+        shape: vec![32],
+        layout: None,
+    });
+    let Workload::Kernel(workload) = &mut load.workload else { panic!("it is a kernel") };
+    workload.arguments.push(Argument::Output(1));
+    let loaded = says(&Reply::Loaded { outputs: load.outputs.clone(), work_per_item: 1, device_bytes: 0 });
+    // The first unit: 8 items with room for 2 entries of 4 bytes, and their lengths.
+    let whole: Vec<u8> = (0..16_u32).flat_map(u32::to_le_bytes).collect();
+    let run = async |lengths: [u64; 2], data: &[u8]| {
+        let mut bench =
+            Bench::saying(&[loaded.clone(), says(&Reply::Rows { lengths: lengths.to_vec() }), data.to_vec()]);
+        bench.executor.load(&load, soon()).await.unwrap();
+        let outcome = bench.executor.run(0, 1, soon(), |_| {}).await;
+        (outcome, bench.executor.is_usable())
+    };
+    let counts = [0, 2, 1, 0, 0, 0, 0, 1];
+    let (rows, _) = run([64, 8], &[whole.as_slice(), &counts].concat()).await;
+    let rows = rows.unwrap();
+    assert_eq!((words(&rows[0]), rows[1].as_slice()), (vec![2, 3, 4, 14], counts.as_slice()));
+    let (refused, usable) = run([64, 8], &[whole.as_slice(), &[0, 3, 0, 0, 0, 0, 0, 0]].concat()).await;
+    let words = "output out: item 1 has 3 entries, there is room for 2";
+    assert_eq!(refused, Err(Fault::Refused(Refusal::new(Reason::OutputOverflow, words))));
+    assert!(usable, "the kernel is at fault, not the executor");
+    // Taken out on the far side, as far as anybody can tell.
+    let (violation, usable) = run([16, 8], &[&whole[..16], &counts].concat()).await;
+    assert!(matches!(violation, Err(Fault::Crashed(_))) && !usable, "{violation:?}");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ fn kernel() -> Load {
     Load {
         workload: Workload::Kernel(kernel),
         units: UnitTable { items: 32, items_per_unit: 8, units_per_shard: 4, work_per_item: 1 },
-        outputs: vec![OutputSpec { name: "out".parse().unwrap(), dtype: DType::Uint32, shape: vec![32] }],
+        outputs: vec![OutputSpec { name: "out".parse().unwrap(), dtype: DType::Uint32, shape: vec![32], layout: None }],
         inputs: Vec::new(),
     }
 }
@@ -66,7 +66,8 @@ fn kernel() -> Load {
 /// The example with a network.
 fn model(folder: &Path) -> Load {
     let read = |name: &str| Arc::new(std::fs::read(folder.join(name)).unwrap());
-    let output = |name: &str| OutputSpec { name: name.parse().unwrap(), dtype: DType::Float32, shape: Vec::new() };
+    let output =
+        |name: &str| OutputSpec { name: name.parse().unwrap(), dtype: DType::Float32, shape: Vec::new(), layout: None };
     Load {
         workload: Workload::Inference(InferenceWorkload {
             model: 0,

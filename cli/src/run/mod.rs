@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use orion_crds::ValidatedJob;
 use orion_engine::Load;
 use orion_engine::inference::Model;
@@ -35,7 +35,7 @@ pub struct RunArgs {
     /// A file that the job names by its digest; may be given several times.
     #[arg(long = "object", value_name = "FILE")]
     objects: Vec<PathBuf>,
-    /// Where the files go, as <output>.<format>.
+    /// Where the files go, as <output>.<format>, or <output>.<part>.<format> where an output has several.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// Run a model on the reference, even where there is a device.
@@ -108,27 +108,38 @@ async fn perform(format: Format, args: &RunArgs) -> Result<(), Stop> {
     let bar = bar(format, load.units.units());
     let mut engine = Engine::open(args, &load).await?;
     let begun = Instant::now();
-    let files = engine.compute(args, &job, &load, &bar).await;
+    let outcome = engine.compute(args, &job, &load, &bar).await;
     bar.finish_and_clear();
     let device = engine.close().await;
-    let (files, took) = (files?, begun.elapsed());
+    let (Computed { files, device_bytes }, took) = (outcome?, begun.elapsed());
     let units = load.units.units();
     match format {
         Format::Text => {
-            for Written { spec, path, digest, .. } in &files {
-                println!("{}  {} {:?}  sha3-256 {digest}", path.display(), spec.dtype, spec.shape);
+            for Written { file, path, digest, .. } in &files {
+                println!("{}  {} {:?}  sha3-256 {digest}", path.display(), file.dtype, file.shape);
             }
             let (name, seconds) = (&job.name, took.as_secs_f64());
             let on = device.as_ref().map_or("the reference", |device| device.driver.as_str());
-            eprintln!("run: {units} units of {name} on {on} in {seconds:.1} s; nobody else has checked them");
+            let memory =
+                device_bytes.map_or_else(String::new, |bytes| format!(", in {} of its memory", HumanBytes(bytes)));
+            eprintln!("run: {units} units of {name} on {on}{memory} in {seconds:.1} s; nobody else has checked them");
         }
         Format::Json => {
             let files: Vec<Value> = files.iter().map(file).collect();
-            let device = device.map(|device| json!({"driver": device.driver, "class": device.class}));
+            let about =
+                |device: DeviceInfo| json!({"driver": device.driver, "class": device.class, "bytes": device_bytes});
+            let device = device.map(about);
             println!("{}", json!({"job": job.name, "units": units, "device": device, "files": files}));
         }
     }
     Ok(())
+}
+
+/// What came out.
+struct Computed {
+    files: Vec<Written>,
+    /// What the job took of a device's memory at most.
+    device_bytes: Option<u64>,
 }
 
 /// What computes.
@@ -184,9 +195,9 @@ impl Engine {
         job: &ValidatedJob,
         load: &Load,
         bar: &ProgressBar,
-    ) -> Result<Vec<Written>, Stop> {
+    ) -> Result<Computed, Stop> {
         let units = load.units.units();
-        let begin = |outputs| Results::begin(&args.dir, outputs, &job.formats);
+        let begin = |outputs| Results::begin(&args.dir, outputs, &load.units, &job.formats);
         match self {
             Engine::Device(executor, _) => {
                 bar.set_message("trial");
@@ -198,7 +209,7 @@ impl Engine {
                 let append = |_, rows: Vec<Vec<u8>>| results.append(&rows).map_err(Stop::from);
                 let progress = |done| bar.set_position(done);
                 executor.run_in_chunks(0..units, Instant::now() + RUN_WAIT, progress, append).await?;
-                Ok(results.finish()?)
+                Ok(Computed { files: results.finish()?, device_bytes: Some(found.device_bytes) })
             }
             Engine::Reference(model) => {
                 let mut results = begin(&model.outputs)?;
@@ -208,7 +219,7 @@ impl Engine {
                     results.append(&rows)?;
                     bar.set_position(unit + 1);
                 }
-                Ok(results.finish()?)
+                Ok(Computed { files: results.finish()?, device_bytes: None })
             }
         }
     }
@@ -256,8 +267,8 @@ fn bar(format: Format, units: u64) -> ProgressBar {
 }
 
 fn file(written: &Written) -> Value {
-    let Written { spec, path, digest, size } = written;
+    let Written { file, path, digest, size } = written;
     json!({
-        "name": spec.name.as_str(), "path": path, "digest": digest, "sizeBytes": size, "type": spec.dtype.name(), "shape": spec.shape,
+        "name": file.name, "path": path, "digest": digest, "sizeBytes": size, "type": file.dtype.name(), "shape": file.shape,
     })
 }

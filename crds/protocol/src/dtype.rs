@@ -101,6 +101,11 @@ impl DType {
         TABLE.iter().find(|row| row.3 == name).map(|row| row.0)
     }
 
+    /// Whether it is an integer type without negative numbers.
+    pub fn is_unsigned(self) -> bool {
+        matches!(self, DType::Uint8 | DType::Uint16 | DType::Uint32 | DType::Uint64)
+    }
+
     /// Whether it is a floating-point type.
     pub fn is_float(self) -> bool {
         matches!(self, DType::Float32 | DType::Float64)

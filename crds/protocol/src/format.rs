@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use minicbor::{Decode, Encode};
 
+use crate::files::File;
 use crate::npy::Header;
 use crate::safetensors;
-use crate::task::OutputSpec;
 
 /// The format of a result's file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -17,7 +17,7 @@ pub enum Format {
     #[default]
     #[n(0)]
     Npy,
-    /// safetensors, with one tensor: the output under its name.
+    /// safetensors, with one tensor, under the file's name without its end.
     #[n(1)]
     Safetensors,
 }
@@ -32,8 +32,8 @@ impl Format {
     }
 
     /// The file's bytes before the rows.
-    pub fn head(self, output: &OutputSpec) -> Vec<u8> {
-        let OutputSpec { name, dtype, shape } = output;
+    pub fn head(self, file: &File) -> Vec<u8> {
+        let File { name, dtype, shape } = file;
         match self {
             Format::Npy => Header { dtype: *dtype, shape: shape.clone() }.to_bytes(),
             Format::Safetensors => safetensors::head(name, *dtype, shape),

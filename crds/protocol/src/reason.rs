@@ -21,6 +21,11 @@ macro_rules! reasons {
                     $(Reason::$name => stringify!($name),)*
                 }
             }
+
+            /// Whether a kernel did this at run time. It is the job's own fault once somebody else has confirmed it.
+            pub fn is_of_kernel(self) -> bool {
+                matches!(self, Reason::KernelFault | Reason::OutputOverflow)
+            }
         }
     };
 }
@@ -104,6 +109,8 @@ reasons! {
     NotConfined = 51,
     /// A device does not compute what it must; it is given nothing.
     DeviceInexact = 52,
+    /// An item has more entries than its output has room for.
+    OutputOverflow = 53,
     // Things that went well.
     /// The spec is accepted.
     Accepted = 60,

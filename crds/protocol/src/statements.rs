@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 
 use crate::bytes::Name;
 use crate::digest::Digest;
+use crate::files::Extract;
 use crate::reason::Refusal;
 use crate::sign::{PublicKey, Statement};
 use crate::task::{MAX_ARRAYS, MAX_AUDITS_PER_SHARD, OutputSpec};
@@ -317,6 +318,12 @@ pub struct ResultObject {
     /// Its length in bytes.
     #[n(2)]
     pub size: u64,
+    /// What it has of the output, where it is not the output itself.
+    #[n(3)]
+    pub extract: Option<Extract>,
+    /// How many entries all items keep together, where it holds those.
+    #[n(4)]
+    pub entries: Option<u64>,
 }
 
 /// How aggregation ended.
@@ -334,13 +341,21 @@ pub struct Aggregated {
     pub refused: Option<Refusal>,
 }
 
+impl Aggregated {
+    /// At most so many files: two an output.
+    pub const MAX_RESULTS: usize = 2 * MAX_ARRAYS;
+}
+
 impl Statement for Aggregated {
     const DOMAIN: &'static str = "orion/aggregated/v1";
     const MAX_BYTES: usize = 8192;
 
     fn check(&self) -> Result<(), String> {
-        if self.results.len() > MAX_ARRAYS {
-            return Err(format!("more than {MAX_ARRAYS} results"));
+        if self.results.len() > Self::MAX_RESULTS {
+            return Err(format!("more than {} results", Self::MAX_RESULTS));
+        }
+        if self.results.iter().any(|result| result.entries.is_some() != (result.extract == Some(Extract::Values))) {
+            return Err("entries are counted of values, and only of those".into());
         }
         if self.results.is_empty() != self.refused.is_some() {
             return Err("either results or a refusal".into());

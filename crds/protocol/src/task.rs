@@ -3,11 +3,12 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::bytes::Name;
 use crate::cbor::{self, CborError, Part, frame_digest};
 use crate::digest::Digest;
 use crate::dtype::DType;
 use crate::ids::JobId;
+
+pub use crate::output::{Combine, Layout, OutputSpec, UnitOutput, check_names, check_outputs, unit_digest};
 
 /// At most so many inputs, and so many outputs, in a job.
 pub const MAX_ARRAYS: usize = 8;
@@ -94,33 +95,6 @@ impl UnitTable {
     }
 }
 
-/// An output as it is hashed and delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct OutputSpec {
-    /// Its name in the job.
-    #[n(0)]
-    pub name: Name,
-    /// Its element type.
-    #[n(1)]
-    pub dtype: DType,
-    /// Its shape; the first dimension is the items.
-    #[n(2)]
-    pub shape: Vec<u64>,
-}
-
-impl OutputSpec {
-    /// Whether this, as a job asks for it, may be that: the same, or the same name where the job leaves type and shape to a model.
-    pub fn is_met_by(&self, found: &OutputSpec) -> bool {
-        self == found || (self.shape.is_empty() && self.name == found.name)
-    }
-
-    /// Bytes an item.
-    pub fn item_bytes(&self) -> u64 {
-        self.shape.iter().skip(1).fold(self.dtype.size(), |bytes, dim| bytes.saturating_mul(*dim))
-    }
-}
-
 /// How results are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -194,7 +168,7 @@ impl TaskSpec {
     /// Checks every bound.
     pub fn check(&self) -> Result<(), String> {
         self.units.check()?;
-        check_outputs(&self.outputs, self.units.items)?;
+        check_outputs(&self.outputs, self.units.items, self.units.units())?;
         if self.inputs.len() > MAX_ARRAYS {
             return Err(format!("more than {MAX_ARRAYS} inputs"));
         }
@@ -206,36 +180,6 @@ impl TaskSpec {
         }
         Ok(())
     }
-}
-
-/// Checks count and names of outputs.
-pub fn check_names(outputs: &[OutputSpec]) -> Result<(), String> {
-    if outputs.is_empty() || outputs.len() > MAX_ARRAYS {
-        return Err(format!("outputs: between 1 and {MAX_ARRAYS} are allowed"));
-    }
-    let is_twice = |(at, output): &(usize, &OutputSpec)| outputs[..*at].iter().any(|other| other.name == output.name);
-    match outputs.iter().enumerate().find(is_twice) {
-        Some((_, output)) => Err(format!("outputs: {} is there twice", output.name)),
-        None => Ok(()),
-    }
-}
-
-/// Checks count, names, shapes and sizes of outputs.
-pub fn check_outputs(outputs: &[OutputSpec], items: u64) -> Result<(), String> {
-    check_names(outputs)?;
-    for output in outputs {
-        let name = &output.name;
-        if output.shape.is_empty() || output.shape.len() > 8 || output.shape.contains(&0) {
-            return Err(format!("outputs[{name}].shape: between 1 and 8 dimensions, each at least 1"));
-        }
-        if output.shape[0] != items {
-            return Err(format!("outputs[{name}].shape: the first dimension must be the {items} items"));
-        }
-        if output.item_bytes().checked_mul(items).is_none_or(|bytes| bytes > 1 << 40) {
-            return Err(format!("outputs[{name}].shape: over a tebibyte"));
-        }
-    }
-    Ok(())
 }
 
 /// A kernel and how it is called.
@@ -260,6 +204,15 @@ pub struct KernelWorkload {
     /// One for each kernel parameter, in order.
     #[n(5)]
     pub arguments: Vec<Argument>,
+}
+
+impl KernelWorkload {
+    /// Whether its text has a name that begins as the engine's functions do; in a comment is enough. Of a text that hides such a name from this,
+    /// the engine compiles nothing.
+    pub fn names_functions(&self) -> bool {
+        let texts = self.defines.iter().map(|(_, value)| value).chain([&self.source]);
+        texts.into_iter().any(|text| text.contains("orion_"))
+    }
 }
 
 /// What a kernel parameter is bound to.
@@ -355,13 +308,22 @@ pub enum Workload {
     Inference(#[n(0)] InferenceWorkload),
 }
 
-/// The version of the built-in kernels: what a model's outputs mean, to the bit (docs/kernel-set.md).
+/// The version of what the engine computes itself: what a model's outputs mean, and the `orion_*` functions of a user's kernel, to the bit
+/// (docs/kernel-set.md).
 pub const KERNEL_SET: u32 = 1;
 
 impl Workload {
     /// The longest encoding, in bytes: 64 KiB of source and its arguments.
     pub const MAX_BYTES: usize = 96 * 1024;
     const DOMAIN: &'static str = "orion/workload/v1";
+
+    /// The kernel set that its bits depend on; 0 where none, for all that is computed is in a user's own text.
+    pub fn kernel_set(&self) -> u32 {
+        match self {
+            Workload::Kernel(kernel) if !kernel.names_functions() => 0,
+            Workload::Kernel(_) | Workload::Inference(_) => KERNEL_SET,
+        }
+    }
 
     /// The object stored in bucket `in`, whose SHA3-256 is the workload digest.
     pub fn object(&self) -> Vec<u8> {
@@ -387,38 +349,6 @@ fn unframe<'b>(domain: &'static str, bytes: &'b [u8]) -> Result<&'b [u8], CborEr
     Ok(inner)
 }
 
-/// One output's rows of one unit.
-#[derive(Clone, Copy, Debug)]
-pub struct UnitOutput<'a> {
-    /// The output.
-    pub spec: &'a OutputSpec,
-    /// Items in the unit: the first dimension of these rows.
-    pub items: u64,
-    /// Little-endian, row-major, canonical NaN.
-    pub bytes: &'a [u8],
-}
-
-/// SHA3(frame("orion/unit/v1", task, unit, [[name, dtype, [dims], bytes], ...])), outputs in the order of the spec.
-pub fn unit_digest(task: &Digest, unit: u64, outputs: &[UnitOutput<'_>]) -> Digest {
-    let dims: Vec<Vec<Part<'_>>> = outputs
-        .iter()
-        .map(|output| {
-            let rest = output.spec.shape.iter().skip(1).copied();
-            std::iter::once(output.items).chain(rest).map(Part::U64).collect()
-        })
-        .collect();
-    let rows: Vec<[Part<'_>; 4]> = outputs
-        .iter()
-        .zip(&dims)
-        .map(|(output, dims)| {
-            let spec = output.spec;
-            [Part::Text(spec.name.as_str()), Part::Text(spec.dtype.name()), Part::List(dims), Part::Bytes(output.bytes)]
-        })
-        .collect();
-    let rows: Vec<Part<'_>> = rows.iter().map(|row| Part::List(row)).collect();
-    frame_digest("orion/unit/v1", &[Part::Bytes(&task.0), Part::U64(unit), Part::List(&rows)])
-}
-
 /// The job's salt: without it, digests of guessable results would give the results away.
 pub fn job_salt(salt_key: &[u8; 32], job: &JobId) -> Digest {
     frame_digest("orion/salt/v1", &[Part::Bytes(salt_key), Part::Bytes(&job.0)])
@@ -427,4 +357,25 @@ pub fn job_salt(salt_key: &[u8; 32], job: &JobId) -> Digest {
 /// The salt of one unit's leaf.
 pub fn unit_salt(job_salt: &Digest, unit: u64) -> Digest {
     frame_digest("orion/unit-salt/v1", &[Part::Bytes(&job_salt.0), Part::U64(unit)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_has_a_kernel_set_where_it_names_functions_of_ours() {
+        let kernel = |source: &str, define: &str| {
+            let (source, entry_point) = (source.to_owned(), "run".to_owned());
+            let defines = vec![("A".to_owned(), define.to_owned())];
+            let (global_size, local_size, arguments) = (vec![1], None, Vec::new());
+            Workload::Kernel(KernelWorkload { source, entry_point, global_size, local_size, defines, arguments })
+        };
+        assert_eq!(kernel("uint f(uint x) { return x; }", "3").kernel_set(), 0);
+        assert_eq!(kernel("orion_float f(orion_float x) { return x; }", "3").kernel_set(), KERNEL_SET);
+        assert_eq!(kernel("uint f(uint x) { return A(x); }", "orion_bits").kernel_set(), KERNEL_SET);
+        let model =
+            InferenceWorkload { model: 0, dims: Vec::new(), tensors: Vec::new(), results: vec!["digit".into()] };
+        assert_eq!(Workload::Inference(model).kernel_set(), KERNEL_SET);
+    }
 }

@@ -9,6 +9,7 @@ Exit 0: everything agrees. Exit 1: something differs, and it says what.
 
 import fractions
 import json
+import math
 import pathlib
 import re
 import struct
@@ -216,6 +217,69 @@ def units() -> None:
         leaves.append(sha3(b"\x00" + salt + unit["unit"].to_bytes(8, "big") + digest))
         same("leaf", unit["leaf"], leaves[-1])
     tree_vectors(have["trees"], sha3, leaves)
+
+
+def layouts() -> None:
+    """Rows as a device leaves them: what is kept and hashed of them, and the files of the result."""
+    have = FILES["layouts"]
+    task_object = canonical.frame("orion/task/v1", encode(formats.TASK_SPEC[0](have["task"])))
+    same("task with layouts", have["task_object"], task_object)
+    outputs, table = have["task"]["outputs"], have["task"]["units"]
+    code = dict(zip(formats.DTYPES, "BbHhIiQqfd"))
+    numbers = lambda dtype, data: [x for (x,) in struct.iter_unpack("<" + code[dtype], data)]
+    size = lambda output, dims: struct.calcsize(code[output["dtype"]]) * math.prod(dims)
+    kept, copies, lengths = ([[] for _ in outputs] for _ in range(3))
+    for unit in have["units"]:
+        device = [raw(rows) for rows in unit["device"]]
+        hashed = []
+        for at, output in enumerate(outputs):
+            ((layout, (argument,)),) = (output["layout"] or {"Rows": [None]}).items()
+            shape, rows = output["shape"], device[at]
+            if layout == "Unit":
+                dims = shape
+                copies[at].append(numbers(output["dtype"], rows))
+            elif layout == "Lengths":
+                entry, item = size(output, shape[2:]), size(output, shape[1:])
+                counts = numbers(outputs[argument]["dtype"], device[argument])
+                lengths[at] += counts
+                rows = b"".join(rows[i * item : i * item + count * entry] for i, count in enumerate(counts))
+                dims = [sum(counts), *shape[2:]]
+            else:
+                dims = [min(table["items_per_unit"], table["items"] - unit["unit"] * table["items_per_unit"]), *shape[1:]]
+            same("bytes of the dimensions", len(rows), size(output, dims))
+            same(f"{output['name']} of unit {unit['unit']}", unit["kept"][at], rows)
+            kept[at].append(rows)
+            hashed.append([output["name"], output["dtype"], dims, rows])
+        same(f"digest of unit {unit['unit']}", unit["digest"], framed("orion/unit/v1", sha3(task_object), unit["unit"], hashed))
+    files = []
+    for at, output in enumerate(outputs):
+        ((layout, (combine,)),) = (output["layout"] or {"Rows": [None]}).items()
+        name, dtype, shape, rows = output["name"], output["dtype"], output["shape"], b"".join(kept[at])
+        if layout == "Rows":
+            files.append([name, dtype, shape, rows])
+        elif layout == "Lengths":
+            files.append([name + ".values", dtype, [sum(lengths[at]), *shape[2:]], rows])
+            ends = [sum(lengths[at][:item]) for item in range(table["items"] + 1)]
+            files.append([name + ".offsets", "int64", [table["items"] + 1], struct.pack(f"<{len(ends)}q", *ends)])
+        else:
+            combined = struct.pack(f"<{math.prod(shape)}{code[dtype]}", *(combined_of(combine, dtype, list(xs)) for xs in zip(*copies[at])))
+            files.append([name, dtype, shape, combined])
+            files.append([name + ".units", dtype, [len(copies[at]), *shape], rows])
+    same("files", have["files"], [{"name": n, "dtype": d, "shape": s, "data": x.hex()} for n, d, s, x in files])
+
+
+def combined_of(combine: str, dtype: str, xs: list):
+    if combine != "Sum":
+        return {"Min": min, "Max": max}[combine](xs)
+    if dtype.startswith("float"):
+        total = 0.0
+        for x in xs:
+            # One rounding a step: a sum of two float32 is exact in a float64, or rounds as if it were.
+            total = struct.unpack("<f", struct.pack("<f", total + x))[0]
+        return total
+    bits = int(dtype.lstrip("uint"))
+    total = sum(xs) % (1 << bits)
+    return total - (1 << bits) if dtype.startswith("int") and total >> (bits - 1) else total
 
 
 def tree_vectors(cases, hashed, leaves) -> None:
@@ -429,7 +493,7 @@ def escrow(case):
 
 def main() -> int:
     sections = [
-        keys, frames, refused, ids, names, npy, task, units, log_tree, statements, messages, transactions, leaves, answers,
+        keys, frames, refused, ids, names, npy, task, units, layouts, log_tree, statements, messages, transactions, leaves, answers,
         draws, money,
     ]
     assert sorted(section.__name__ for section in sections) == sorted(FILES), "a file that nobody checks"

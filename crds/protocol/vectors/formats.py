@@ -12,7 +12,7 @@ REASONS = {
     "NoMatchingWorker": 30, "NoPlatformWorker": 31, "BackendUnavailable": 32, "Preflight": 33, "EscrowPending": 34,
     "Computing": 35, "Validating": 36, "Aggregating": 37, "Settling": 38, "WorkerLost": 40, "LeaseExpired": 41,
     "OutputUnavailable": 42, "OutputMismatch": 43, "AuditFailed": 44, "KernelFault": 45, "OutOfMemory": 46,
-    "LeaseRefused": 47, "BackoffLimitExceeded": 48, "NoOwnerLeft": 49, "AggregationFailed": 50, "NotConfined": 51, "DeviceInexact": 52, "Accepted": 60,
+    "LeaseRefused": 47, "BackoffLimitExceeded": 48, "NoOwnerLeft": 49, "AggregationFailed": 50, "NotConfined": 51, "DeviceInexact": 52, "OutputOverflow": 53, "Accepted": 60,
     "Funded": 61, "Dispatched": 62, "AllShardsAccepted": 63, "Succeeded": 64, "Deleted": 65, "InternalError": 66,
 }
 CODES = (
@@ -114,7 +114,8 @@ REFUSAL = record(reason=word(REASONS), message=TEXT)
 DTYPE = word(DTYPES)
 
 UNIT_TABLE = record(items=U64, items_per_unit=U64, units_per_shard=U64, work_per_item=U64)
-OUTPUTS = each(record(name=NAME, dtype=DTYPE, shape=each(U64)))
+LAYOUT = choice(Lengths=[U32], Unit=[word(["Sum", "Min", "Max"])])
+OUTPUTS = each(record(name=NAME, dtype=DTYPE, shape=each(U64), layout_=LAYOUT))
 TASK_SPEC = record(
     job=DIGEST, workload=DIGEST, inputs=each(DIGEST), kernel_set=U32, units=UNIT_TABLE, outputs=OUTPUTS,
     comparator=word(["Exact"]), audits_per_shard=U32, price=U64, fee_ppm=U32, policy=DIGEST,
@@ -151,7 +152,11 @@ STATEMENTS = {
     ),
     "Aggregated": (
         "orion/aggregated/v1",
-        record(lease=DIGEST, results=each(record(name=NAME, digest=DIGEST, size=U64)), refused_=REFUSAL),
+        record(
+            lease=DIGEST,
+            results=each(record(name=NAME, digest=DIGEST, size=U64, extract_=word(["Values", "Offsets", "Units"]), entries_=U64)),
+            refused_=REFUSAL,
+        ),
     ),
     "Failed": ("orion/failed/v1", record(lease=DIGEST, refusal=REFUSAL)),
     "Envelope": ("orion/tx/v1", record(signer=DIGEST, epoch=U64, id=ID, payload=BYTES)),

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::schema::{self, AMOUNT, DIGITS, FRACTION, HEX64, LABEL};
+use crate::schema::{self, AMOUNT, DIGITS, FILE, FRACTION, HEX64, LABEL};
 
 /// How a job stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,7 +43,7 @@ pub struct JobStatus {
     pub validation: Option<ValidationStatus>,
     /// The results: their types and shapes from the preflight on, their digests when they are put together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub outputs: Vec<OutputStatus>,
     /// What it costs.
@@ -164,12 +164,12 @@ pub struct Detection {
     pub assumed_colluding_share: String,
 }
 
-/// A result.
+/// A file of the result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputStatus {
-    /// Its name in the spec.
-    #[schemars(regex(pattern = LABEL), length(min = 1, max = 63))]
+    /// The output's name in the spec; with lengths there are <name>.values and <name>.offsets, with scope Unit also <name>.units.
+    #[schemars(regex(pattern = FILE), length(min = 1, max = 71))]
     pub name: String,
     /// SHA3-256 of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,8 +183,8 @@ pub struct OutputStatus {
     #[serde(rename = "type")]
     #[schemars(length(max = 16))]
     pub type_: String,
-    /// Its shape.
-    #[schemars(length(max = 8), inner(range(min = 0, max = 9_007_199_254_740_992_u64)))]
+    /// Its shape; none as long as it is not known how many values there are.
+    #[schemars(length(max = 9), inner(range(min = 0, max = 9_007_199_254_740_992_u64)))]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub shape: Vec<u64>,
 }

@@ -1,9 +1,9 @@
 //! The kernel workload of a spec: index space, definitions, arguments.
 
+use orion_protocol::scalar::parse_scalar;
 use orion_protocol::task::{Argument, Builtin, KernelWorkload, OutputSpec, Workload};
 use orion_protocol::{Refusal, dtype::DType};
 
-use super::scalar::parse_scalar;
 use super::{InputRef, invalid, positive};
 use crate::job;
 

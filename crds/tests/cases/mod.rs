@@ -92,7 +92,7 @@ fn fixed(kind: &'static str, path: &'static str, before: Value, accepted: Value,
 
 /// Every rule.
 pub fn cases() -> Vec<Case> {
-    [of_names(), of_unions(), of_changes(), of_money(), of_providers()].into_iter().flatten().collect()
+    [of_names(), of_unions(), of_outputs(), of_changes(), of_money(), of_providers()].into_iter().flatten().collect()
 }
 
 fn of_names() -> Vec<Case> {
@@ -172,6 +172,35 @@ fn of_unions() -> Vec<Case> {
             model_job(),
             without(job(), "/spec/outputs/0/type"),
         ),
+    ]
+}
+
+fn of_outputs() -> Vec<Case> {
+    let output = |object: Value, more: Value| {
+        let mut output = object["spec"]["outputs"][0].clone();
+        output.as_object_mut().expect("an output").extend(more.as_object().expect("fields").clone());
+        with(object, "/spec/outputs/0", output)
+    };
+    let kept = || output(job(), json!({"lengths": "predictions"}));
+    let copies = || output(job(), json!({"scope": "Unit", "combine": "Sum"}));
+    let combine = "combine is needed with scope Unit, and only there";
+    let refused = |message, object| new("OrionJob", "spec.outputs[]", message, copies(), object);
+    let model = |more| {
+        new("OrionJob", "", "spec.outputs: lengths and scope Unit are for kernels", kept(), output(model_job(), more))
+    };
+    vec![
+        refused(combine, output(job(), json!({"scope": "Unit"}))),
+        refused(combine, output(job(), json!({"combine": "Sum"}))),
+        refused(combine, output(job(), json!({"scope": "PerItem", "combine": "Sum"}))),
+        new(
+            "OrionJob",
+            "spec.outputs[]",
+            "lengths is for rows of items, which scope Unit has not",
+            output(job(), json!({"scope": "PerItem", "lengths": "predictions"})),
+            output(copies(), json!({"lengths": "predictions"})),
+        ),
+        model(json!({"lengths": "predictions"})),
+        model(json!({"scope": "Unit", "combine": "Sum"})),
     ]
 }
 
@@ -262,6 +291,7 @@ pub fn bounds() -> Vec<Bound> {
         bound("/spec/inputs", json!(many), "must have at most 8 items"),
         bound("/spec/outputs", json!([]), "should have at least 1 items"),
         bound("/spec/outputs/0/type", json!("float16"), "Unsupported value"),
+        bound("/spec/outputs/0/scope", json!("Job"), "Unsupported value"),
         bound("/spec/outputs/0/name", json!("hitCounts"), "spec.outputs[0].name"),
         bound("/spec/budget/maxCredits", json!("2.5 ORION"), "spec.budget.maxCredits"),
         bound("/spec/budget/maxCredits", json!(2), "spec.budget.maxCredits"),

@@ -11,7 +11,7 @@ use orion_protocol::{Digest, Reason, Refusal};
 use orion_worker::agent::answer::{Answering, Honest};
 use orion_worker::agent::config::{Config, Flags};
 use orion_worker::agent::retry::{Deadline, Trouble};
-use orion_worker::agent::shard::{self, Shard};
+use orion_worker::agent::shard::{self, Shard, Units};
 use orion_worker::agent::verify::Lease;
 use orion_worker::agent::{Agent, execute};
 use tokio::sync::watch;
@@ -77,9 +77,9 @@ async fn work_wrongly(
     execute::commit(agent, lease, &shard)
 }
 
-/// Flips a bit of the unit's first row and commits to that.
+/// Flips a bit of the unit's first row and commits to that. The jobs of these scenarios keep all their rows.
 fn falsify(lease: &Lease, spec: &TaskSpec, shard: &mut Shard, unit: u64) {
-    let first = lease.core.first_unit;
+    let (first, count) = (lease.core.first_unit, lease.core.units);
     let (begin, _) = spec.units.items_of(first, 0);
     let (item, _) = spec.units.items_of(unit, 1);
     let at = (item - begin) * spec.outputs[0].item_bytes();
@@ -87,7 +87,8 @@ fn falsify(lease: &Lease, spec: &TaskSpec, shard: &mut Shard, unit: u64) {
     if let Some(byte) = shard.outputs.first_mut().and_then(|rows| rows.get_mut(place(at))) {
         *byte ^= 1;
     }
-    let digest = shard::digest_of(&lease.core.task, spec, first, unit, &shard.outputs);
+    let hashed = shard::digests(&lease.core.task, spec, Units { first, count }, &shard.outputs);
+    let digest = hashed.ok().and_then(|mut hashed| hashed.nth(place(unit - first)));
     if let (Some(digest), Some(old)) = (digest, shard.digests.get_mut(place(unit - first))) {
         *old = digest;
     }

@@ -18,15 +18,27 @@ use crate::{files, process, programs};
 const SUITE: &str = "trixie";
 const PACKAGES: &str = "pocl-opencl-icd,ocl-icd-libopencl1,python3-minimal";
 /// Tests that compare bits with those of the reference or with those that are written down, and those of what every job begins with.
-const TESTS: [&str; 8] =
-    ["math", "shapes", "inference", "onnx_conformance", "examples", "kernels", "purity", "selftest"];
+const TESTS: [&str; 10] = [
+    "math",
+    "floats",
+    "shapes",
+    "inference",
+    "onnx_conformance",
+    "examples",
+    "kernels",
+    "layouts",
+    "purity",
+    "selftest",
+];
 /// What a simulator ends in minutes: files of tests, and which of theirs.
-const SMALL: [(&str, &[&str]); 6] = [
+const SMALL: [(&str, &[&str]); 8] = [
     ("math", &[]),
+    ("floats", &[]),
     ("inference", &[]),
     ("shapes", &[]),
     // One of them has a race on purpose.
     ("kernels", &["--skip", "rows_start_zeroed_and_stores_elsewhere_are_lost"]),
+    ("layouts", &[]),
     ("examples", &["--exact", "the_first_items_have_the_references_bits"]),
     ("onnx_conformance", &["--exact", "nodes_give_what_the_suite_expects_and_the_same_bits_everywhere"]),
 ];
@@ -85,6 +97,8 @@ fn on_oclgrind() -> Result<()> {
     let log = scratch.path().join("log");
     for (file, which) in SMALL {
         let mut command = engine_tests(&[file], which);
+        // Of two tests at once one finds zeros now and then: the simulator is not made for two contexts.
+        command.arg("--test-threads=1");
         command.env("OCL_ICD_VENDORS", scratch.path()).env("OCLGRIND_DATA_RACES", "1").env("OCLGRIND_LOG", &log);
         command.env("ORION_TEST_PAIRS", FEW_PAIRS).env("ORION_TEST_MAX_SIZE", MAX_SIZE);
         process::show(&mut command)?;

@@ -14,8 +14,8 @@ use crate::{files, process, programs};
 /// Seconds a target in CI.
 pub const SECONDS: u32 = 60;
 /// The targets, and the corpus that each begins with.
-const TARGETS: [(&str, &str); 4] =
-    [("onnx", "onnx"), ("model", "onnx"), ("npy", "npy"), ("safetensors", "safetensors")];
+const TARGETS: [(&str, &str); 5] =
+    [("onnx", "onnx"), ("model", "onnx"), ("npy", "npy"), ("safetensors", "safetensors"), ("ledger", "ledger")];
 /// Longest input, in bytes: the example's model and more.
 const MAX_BYTES: usize = 64 << 10;
 /// What one input may take, in seconds, and the process in MiB.
@@ -54,7 +54,7 @@ fn fuzz_one(programs: &Path, name: &str, corpus: &Path, seconds: u32) -> Result<
     command.arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-artifact_prefix={}/", found.display())).arg("-print_final_stats=1").args([&found, corpus]);
     let words = fs::File::create(&log).with_context(|| format!("create {}", log.display()))?;
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words).status();
+    let status = process::nice(&command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(words).status();
     let status = status.with_context(|| format!("start `{}`", process::line(&command)))?;
     let said = fs::read_to_string(&log).unwrap_or_default();
     if !status.success() {
@@ -106,7 +106,7 @@ fn build(settings: &Settings) -> Result<PathBuf> {
     let mut build = process::cargo();
     build.current_dir(root.join("fuzz")).args(["build", "--release", "--locked", "--target", &host, "--target-dir"]);
     // Its own flags are in the folder's configuration; ones from outside would replace them.
-    process::run(build.arg(&target).env_remove("RUSTFLAGS"))?;
+    process::run(&mut process::nice(build.arg(&target).env_remove("RUSTFLAGS")))?;
     Ok(target.join(host).join("release"))
 }
 

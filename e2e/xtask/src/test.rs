@@ -3,9 +3,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cluster;
 use crate::mode::{self, Mode};
@@ -33,23 +34,37 @@ pub fn run(settings: &Settings, only: &[String]) -> Result<()> {
     tools::ensure(settings, if pods { Set::Cluster } else { Set::Processes })?;
     let programs = programs::build(settings)?;
     let tests = ["test", "--workspace", "--exclude", "orion-e2e", "--locked", "--no-fail-fast"];
-    let parts: [(&str, &dyn Fn() -> Result<()>); 9] = [
+    let on_the_machine: [(&str, &dyn Fn() -> Result<()>); 5] = [
         ("format", &|| cargo(&["fmt", "--all", "--check"])),
         ("lints", &|| cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
         ("generated", &|| codegen::run(true)),
         ("chart", &|| chart(settings, &programs)),
         ("tests", &|| process::show_within(process::cargo().args(tests), TESTS_END)),
-        ("fuzz", &|| fuzz::run(settings, fuzz::SECONDS)),
+    ];
+    let on_clusters: [(&str, &dyn Fn() -> Result<()>); 3] = [
         ("demo-without-root", &|| demo_without_root(settings, &programs, &this)),
         ("demo-with-pods", &|| demo_with_pods(settings, pods, &this)),
         ("e2e", &|| e2e::run(settings, &e2e::Options { repeat: 1, keep: false, filter: None })),
     ];
-    for (name, work) in parts.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|part| part == name)) {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|part| part == name);
+    let pass = |name: &str, work: &dyn Fn() -> Result<()>| -> Result<()> {
+        if !wanted(name) {
+            return Ok(());
+        }
         println!("==> {name}");
         let begun = Instant::now();
         work().with_context(|| format!("{name} failed"))?;
         println!("==> {name}: passed in {}", seconds(begun.elapsed()));
-    }
+        Ok(())
+    };
+    on_the_machine.iter().try_for_each(|(name, work)| pass(name, work))?;
+    // What waits on clusters leaves processors idle: fuzzing takes those.
+    thread::scope(|scope| -> Result<()> {
+        let fuzzing = scope.spawn(|| pass("fuzz", &|| fuzz::run(settings, fuzz::SECONDS)));
+        let outcome = on_clusters.iter().try_for_each(|(name, work)| pass(name, work));
+        fuzzing.join().map_err(|_| anyhow!("the thread of fuzz panicked"))??;
+        outcome
+    })?;
     println!("test: everything passed in {}", seconds(started.elapsed()));
     Ok(())
 }

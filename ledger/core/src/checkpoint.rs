@@ -1,26 +1,26 @@
-//! Checkpoints: C2SP signed notes that hold origin, size and root of the log, and the key text that verifies them. Both
-//! are written and read in exactly one form; a note here has exactly one signature, the log's own.
+//! Checkpoints: signed notes that hold origin, size and root of the log, and the key that verifies them. The text is written
+//! and read in exactly one form; the log's own signature must be on it, whoever else signed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use orion_protocol::ledger::api::SealRef;
-use orion_protocol::{ChainId, Digest, PublicKey, SecretKey, Signature};
-use sha2::Digest as _;
+use orion_protocol::{ChainId, Digest, PublicKey, SecretKey};
 
-/// The type byte of ed25519 keys in signed notes.
-const ED25519: u8 = 1;
-/// No note is longer, in bytes.
-pub const MAX_NOTE_BYTES: usize = 1024;
+use crate::log::note::{Checked, KeyError, KeyType, Note, NoteError, NoteKey, NoteSigner};
+use crate::log::tile::number;
 
 /// Why a key or checkpoint is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CheckpointError {
     /// Not `name+hex8+base64`, or the parts do not fit each other.
-    #[error("cannot read the verifier key: {0}")]
-    Key(&'static str),
-    /// Not a note of the expected form.
+    #[error("cannot read the verifier key")]
+    Key(#[source] KeyError),
+    /// Not a note.
+    #[error("cannot read the checkpoint")]
+    Note(#[source] NoteError),
+    /// A note whose text is no checkpoint of ours.
     #[error("cannot read the checkpoint: {0}")]
-    Note(&'static str),
+    Text(&'static str),
     /// Of another log than the key.
     #[error("the checkpoint is of {have}, the key of {want}")]
     Origin {
@@ -29,7 +29,7 @@ pub enum CheckpointError {
         /// The key's name.
         want: String,
     },
-    /// Signed by another key.
+    /// Not signed by the key, or with a signature in its name that does not verify.
     #[error("the checkpoint's signature does not verify")]
     Signature,
     /// A checkpoint was signed that this one contradicts.
@@ -42,69 +42,53 @@ pub enum CheckpointError {
     },
 }
 
-/// A log's public key with its name: `name+hex8+base64`, as signed notes have it.
+/// A log's public key, whose name is the log's origin: a [`NoteKey`] of the plain type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifierKey {
-    name: String,
-    key: PublicKey,
-}
+pub struct VerifierKey(NoteKey);
 
 impl VerifierKey {
     /// The key of `chain`'s log.
     pub fn new(chain: &ChainId, key: PublicKey) -> VerifierKey {
-        VerifierKey { name: chain.log_origin(), key }
+        VerifierKey(NoteKey::named(chain.log_origin(), KeyType::Ed25519, key))
     }
 
     /// Reads the key text.
     pub fn parse(text: &str) -> Result<VerifierKey, CheckpointError> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(CheckpointError::Key("expected name+id+key"));
-        };
-        if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(CheckpointError::Key("the name is empty or has spaces"));
-        }
-        let data = BASE64.decode(data).map_err(|_| CheckpointError::Key("the key is not base64"))?;
-        let Some((&ED25519, key)) = data.split_first() else {
-            return Err(CheckpointError::Key("not an ed25519 key"));
-        };
-        let key = <[u8; 32]>::try_from(key).map_err(|_| CheckpointError::Key("the key is not 32 bytes long"))?;
-        let key = VerifierKey { name: name.to_owned(), key: PublicKey(key) };
-        if orion_protocol::bytes::hex(&key.id()) == id {
-            Ok(key)
-        } else {
-            Err(CheckpointError::Key("the id is not that of name and key"))
-        }
+        let key = NoteKey::parse(text).map_err(CheckpointError::Key)?;
+        VerifierKey::of(key).ok_or(CheckpointError::Key(KeyError("a cosigner's key, not a log's")))
+    }
+
+    /// A key that signs as logs do; `None` for a cosigner's.
+    pub fn of(key: NoteKey) -> Option<VerifierKey> {
+        (key.kind() == KeyType::Ed25519).then_some(VerifierKey(key))
+    }
+
+    /// As a key of signed notes.
+    pub fn note_key(&self) -> &NoteKey {
+        &self.0
     }
 
     /// The name: the log's origin.
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.name()
     }
 
     /// The bare key.
     pub fn key(&self) -> PublicKey {
-        self.key
+        self.0.key()
     }
 
     /// The chain in the name.
     pub fn chain(&self) -> Result<ChainId, CheckpointError> {
-        let wrong = CheckpointError::Key("the name is not orion.dev/ and a chain id");
-        let Some(text) = self.name.strip_prefix("orion.dev/") else { return Err(wrong) };
+        let wrong = CheckpointError::Key(KeyError("the name is not orion.dev/ and a chain id"));
+        let Some(text) = self.name().strip_prefix("orion.dev/") else { return Err(wrong) };
         minicbor::decode(&orion_protocol::cbor::to_vec(&text)).map_err(|_| wrong)
-    }
-
-    fn id(&self) -> [u8; 4] {
-        let hash = sha2::Sha256::new().chain_update(&self.name).chain_update([b'\n', ED25519]).chain_update(self.key.0);
-        let hash: [u8; 32] = hash.finalize().into();
-        [hash[0], hash[1], hash[2], hash[3]]
     }
 }
 
 impl std::fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let data: Vec<u8> = std::iter::once(ED25519).chain(self.key.0).collect();
-        write!(f, "{}+{}+{}", self.name, orion_protocol::bytes::hex(&self.id()), BASE64.encode(data))
+        self.0.fmt(f)
     }
 }
 
@@ -120,51 +104,49 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn body(&self) -> String {
+    /// A note's text: three lines and nothing else.
+    pub fn text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, BASE64.encode(self.root.0))
     }
 
-    /// Reads a signed note and checks its one signature.
-    pub fn open(note: &[u8], key: &VerifierKey) -> Result<Checkpoint, CheckpointError> {
-        if note.len() > MAX_NOTE_BYTES {
-            return Err(CheckpointError::Note("too long"));
-        }
-        let text = std::str::from_utf8(note).map_err(|_| CheckpointError::Note("not UTF-8"))?;
-        let lines: Vec<&str> = text.split('\n').collect();
-        let [origin, size, root, "", signature, ""] = lines[..] else {
-            return Err(CheckpointError::Note("expected origin, size, root, an empty line and one signature"));
+    /// Reads a note's text. It says nothing before the note's signatures were checked.
+    pub fn from_text(text: &str) -> Result<Checkpoint, CheckpointError> {
+        let lines: Vec<&str> = text.splitn(5, '\n').collect();
+        let [origin, size, root, ""] = lines[..] else {
+            return Err(CheckpointError::Text("expected origin, size and root, each on a line"));
         };
-        if origin != key.name {
-            return Err(CheckpointError::Origin { have: origin.to_owned(), want: key.name.clone() });
+        if origin.is_empty() {
+            return Err(CheckpointError::Text("the origin is empty"));
         }
-        let number: u64 = size.parse().map_err(|_| CheckpointError::Note("the size is no number"))?;
+        let size = number(size).ok_or(CheckpointError::Text("the size is no number, or has leading zeros"))?;
         let root = BASE64.decode(root).ok().and_then(|root| <[u8; 32]>::try_from(root).ok());
-        let root = Digest(root.ok_or(CheckpointError::Note("the root is not 32 bytes of base64"))?);
-        let checkpoint = Checkpoint { origin: origin.to_owned(), size: number, root };
-        if checkpoint.note(signature) != text {
-            return Err(CheckpointError::Note("not in its one form"));
-        }
-        let sealed = signature.strip_prefix("\u{2014} ").and_then(|rest| rest.strip_prefix(key.name.as_str()));
-        let sealed = sealed.and_then(|rest| rest.strip_prefix(' ')).ok_or(CheckpointError::Signature)?;
-        let sealed = BASE64.decode(sealed).map_err(|_| CheckpointError::Note("the signature is not base64"))?;
-        let sealed = sealed.strip_prefix(&key.id()).and_then(|rest| <[u8; 64]>::try_from(rest).ok());
-        let signature = Signature(sealed.ok_or(CheckpointError::Signature)?);
-        if key.key.verifies(checkpoint.body().as_bytes(), &signature) {
-            Ok(checkpoint)
-        } else {
-            Err(CheckpointError::Signature)
-        }
+        let root = Digest(root.ok_or(CheckpointError::Text("the root is not 32 bytes of base64"))?);
+        Ok(Checkpoint { origin: origin.to_owned(), size, root })
     }
 
-    fn note(&self, signature: &str) -> String {
-        format!("{}\n{signature}\n", self.body())
+    /// Reads a signed note and checks the signature of `key` on it. Others' signatures are not looked at.
+    pub fn open(note: &[u8], key: &VerifierKey) -> Result<Checkpoint, CheckpointError> {
+        let note = Note::parse(note).map_err(CheckpointError::Note)?;
+        Checkpoint::of_note(&note, key)
+    }
+
+    /// As [`Checkpoint::open`], of a note that was read.
+    pub fn of_note(note: &Note, key: &VerifierKey) -> Result<Checkpoint, CheckpointError> {
+        let checkpoint = Checkpoint::from_text(note.text())?;
+        if checkpoint.origin != key.name() {
+            return Err(CheckpointError::Origin { have: checkpoint.origin, want: key.name().to_owned() });
+        }
+        match key.0.verify(note) {
+            Checked::Good { .. } => Ok(checkpoint),
+            Checked::Absent | Checked::Bad => Err(CheckpointError::Signature),
+        }
     }
 }
 
 /// Signs checkpoints of one log, and never two that contradict each other.
 #[derive(Debug)]
 pub struct Signer {
-    secret: SecretKey,
+    own: NoteSigner,
     key: VerifierKey,
     signed: Option<(u64, Digest)>,
 }
@@ -172,8 +154,9 @@ pub struct Signer {
 impl Signer {
     /// For `chain`'s log. `signed`: the last checkpoint ever signed, which the caller has compared with its log.
     pub fn new(chain: &ChainId, secret: SecretKey, signed: Option<&Checkpoint>) -> Signer {
-        let key = VerifierKey::new(chain, secret.public());
-        Signer { secret, key, signed: signed.map(|checkpoint| (checkpoint.size, checkpoint.root)) }
+        let own = NoteSigner::named(chain.log_origin(), KeyType::Ed25519, secret);
+        let key = VerifierKey(own.key().clone());
+        Signer { own, key, signed: signed.map(|checkpoint| (checkpoint.size, checkpoint.root)) }
     }
 
     /// The key that verifies.
@@ -190,9 +173,8 @@ impl Signer {
             }
         }
         self.signed = Some((seal.size, seal.root));
-        let checkpoint = Checkpoint { origin: self.key.name.clone(), size: seal.size, root: seal.root };
-        let signature = self.secret.sign_bytes(checkpoint.body().as_bytes());
-        let sealed: Vec<u8> = self.key.id().into_iter().chain(signature.0).collect();
-        Ok(checkpoint.note(&format!("\u{2014} {} {}", self.key.name, BASE64.encode(sealed))))
+        let text = Checkpoint { origin: self.key.name().to_owned(), size: seal.size, root: seal.root }.text();
+        let signature = self.own.sign(&text, 0);
+        Ok(format!("{text}\n{signature}\n"))
     }
 }

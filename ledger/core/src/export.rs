@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 
 use orion_protocol::ledger::tx::MAX_LEAF_BYTES;
 
-use crate::checkpoint::MAX_NOTE_BYTES;
+use crate::log::note::MAX_NOTE_BYTES;
 
 /// The first line.
 pub const MAGIC: &[u8] = b"orion-ledger-export 1\n";

@@ -13,6 +13,7 @@
 //! | [`replay`] | the same machine, driven by leaves that already exist |
 //! | [`snapshot`] | a chain as bytes, to go on from |
 //! | [`proof`] | inclusion and consistency |
+//! | [`log`] | tiles, notes, trust, receipts and evidence, as C2SP has them |
 //! | [`checkpoint`] | signed notes over the log's root |
 //! | [`export`] | the log as one file |
 //! | [`verify`] | checks such a file, with nothing but a key |
@@ -29,6 +30,7 @@ pub mod checkpoint;
 mod due;
 pub mod export;
 pub mod job;
+pub mod log;
 pub mod proof;
 pub mod recall;
 pub mod replay;

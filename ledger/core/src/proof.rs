@@ -15,9 +15,23 @@ pub fn consistent(old_size: u64, old_root: &[u8; 32], new_size: u64, new_root: &
         return old_size != 0 && old_size == new_size && old_root == new_root && path.is_empty();
     }
     // A complete old tree is itself the first node of the path.
-    let mut nodes = path.iter();
-    let first = if old_size.is_power_of_two() { Some(old_root) } else { nodes.next() };
-    let Some(first) = first else { return false };
+    let roots = if old_size.is_power_of_two() {
+        roots_from(old_size, new_size, old_root, path)
+    } else {
+        prefix_roots(old_size, new_size, path)
+    };
+    roots == Some((*old_root, *new_root))
+}
+
+/// What the first `old_size` of `new_size` leaves hash to, and what all of them do, when the tree has these nodes: those of
+/// [`crate::log::prove::prefix`]. `None` when they are too few or too many, or 0 < old < new does not hold.
+pub fn prefix_roots(old_size: u64, new_size: u64, nodes: &[[u8; 32]]) -> Option<([u8; 32], [u8; 32])> {
+    let (first, rest) = nodes.split_first()?;
+    if old_size == 0 || old_size >= new_size { None } else { roots_from(old_size, new_size, first, rest) }
+}
+
+/// Both roots, 0 < old < new, from the largest subtree that ends the old tree and the nodes beside the way up from it.
+fn roots_from(old_size: u64, new_size: u64, first: &[u8; 32], nodes: &[[u8; 32]]) -> Option<([u8; 32], [u8; 32])> {
     let (mut old_at, mut new_at) = (old_size - 1, new_size - 1);
     while old_at & 1 == 1 {
         old_at >>= 1;
@@ -26,7 +40,7 @@ pub fn consistent(old_size: u64, old_root: &[u8; 32], new_size: u64, new_root: &
     let (mut old, mut new) = (*first, *first);
     for node in nodes {
         if new_at == 0 {
-            return false;
+            return None;
         }
         if old_at & 1 == 1 || old_at == new_at {
             old = Sha256::node(node, &old);
@@ -41,5 +55,5 @@ pub fn consistent(old_size: u64, old_root: &[u8; 32], new_size: u64, new_root: &
         old_at >>= 1;
         new_at >>= 1;
     }
-    new_at == 0 && old == *old_root && new == *new_root
+    (new_at == 0).then_some((old, new))
 }

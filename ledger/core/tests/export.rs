@@ -4,7 +4,8 @@
 
 mod support;
 
-use orion_ledger_core::checkpoint::{Signer, VerifierKey};
+use orion_ledger_core::checkpoint::{CheckpointError, Signer, VerifierKey};
+use orion_ledger_core::log::note::{KeyType, Note, NoteSigner};
 use orion_ledger_core::{Replay, VerifyError, export, verify};
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
 use orion_protocol::merkle::{Sha256, Tree};
@@ -70,6 +71,27 @@ fn a_true_export_is_verified_and_its_sums_add_up() {
     let report = verify::log(bytes.as_slice(), &vkey).unwrap();
     assert!(report.sums.add_up() && report.sums.locked == 0);
     assert_eq!(report.entries, world.log.len() as u64);
+}
+
+#[test]
+fn a_checkpoint_that_witnesses_cosigned_is_verified_too() {
+    let world = world();
+    let mut signer = Signer::new(world.chain.id(), world.signers.keys.checkpoint.clone(), None);
+    let mut note = Note::parse(signer.sign(&world.chain.seal_ref()).unwrap().as_bytes()).unwrap();
+    let export = |note: &Note| {
+        let mut bytes = Vec::new();
+        export::write(&mut bytes, &note.to_string(), world.log.iter().map(Vec::as_slice)).unwrap();
+        bytes
+    };
+    for number in 0..16 {
+        let witness = NoteSigner::new(&format!("witness.example/{number}"), KeyType::Cosignature, key(100 + number));
+        note.add(witness.unwrap().sign(note.text(), 7)).unwrap();
+    }
+    assert!(verify::log(export(&note).as_slice(), signer.key()).is_ok());
+    let mut strangers = Note::new(note.text().into()).unwrap();
+    strangers.add(note.signatures()[1].clone()).unwrap();
+    let refused = verify::log(export(&strangers).as_slice(), signer.key());
+    assert!(matches!(refused, Err(VerifyError::Checkpoint(CheckpointError::Signature))));
 }
 
 #[test]

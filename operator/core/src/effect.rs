@@ -124,8 +124,10 @@ pub struct JobSpec {
     pub outputs: Vec<OutputSpec>,
     /// The format of each output's file.
     pub formats: Vec<Format>,
-    /// The built-in kernels' version, 0 where only the user's kernel runs. Work and outputs of built-in ones are found out by the preflight.
+    /// The kernel set that its bits depend on, 0 where none.
     pub kernel_set: u32,
+    /// Whether nothing but the engine's own kernels run: work and outputs of a model are found out by the preflight.
+    pub is_model: bool,
     /// Units drawn from each shard.
     pub audits_per_shard: u32,
     /// Leases at a time.

@@ -3,7 +3,7 @@
 use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::api::Paid;
 use orion_protocol::statements::ResultObject;
-use orion_protocol::task::OutputSpec;
+use orion_protocol::task::{OutputSpec, UnitTable};
 use orion_protocol::{Digest, Name, Reason, Refusal};
 
 use crate::fleet::WorkerId;
@@ -80,8 +80,10 @@ pub struct JobStatus {
     pub rounds: Vec<RoundStatus>,
     /// Units re-executed, shards rejected, disputes.
     pub audited: (u64, u64, u64),
-    /// Units a shard, and drawn units a shard.
-    pub draw: (u64, u32),
+    /// How the items are cut.
+    pub table: UnitTable,
+    /// Drawn units a shard.
+    pub audits_per_shard: u32,
     /// What comes out: types and shapes of a model's outputs are known after the preflight.
     pub outputs: Vec<OutputSpec>,
     /// The final files.
@@ -270,7 +272,8 @@ pub(crate) fn of(job: &Job) -> JobStatus {
         window,
         rounds: job.shown_rounds.values().cloned().collect(),
         audited: (job.tally.audited, job.tally.rejected, job.tally.disputed),
-        draw: (table.units_per_shard, job.spec.audits_per_shard),
+        table: *table,
+        audits_per_shard: job.spec.audits_per_shard,
         outputs: job.spec.outputs.clone(),
         results: job.results.clone(),
         cost: cost(job),

@@ -87,10 +87,10 @@ impl Form {
             format!("out[begin + at] = {}", call("as_float(first + at)", ""))
         };
         let source = builtin::complete(&format!(
-            "__kernel void all(__global float *out, const int from) {{ const long begin = get_global_id(0) * {ITEM}l; \
+            "__kernel void every(__global float *out, const int from) {{ const long begin = get_global_id(0) * {ITEM}l; \
              const int first = (int)((uint)from + (uint)begin); for (int at = 0; at < {ITEM}; at += {width}) {body}; }}"
         ));
-        let mut kernel = device.build(&source, "all")?;
+        let mut kernel = device.build(&source, "every")?;
         let out = device.allocate(u64::from(CHUNK) * 4)?;
         device.bind(&mut kernel, 0, Bound::Buffer(&out))?;
         Ok(Form { kernel, out, bytes: vec![0; CHUNK as usize * 4] })

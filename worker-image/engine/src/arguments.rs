@@ -5,6 +5,7 @@ use orion_protocol::dtype::DType;
 use orion_protocol::task::{Argument, Builtin, KernelWorkload};
 use orion_protocol::{Reason, Refusal};
 
+use crate::builtin::header;
 use crate::device::{Param, Space};
 use crate::load::{Load, Sizes, builtin_name};
 
@@ -52,7 +53,7 @@ fn binding(load: &Load, sizes: &Sizes, at: usize, argument: &Argument, param: &P
             if param.space == Space::Global && param.is_const && pointee(param) == Some(dtype) {
                 return Ok(Binding::Input(index));
             }
-            refuse(format!("input {index} of {dtype}"), format!("__global const {}* {name}", dtype.opencl()))
+            refuse(format!("input {index} of {dtype}"), format!("__global const {}* {name}", type_of(dtype)))
         }
         Argument::Output(index) => {
             let index = index as usize;
@@ -60,13 +61,13 @@ fn binding(load: &Load, sizes: &Sizes, at: usize, argument: &Argument, param: &P
             if param.space == Space::Global && !param.is_const && pointee(param) == Some(dtype) {
                 return Ok(Binding::Output(index));
             }
-            refuse(format!("output {output} of {dtype}"), format!("__global {}* {name}", dtype.opencl()))
+            refuse(format!("output {output} of {dtype}"), format!("__global {}* {name}", type_of(dtype)))
         }
         Argument::Scalar(dtype, bits) => {
             if param.space == Space::Private && scalar(&param.type_name) == Some(dtype) {
                 return Ok(Binding::Value(dtype, bits));
             }
-            refuse(format!("a scalar of {dtype}"), format!("{} {name}", dtype.opencl()))
+            refuse(format!("a scalar of {dtype}"), format!("{} {name}", type_of(dtype)))
         }
         Argument::Builtin(builtin) => match scalar(&param.type_name) {
             Some(dtype @ (DType::Uint32 | DType::Uint64)) if param.space == Space::Private => {
@@ -94,14 +95,26 @@ fn number(load: &Load, at: usize, builtin: Builtin, dtype: DType) -> Result<Bind
     })
 }
 
+/// What a kernel calls a type. It has no other floats than those, so for 64 bits of one it is told that.
+fn type_of(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Float32 => header::TYPE,
+        DType::Float64 => "(no type: kernels have 32-bit floats)",
+        integer => integer.opencl(),
+    }
+}
+
 /// The scalar type with this name; compilers may spell it out.
 fn scalar(type_name: &str) -> Option<DType> {
+    if type_name.strip_prefix("struct ").unwrap_or(type_name) == header::TYPE {
+        return Some(DType::Float32);
+    }
     let words: Vec<&str> = type_name.split_whitespace().filter(|word| *word != "int" || type_name == "int").collect();
     match words.as_slice() {
         ["signed"] => Some(DType::Int32),
         ["unsigned"] => Some(DType::Uint32),
         ["unsigned", name] => DType::from_opencl(&format!("u{name}")),
-        ["signed", name] | [name] => DType::from_opencl(name),
+        ["signed", name] | [name] => DType::from_opencl(name).filter(|dtype| !dtype.is_float()),
         _ => None,
     }
 }

@@ -57,7 +57,7 @@ impl Model {
         let work_per_item = (program.work() / batch as u64).max(1);
         let units = UnitTable { work_per_item, ..load.units };
         units.check().map_err(|why| Refusal::new(Reason::TooLarge, format!("the model's work: {why}")))?;
-        check_outputs(&outputs, units.items)
+        check_outputs(&outputs, units.items, units.units())
             .map_err(|why| Refusal::new(Reason::InvalidSpec, format!("what the model makes: {why}")))?;
         // Now that the length of rows is known.
         Load { outputs: outputs.clone(), ..load.clone() }.check(memory)?;
@@ -139,6 +139,11 @@ impl<'d, D: Device> Inference<'d, D> {
     /// How its items are cut.
     pub fn units(&self) -> &UnitTable {
         &self.model.units
+    }
+
+    /// Bytes of all its buffers on the device.
+    pub fn device_bytes(&self) -> u64 {
+        self.session.plan().memory() as u64
     }
 
     /// The model as it was bound.
@@ -286,7 +291,7 @@ fn outputs(bound: &Bound, program: &Program, load: &Load, batch: usize) -> Resul
         let dtype = bind::dtype(facts.kind);
         let shape =
             std::iter::once(load.units.items).chain(facts.shape.iter().skip(1).map(|dim| *dim as u64)).collect();
-        let found = OutputSpec { name: asked.name.clone(), dtype, shape };
+        let found = OutputSpec { name: asked.name.clone(), dtype, shape, layout: None };
         if !asked.shape.is_empty() && *asked != found {
             let (dtype, shape) = (found.dtype.name(), &found.shape);
             return Err(invalid(format!(

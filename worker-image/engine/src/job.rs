@@ -1,5 +1,6 @@
 //! A loaded job, of whatever kind: ready to run any of its units, each as if it were alone.
 
+use orion_protocol::rows::{RowsError, Span};
 use orion_protocol::task::{OutputSpec, UnitTable, Workload};
 use orion_protocol::{Reason, Refusal};
 
@@ -11,6 +12,17 @@ use crate::session::Library;
 
 /// The rows of some units: the bytes of each output, in the order of the spec.
 pub type Rows = Vec<Vec<u8>>;
+
+/// Takes the tails out of rows of these units. Where an item has more entries than there is room for, that is its kernel's fault.
+pub fn keep(units: &Span<'_>, rows: &mut Rows) -> Result<(), Refusal> {
+    units.keep(rows).map_err(|error| {
+        let reason = match error {
+            RowsError::Overflow { .. } => Reason::OutputOverflow,
+            RowsError::Length { .. } | RowsError::Outputs { .. } => Reason::InternalError,
+        };
+        Refusal::new(reason, error.to_string())
+    })
+}
 
 /// A job on a device.
 pub enum Job<'d, D: Device> {
@@ -27,6 +39,8 @@ pub struct Found {
     pub outputs: Vec<OutputSpec>,
     /// Operations an item: a model's are counted, a kernel's are declared.
     pub work_per_item: u64,
+    /// The most that the job takes of the device's memory, in bytes: all its buffers, which are made when it is loaded.
+    pub device_bytes: u64,
 }
 
 impl<'d, D: Device> Job<'d, D> {
@@ -51,10 +65,11 @@ impl<'d, D: Device> Job<'d, D> {
         match self {
             Job::Kernel(job) => {
                 let outputs = job.outputs.iter().map(|output| output.spec.clone()).collect();
-                Found { outputs, work_per_item: job.units().work_per_item }
+                Found { outputs, work_per_item: job.units().work_per_item, device_bytes: job.device_bytes }
             }
             Job::Inference(job) => {
-                Found { outputs: job.model().outputs.clone(), work_per_item: job.model().work_per_item }
+                let (outputs, work_per_item) = (job.model().outputs.clone(), job.model().work_per_item);
+                Found { outputs, work_per_item, device_bytes: job.device_bytes() }
             }
         }
     }
@@ -67,7 +82,8 @@ impl<'d, D: Device> Job<'d, D> {
         }
     }
 
-    /// Runs the units `[first, first + count)` and returns their rows; `progress` hears how many are done.
+    /// Runs the units `[first, first + count)` and returns their rows as the device left them, with tails that [`keep`] takes out; `progress` hears
+    /// how many are done.
     pub fn run(&mut self, first: u64, count: u64, progress: impl FnMut(u64)) -> Result<Rows, Refusal> {
         let units = self.units();
         if count == 0 || first.checked_add(count).is_none_or(|end| end > units.units()) {

@@ -1,7 +1,7 @@
 //! A loaded kernel of a user's: compiled, its inputs on the device, ready to run any of its units.
 //!
-//! Each unit is its own launch, never merged with another. Before it, its own rows of every output are zeroed; after it, those
-//! rows alone are taken. So what a unit stores elsewhere is lost: the unit it belongs to either was read before or is zeroed
+//! Each unit is its own launch, never merged with another. Before it, its own rows of every output are zeroed, and the whole of an output of
+//! which each unit has a copy; after it, those alone are taken. So what a unit stores elsewhere is lost: the unit it belongs to either was read before or is zeroed
 //! after. What a unit *reads* of other rows is unspecified, and [`KernelJob::preflight`] refuses kernels where that shows.
 
 use std::ops::Range;
@@ -16,8 +16,8 @@ use crate::device::{Bound, Device, DeviceError, Launch, Limits};
 use crate::groups::{Choice, Groups};
 use crate::inputs::{self, Input};
 use crate::job::Rows;
-use crate::load::{Load, OutputSize, Sizes};
-use crate::{preamble, text};
+use crate::load::{Load, Sizes};
+use crate::{preamble, tensor, text};
 
 /// Units are launched together as far as they take about this long: progress stays visible, the queue never runs dry.
 const BATCH_TIME: Duration = Duration::from_millis(100);
@@ -32,17 +32,38 @@ pub struct KernelJob<'d, D: Device> {
     per_unit: Vec<(u32, DType, Builtin)>,
     staging: Option<D::Buffer>,
     staged_units: u64,
+    /// Bytes of all buffers on the device.
+    pub(crate) device_bytes: u64,
     pub(crate) inputs: Vec<Input<D::Buffer>>,
     pub(crate) outputs: Vec<Output<D::Buffer>>,
 }
 
-/// An output on the device, whole.
+/// An output on the device: all rows, or one unit's copy.
 pub(crate) struct Output<B> {
     pub(crate) spec: OutputSpec,
-    pub(crate) size: OutputSize,
+    /// Bytes of the buffer.
+    pub(crate) whole: u64,
     pub(crate) buffer: B,
     /// Where this output's rows begin in the staging buffer.
     staged_at: u64,
+}
+
+impl<B> Output<B> {
+    /// Reads rows of it from a buffer; NaN is canonical (RK5).
+    fn read<D: Device<Buffer = B>>(&self, device: &D, from: (&B, u64), into: &mut [u8]) -> Result<(), DeviceError> {
+        device.read(from.0, from.1, into)?;
+        if self.spec.dtype == DType::Float32 {
+            tensor::make_canonical(into);
+        }
+        Ok(())
+    }
+
+    /// Where a unit's own bytes begin in the buffer, and how many they are.
+    fn own(&self, units: &UnitTable, unit: u64) -> (u64, u64) {
+        let (first, items) = units.items_of(unit, 1);
+        // Before a unit lie rows, but never copies.
+        (self.spec.room(0, first), self.spec.room(1, items))
+    }
 }
 
 impl<'d, D: Device> KernelJob<'d, D> {
@@ -54,9 +75,9 @@ impl<'d, D: Device> KernelJob<'d, D> {
         memory: u64,
     ) -> Result<KernelJob<'d, D>, Refusal> {
         let sizes = load.check_kernel(workload, memory)?;
-        text::check(workload)?;
+        let floats = text::check(workload)?;
         check_device(load, workload, &sizes, device.limits())?;
-        let mut kernel = device.build(&preamble::program(workload), &workload.entry_point)?;
+        let mut kernel = device.build(&preamble::program(workload, &floats), &workload.entry_point)?;
         let bindings = arguments::fit(load, workload, &sizes, &device.params(&kernel)?)?;
         let required = device.required_group(&kernel)?;
         let groups = Groups::of(workload, device.limits(), device.kernel_group(&kernel)?, required)?;
@@ -76,13 +97,28 @@ impl<'d, D: Device> KernelJob<'d, D> {
             };
             device.bind(&mut kernel, index, bound)?;
         }
-        let staged: u64 = outputs.iter().map(|output| output.size.item * unit_items(&load.units)).sum();
+        let staged: u64 = outputs.iter().map(|output| output.spec.room(1, unit_items(&load.units))).sum();
         let staging = match sizes.staged_units {
             0 => None,
             units => Some(device.allocate(staged * units)?),
         };
         let (global, units, staged_units) = (workload.global_size.clone(), load.units, sizes.staged_units);
-        Ok(KernelJob { device, kernel, groups, global, units, per_unit, staging, staged_units, inputs, outputs })
+        let given: u64 = sizes.inputs.iter().map(|input| input.bytes).sum();
+        let made: u64 = outputs.iter().map(|output| output.whole).sum();
+        let device_bytes = given + made + staged * staged_units;
+        Ok(KernelJob {
+            device,
+            kernel,
+            groups,
+            global,
+            units,
+            per_unit,
+            staging,
+            staged_units,
+            device_bytes,
+            inputs,
+            outputs,
+        })
     }
 
     /// How its items are cut.
@@ -90,12 +126,12 @@ impl<'d, D: Device> KernelJob<'d, D> {
         &self.units
     }
 
-    /// Runs the units `[first, first + count)`, which exist, and returns their rows; `progress` hears how many are done. A kernel that wrote to
-    /// its inputs meanwhile gets no rows.
+    /// Runs the units `[first, first + count)`, which exist, and returns their rows with their tails; `progress` hears how many are done. A kernel
+    /// that wrote to its inputs meanwhile gets no rows.
     pub fn run(&mut self, first: u64, count: u64, mut progress: impl FnMut(u64)) -> Result<Rows, Refusal> {
         let end = first.saturating_add(count);
         let items = self.units.items_of(first, count).1;
-        let room = |output: &Output<D::Buffer>| usize::try_from(output.size.item * items).unwrap_or_default();
+        let room = |output: &Output<D::Buffer>| usize::try_from(output.spec.room(count, items)).unwrap_or_default();
         // All at once: growing by doubling would take up to twice as much.
         let mut rows: Rows = self.outputs.iter().map(|output| Vec::with_capacity(room(output))).collect();
         let (mut at, mut together) = (first, 1);
@@ -132,16 +168,16 @@ impl<'d, D: Device> KernelJob<'d, D> {
         let (batch_first, batch_items) = self.units.items_of(units.start, units.end - units.start);
         for unit in units.clone() {
             self.launch(unit, Choice::Usual)?;
-            let (first, items) = self.units.items_of(unit, 1);
+            let (first, _) = self.units.items_of(unit, 1);
             for output in &self.outputs {
-                let item = output.size.item;
-                let to = output.staged_at + (first - batch_first) * item;
-                self.device.copy((&output.buffer, first * item), (staging, to), items * item)?;
+                let (from, bytes) = output.own(&self.units, unit);
+                let to = output.staged_at + output.spec.room(unit - units.start, first - batch_first);
+                self.device.copy((&output.buffer, from), (staging, to), bytes)?;
             }
         }
         for (output, rows) in self.outputs.iter().zip(rows) {
-            let rows = grow(rows, batch_items * output.size.item);
-            self.device.read(staging, output.staged_at, rows)?;
+            let rows = grow(rows, output.spec.room(units.end - units.start, batch_items));
+            output.read(self.device, (staging, output.staged_at), rows)?;
         }
         Ok(())
     }
@@ -149,10 +185,9 @@ impl<'d, D: Device> KernelJob<'d, D> {
     /// Runs one unit, waits for it, and appends its rows.
     pub(crate) fn alone(&mut self, unit: u64, choice: Choice, rows: &mut Rows) -> Result<(), DeviceError> {
         self.launch(unit, choice)?;
-        let (first, items) = self.units.items_of(unit, 1);
         for (output, rows) in self.outputs.iter().zip(rows) {
-            let item = output.size.item;
-            self.device.read(&output.buffer, first * item, grow(rows, items * item))?;
+            let (from, bytes) = output.own(&self.units, unit);
+            output.read(self.device, (&output.buffer, from), grow(rows, bytes))?;
         }
         Ok(())
     }
@@ -170,8 +205,8 @@ impl<'d, D: Device> KernelJob<'d, D> {
     fn launch(&mut self, unit: u64, choice: Choice) -> Result<(), DeviceError> {
         let (first, items) = self.units.items_of(unit, 1);
         for output in &self.outputs {
-            let item = output.size.item;
-            self.device.fill(&output.buffer, 0, first * item, items * item)?;
+            let (from, bytes) = output.own(&self.units, unit);
+            self.device.fill(&output.buffer, 0, from, bytes)?;
         }
         for (index, dtype, builtin) in &self.per_unit {
             let number = match builtin {
@@ -209,8 +244,7 @@ fn unit_items(units: &UnitTable) -> u64 {
 fn check_device(load: &Load, workload: &KernelWorkload, sizes: &Sizes, limits: &Limits) -> Result<(), Refusal> {
     let too_large = |why: String| Err(Refusal::new(Reason::TooLarge, why));
     let inputs = sizes.inputs.iter().enumerate().map(|(at, input)| (format!("input {at}"), input.bytes));
-    let outputs =
-        load.outputs.iter().zip(&sizes.outputs).map(|(spec, size)| (format!("output {}", spec.name), size.whole));
+    let outputs = load.outputs.iter().zip(&sizes.outputs).map(|(spec, size)| (format!("output {}", spec.name), *size));
     for (what, bytes) in inputs.chain(outputs) {
         if bytes > limits.buffer_bytes {
             let most = limits.buffer_bytes;
@@ -237,10 +271,10 @@ fn allocate<D: Device>(device: &D, load: &Load, sizes: &Sizes) -> Result<Vec<Out
     let mut staged_at = 0;
     let mut outputs = Vec::with_capacity(load.outputs.len());
     for (spec, size) in load.outputs.iter().zip(&sizes.outputs) {
-        let buffer = device.allocate(size.whole)?;
-        device.fill(&buffer, 0, 0, size.whole)?;
-        outputs.push(Output { spec: spec.clone(), size: *size, buffer, staged_at });
-        staged_at += size.item * unit_items(&load.units) * sizes.staged_units;
+        let buffer = device.allocate(*size)?;
+        device.fill(&buffer, 0, 0, *size)?;
+        outputs.push(Output { spec: spec.clone(), whole: *size, buffer, staged_at });
+        staged_at += spec.room(1, unit_items(&load.units)) * sizes.staged_units;
     }
     Ok(outputs)
 }

@@ -43,8 +43,8 @@ pub struct Load {
 pub struct Sizes {
     /// Of each input: its type, and where its data begins in the file.
     pub inputs: Vec<InputSize>,
-    /// Of each output, in bytes: an item, and all items.
-    pub outputs: Vec<OutputSize>,
+    /// Of each output's buffer, in bytes.
+    pub outputs: Vec<u64>,
     /// How many units' rows may wait on the device; below 2 there is no staging.
     pub staged_units: u64,
     /// All buffers together, in bytes.
@@ -64,15 +64,6 @@ pub struct InputSize {
     pub bytes: u64,
 }
 
-/// An output's sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputSize {
-    /// Bytes an item.
-    pub item: u64,
-    /// Bytes of all items.
-    pub whole: u64,
-}
-
 impl Load {
     /// Checks all that needs no device; `memory` bounds what the job takes in all, in bytes.
     pub fn check(&self, memory: u64) -> Result<Need, Refusal> {
@@ -86,7 +77,7 @@ impl Load {
     pub(crate) fn check_kernel(&self, kernel: &KernelWorkload, memory: u64) -> Result<Sizes, Refusal> {
         let invalid = |why: String| Refusal::new(Reason::InvalidSpec, why);
         self.units.check().map_err(invalid)?;
-        check_outputs(&self.outputs, self.units.items).map_err(invalid)?;
+        check_outputs(&self.outputs, self.units.items, self.units.units()).map_err(invalid)?;
         check_names(kernel)?;
         self.check_space(kernel)?;
         self.check_arguments(kernel)?;
@@ -100,9 +91,13 @@ impl Load {
         {
             return Err(invalid("workload.inference: too many inputs, tensors or dims"));
         }
+        if let Some(output) = self.outputs.iter().find(|output| output.layout.is_some()) {
+            let name = &output.name;
+            return Err(invalid(format!("outputs[{name}]: lengths and scope Unit are for kernels")));
+        }
         let known: Vec<OutputSpec> = self.outputs.iter().filter(|output| !output.shape.is_empty()).cloned().collect();
         if !known.is_empty() {
-            check_outputs(&known, self.units.items).map_err(invalid)?;
+            check_outputs(&known, self.units.items, self.units.units()).map_err(invalid)?;
         }
         if self.outputs.is_empty() || self.outputs.len() > MAX_ARRAYS {
             return Err(invalid(format!("outputs: between 1 and {MAX_ARRAYS} are allowed")));
@@ -117,12 +112,6 @@ impl Load {
             return Err(Refusal::new(Reason::TooLarge, why));
         }
         Ok(need)
-    }
-
-    /// Bytes of each output's rows for the units `[first, first + count)`.
-    pub fn row_bytes(&self, first: u64, count: u64) -> Vec<u64> {
-        let (_, items) = self.units.items_of(first, count);
-        self.outputs.iter().map(|output| output.item_bytes().saturating_mul(items)).collect()
     }
 
     fn check_space(&self, kernel: &KernelWorkload) -> Result<(), Refusal> {
@@ -194,15 +183,11 @@ impl Load {
         }
         let inputs = self.inputs.iter().enumerate().map(|(at, file)| input_size(at, file));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-        let outputs: Vec<OutputSize> = self
-            .outputs
-            .iter()
-            .map(|output| OutputSize { item: output.item_bytes(), whole: output.item_bytes() * self.units.items })
-            .collect();
+        let outputs: Vec<u64> = self.outputs.iter().map(|output| output.room(1, self.units.items)).collect();
         let staged = Staged::of(&self.units, &self.outputs);
         // Outputs are at most 8 of at most 2^40 bytes, inputs are in memory: no sum overflows.
         let input_bytes: u64 = inputs.iter().map(|input| input.bytes).sum();
-        let total = input_bytes + outputs.iter().map(|output| output.whole).sum::<u64>() + staged.bytes;
+        let total = input_bytes + outputs.iter().sum::<u64>() + staged.bytes;
         let need = Need::of(&self.units, &self.outputs, input_bytes);
         if need.all() > memory {
             let why = format!(

@@ -58,7 +58,7 @@ pub struct Staged {
 impl Staged {
     /// Of a job with these units and outputs.
     pub fn of(units: &UnitTable, outputs: &[OutputSpec]) -> Staged {
-        let unit = bytes(outputs, units.items_of(0, 1).1);
+        let unit = bytes(outputs, 1, units.items_of(0, 1).1);
         let fitting = STAGING_BYTES.checked_div(unit).unwrap_or(0).min(STAGING_UNITS).min(units.units());
         let units = if fitting < 2 { 0 } else { fitting };
         Staged { units, bytes: units.saturating_mul(unit) }
@@ -79,7 +79,7 @@ impl Need {
     /// Of a kernel with inputs of so many bytes in all. Sizes must have been checked.
     pub fn of(units: &UnitTable, outputs: &[OutputSpec], inputs: u64) -> Need {
         let staged = Staged::of(units, outputs).bytes;
-        let job = inputs.saturating_mul(3).saturating_add(bytes(outputs, units.items)).saturating_add(staged);
+        let job = inputs.saturating_mul(3).saturating_add(bytes(outputs, 1, units.items)).saturating_add(staged);
         Need { job, rows: rows(units, outputs) }
     }
 
@@ -125,16 +125,17 @@ impl Need {
 }
 
 /// Bytes of rows that a lease holds: a preflight three units' rows, to compare them; work a shard's rows and digests, and three
-/// times those that are on their way: in the executor, and in a buffer of the agent that grows by doubling.
+/// times those that are on their way: in the executor, and in a buffer of the agent that grows by doubling. Tails count as if all were kept;
+/// an aggregation has a shard's rows and, instead of those on their way, one copy of an output of which each unit has one.
 pub fn rows(units: &UnitTable, outputs: &[OutputSpec]) -> u64 {
     let count = units.units_per_shard.min(units.units());
-    let unit = bytes(outputs, units.items_of(0, 1).1);
-    let shard = bytes(outputs, units.items_of(0, count).1);
+    let unit = bytes(outputs, 1, units.items_of(0, 1).1);
+    let shard = bytes(outputs, count, units.items_of(0, count).1);
     let chunk = unit.max(CHUNK_BYTES).min(shard);
     let work = shard.saturating_add(chunk.saturating_mul(3)).saturating_add(count.saturating_mul(DIGESTS_BYTES));
     work.max(unit.saturating_mul(3))
 }
 
-fn bytes(outputs: &[OutputSpec], items: u64) -> u64 {
-    outputs.iter().fold(0_u64, |sum, output| sum.saturating_add(output.item_bytes().saturating_mul(items)))
+fn bytes(outputs: &[OutputSpec], units: u64, items: u64) -> u64 {
+    outputs.iter().fold(0_u64, |sum, output| sum.saturating_add(output.room(units, items)))
 }

@@ -3,12 +3,14 @@
 
 use std::time::Instant;
 
+use orion_protocol::rows::Span;
+use orion_protocol::task::OutputSpec;
 use orion_protocol::{Reason, Refusal};
 
 use crate::device::{Device, DeviceError};
 use crate::groups::Choice;
 use crate::inputs;
-use crate::job::Rows;
+use crate::job::{self, Rows};
 use crate::kernel::KernelJob;
 
 /// What stands in rows that are not the unit's own: nothing a kernel could take for its own work.
@@ -52,26 +54,32 @@ impl<D: Device> KernelJob<'_, D> {
         let (have, nanos) = self.timed(unit, choice)?;
         for (at, (have, want)) in have.iter().zip(want).enumerate() {
             let Some(byte) = have.iter().zip(want).position(|(have, want)| have != want) else { continue };
-            let output = &self.outputs[at];
-            let item = self.units().items_of(unit, 1).0 + byte as u64 / output.size.item;
-            let name = &output.spec.name;
-            return Err(impure(format!("unit {unit} gives other bits {when}: output {name}, item {item}")));
+            let spec = &self.outputs[at].spec;
+            let place = match spec.layout {
+                None => format!("item {}", self.units().items_of(unit, 1).0 + byte as u64 / spec.item_bytes()),
+                Some(_) => format!("element {} of what it keeps", byte as u64 / spec.dtype.size()),
+            };
+            return Err(impure(format!("unit {unit} gives other bits {when}: output {}, {place}", spec.name)));
         }
         let whole = self.units().items_of(unit, 1).1 == self.units().items_of(0, 1).1;
         Ok(whole.then_some(nanos))
     }
 
+    /// What a unit keeps, and its time.
     fn timed(&mut self, unit: u64, choice: Choice) -> Result<(Rows, u64), Refusal> {
         self.device().finish()?;
         let mut rows = vec![Vec::new(); self.outputs.len()];
         let started = Instant::now();
         self.alone(unit, choice, &mut rows)?;
-        Ok((rows, u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)))
+        let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let specs: Vec<OutputSpec> = self.outputs.iter().map(|output| output.spec.clone()).collect();
+        job::keep(&Span::new(&specs, self.units(), unit, 1), &mut rows)?;
+        Ok((rows, nanos))
     }
 
     /// Sets every byte of every output.
     fn set_all(&mut self, byte: u8) -> Result<(), DeviceError> {
-        self.outputs.iter().try_for_each(|output| self.device().fill(&output.buffer, byte, 0, output.size.whole))
+        self.outputs.iter().try_for_each(|output| self.device().fill(&output.buffer, byte, 0, output.whole))
     }
 }
 

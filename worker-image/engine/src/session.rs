@@ -159,9 +159,7 @@ impl<'d, D: Device> Session<'d, D> {
         }
         self.device.read(&self.buffers[buffer.0 as usize], 0, into)?;
         if facts.kind == Kind::F32 {
-            for word in into.as_chunks_mut::<4>().0 {
-                *word = tensor::canonical(f32::from_le_bytes(*word)).to_le_bytes();
-            }
+            tensor::make_canonical(into);
         }
         Ok(())
     }

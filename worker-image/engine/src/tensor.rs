@@ -195,6 +195,13 @@ pub fn canonical(value: f32) -> f32 {
     if value.is_nan() { NAN } else { value }
 }
 
+/// Makes every NaN among little-endian floats the one NaN.
+pub fn make_canonical(floats: &mut [u8]) {
+    for word in floats.as_chunks_mut::<4>().0 {
+        *word = canonical(f32::from_le_bytes(*word)).to_le_bytes();
+    }
+}
+
 fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks::<N>().0.iter().copied()
 }

@@ -99,6 +99,9 @@ pub enum Reply {
         /// Operations an item.
         #[n(1)]
         work_per_item: u64,
+        /// Bytes of all its buffers on the device, for people.
+        #[n(2)]
+        device_bytes: u64,
     },
     /// The job runs, and its units are pure.
     #[n(2)]

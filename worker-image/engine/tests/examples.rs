@@ -27,7 +27,8 @@ fn folder() -> PathBuf {
 /// The job of `job.yaml`, with another size of units.
 fn load(unit: u64) -> Load {
     let read = |name: &str| Arc::new(std::fs::read(folder().join(name)).unwrap());
-    let output = |name: &str| OutputSpec { name: name.parse().unwrap(), dtype: DType::Float32, shape: Vec::new() };
+    let output =
+        |name: &str| OutputSpec { name: name.parse().unwrap(), dtype: DType::Float32, shape: Vec::new(), layout: None };
     Load {
         workload: Workload::Inference(InferenceWorkload {
             model: 0,

@@ -14,7 +14,7 @@ use orion_engine::{Found, Job, Load};
 use orion_opencl::OpenCl;
 use orion_protocol::dtype::DType;
 use orion_protocol::npy::Header;
-use orion_protocol::task::{Feed, FeedFrom, InferenceWorkload, OutputSpec, UnitTable, Workload};
+use orion_protocol::task::{Combine, Feed, FeedFrom, InferenceWorkload, Layout, OutputSpec, UnitTable, Workload};
 use orion_protocol::{Reason, Refusal};
 use prost::Message;
 
@@ -32,7 +32,12 @@ fn load(model: &ModelProto, items: u64, unit: u64) -> Load {
     Load {
         workload: Workload::Inference(workload),
         units: UnitTable { items, items_per_unit: unit, units_per_shard: 1, work_per_item: 1 },
-        outputs: vec![OutputSpec { name: "y".parse().unwrap(), dtype: DType::Float32, shape: Vec::new() }],
+        outputs: vec![OutputSpec {
+            name: "y".parse().unwrap(),
+            dtype: DType::Float32,
+            shape: Vec::new(),
+            layout: None,
+        }],
         inputs: vec![Arc::new(model.encode_to_vec()), Arc::new(npy(DType::Float32, &[items, 2], &floats(&rows)))],
     }
 }
@@ -101,14 +106,18 @@ fn every_item_gets_what_the_model_gives_for_it_alone() {
 fn what_comes_out_and_how_much_work_it_is_are_found_out() {
     let device = OpenCl::open().unwrap();
     let job = load(&models::plain(), 10, 5);
-    let output = OutputSpec { name: "y".parse().unwrap(), dtype: DType::Float32, shape: vec![10, 2] };
+    let output = OutputSpec { name: "y".parse().unwrap(), dtype: DType::Float32, shape: vec![10, 2], layout: None };
     // 2 x 2 products and two elements of Relu.
-    let found = Found { outputs: vec![output.clone()], work_per_item: 6 };
-    assert_eq!(open(&device, &job).unwrap().found(), found);
+    let Found { outputs, work_per_item, device_bytes } = open(&device, &job).unwrap().found();
+    assert_eq!((outputs.as_slice(), work_per_item), (std::slice::from_ref(&output), 6));
+    // Ten rows of two and their results; how weights are packed is the device's.
+    assert!((160..100_000).contains(&device_bytes), "{device_bytes}");
     let said = Load { outputs: vec![output.clone()], ..job.clone() };
-    assert_eq!(open(&device, &said).unwrap().found(), found);
-    let wrong = Load { outputs: vec![OutputSpec { shape: vec![10, 3], ..output }], ..job };
+    assert_eq!(open(&device, &said).unwrap().found(), Found { outputs, work_per_item, device_bytes });
+    let wrong = Load { outputs: vec![OutputSpec { shape: vec![10, 3], ..output.clone() }], ..job.clone() };
     refused(&device, &wrong, Reason::InvalidSpec, "outputs[y]: the model gives float32 [10, 2]");
+    let copies = Load { outputs: vec![OutputSpec { layout: Some(Layout::Unit(Combine::Sum)), ..output }], ..job };
+    refused(&device, &copies, Reason::InvalidSpec, "outputs[y]: lengths and scope Unit are for kernels");
 }
 
 #[test]

@@ -36,16 +36,16 @@ fn check_accepted(source: &str) {
 #[test]
 fn floating_point_is_not_exact_wherever_it_hides() {
     let not_exact = |source: &str, words: &[&str]| check(source, Reason::NotExact, words);
-    not_exact("void f() {\n  float x = 1;\n}", &["line 2", "`float`", "integers"]);
+    not_exact("void f() {\n  float x = 1;\n}", &["line 2", "`float`", "use orion_float and the orion_* functions"]);
     not_exact("void f(double4 x) {}", &["`double4`"]);
-    not_exact("void f() { int x = (int)(3 * 0.5); }", &["`0.5`", "literal"]);
+    not_exact("void f() { int x = (int)(3 * 0.5); }", &["`0.5`", "literal", "defines", "orion_from_bits"]);
     not_exact("void f() { int x = 1e3; }", &["`1e3`"]);
     not_exact("void f() { int x = 0x1p3; }", &["`0x1p3`"]);
     not_exact("void f(uint x) { uint y = as_uint(as_float(x) * as_float(x)); }", &["`as_float`"]);
     not_exact("void f(uint x) { uint y = (uint)convert_float4_rtz((uint4)x).x; }", &["`convert_float4_rtz`"]);
     not_exact("void f() { int x = (int)M_PI_F; }", &["`M_PI_F`", "constant"]);
     not_exact("void f() { int x = FLT_MAX > 1; }", &["`FLT_MAX`"]);
-    not_exact("void f() { int x = (int)sqrt(2); }", &["`sqrt`", "function"]);
+    not_exact("void f() { int x = (int)sqrt(2); }", &["`sqrt`", "function", "orion_sqrt"]);
     not_exact("void f() { int x = (int)sqrt /* now */ (2); }", &["`sqrt`"]);
     not_exact("void f() { uint x = as_uint((nan)(7u)); }", &["`nan`"]);
     not_exact("void f() { int x = (int)native_recip(2); }", &["`native_recip`"]);
@@ -59,6 +59,62 @@ fn floating_point_is_not_exact_wherever_it_hides() {
     not_exact("#if 0\nfloat\n#endif", &["line 2", "`float`"]);
     not_exact("void f() { int x = sqrt\n#define NONE\n(2); }", &["`sqrt`"]);
     not_exact("typedef int (*p)(int); void f(atomic_float *x);", &["`atomic_float`"]);
+}
+
+#[test]
+fn exact_floats_are_used_by_their_public_names_alone() {
+    check_accepted(
+        "orion_float f(orion_float x) { orion_float y[2] = {x, x}; return orion_lt(x, y[0]) ? x : orion_neg(y[1]); }",
+    );
+    check_accepted(
+        "#define ADD orion_add\n#define TWICE(f, x) f(x, x)\norion_float f(orion_float x) { return TWICE(ADD, x); }",
+    );
+    check_accepted("uint f(orion_float x) { return *(uint *)&x; }");
+    let unsupported = |source: &str, words: &[&str]| check(source, Reason::UnsupportedKernel, words);
+    unsupported("uint f(orion_float x) {\nreturn x.orion_word; }", &["line 2", "`orion_word`", "platform's"]);
+    unsupported("void f() { orion_float x = {.orion_word = 1}; }", &["`orion_word`"]);
+    unsupported("orion_float f(orion_float x) { return orion_raw_exp(x); }", &["`orion_raw_exp`", "none of this name"]);
+    unsupported("void f(orion_float x) { orion_made(x); }", &["`orion_made`"]);
+    unsupported("void f() { orion_floor(1); }", &["`orion_floor`", "docs/exact-floats.md"]);
+    unsupported("void f() { ORION_K(1); }", &["`ORION_K`"]);
+    unsupported("#define orion_add(x, y) x", &["orion_add", "meaning"]);
+    unsupported("#undef orion_float", &["orion_float", "meaning"]);
+    unsupported("#pragma OPENCL FP_CONTRACT ON\nvoid f(orion_float x) {}", &["FP_CONTRACT ON", "harmless"]);
+    unsupported("\nvoid f(ori\\\non_float x) {}", &["line 2", "broken over two lines"]);
+    unsupported("uint f(uint x) { return amd_unpack0(x); }", &["`amd_unpack0`"]);
+    let not_exact = |source: &str, words: &[&str]| check(source, Reason::NotExact, words);
+    not_exact("void f(orion_float x) { float y = *(float *)&x; }", &["`float`", "orion_float"]);
+    not_exact("void f(orion_float x) { orion_add(x, as_float(1)); }", &["`as_float`"]);
+    not_exact("void f(orion_float x) { union { orion_float a; float b; } u; }", &["`float`"]);
+    not_exact("void f(orion_float x) { typeof(sqrt(1)) y; }", &["`sqrt`", "use orion_float and orion_sqrt"]);
+    not_exact("orion_float f(__global half *x) { return orion_from_int(vload_half(0, x)); }", &["`half`"]);
+    not_exact("void f(orion_float x) { orion_mul(x, 0.5f); }", &["`0.5f`", "one of the job's defines"]);
+    not_exact("#define HALF 0.5\nvoid f(orion_float x) {}", &["line 1", "`0.5`"]);
+    not_exact("orion_float f(int x) { return orion_from_int(ldexp(x, 1)); }", &["`ldexp`"]);
+}
+
+#[test]
+fn literals_in_defines_are_for_kernels_with_exact_floats() {
+    let refused = |source, name, value| text_refusal(source, true, &[(name, value)]);
+    let source = "void f(orion_float x) {}";
+    for value in ["0.5", "-0x1.8p3", "1e-3f", "/* half */ .5"] {
+        assert_eq!(refused(source, "X", value), None, "{value}");
+        assert_eq!(refused("void f(int x) {}", "X", value).unwrap().0, Reason::NotExact, "{value}");
+    }
+    for (name, value, reason) in [
+        ("X", "0.5 + 0.5", Reason::NotExact),
+        ("X", "(0.5)", Reason::NotExact),
+        ("X", "- -0.5", Reason::NotExact),
+        ("X", "1e39", Reason::InvalidSpec),
+        ("X", "0x1.0000001p0", Reason::InvalidSpec),
+        ("orion_add", "0.5", Reason::UnsupportedKernel),
+        ("get_global_size", "0.5", Reason::UnsupportedKernel),
+        ("__kernel2", "0.5", Reason::UnsupportedKernel),
+    ] {
+        let (have, message) = refused(source, name, value).unwrap_or_else(|| panic!("accepted: {name}={value}"));
+        assert_eq!(have, reason, "{name}={value}: {message}");
+        assert!(message.contains(&format!("defines[{name}]")), "{message}");
+    }
 }
 
 #[test]

@@ -19,10 +19,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use orion_engine::bench::Rates;
+use orion_engine::job::keep;
 use orion_engine::need::CHUNK_BYTES;
 use orion_engine::wire::{LoadHead, Reply, Request};
 use orion_engine::{Found, Load};
 use orion_protocol::messages::Alive;
+use orion_protocol::rows::Span;
 use orion_protocol::statements::Commitment;
 use orion_protocol::task::{OutputSpec, UnitTable, Workload, check_outputs};
 use orion_protocol::{Digest, Reason, Refusal};
@@ -128,7 +130,7 @@ pub struct Executor {
 #[derive(Clone, Debug)]
 struct Shape {
     units: UnitTable,
-    item_bytes: Vec<u64>,
+    outputs: Vec<OutputSpec>,
 }
 
 impl Executor {
@@ -190,10 +192,9 @@ impl Executor {
         let request = Request::Load(Box::new(head));
         let answer = self.ask(&request, &load.inputs, deadline, Reason::LeaseExpired, |_| false).await?;
         match answer.reply {
-            Reply::Loaded { outputs, work_per_item } if fits(load, &outputs, work_per_item) => {
-                let item_bytes = outputs.iter().map(OutputSpec::item_bytes).collect();
-                self.job = Some(Shape { units: load.units, item_bytes });
-                Ok(Found { outputs, work_per_item })
+            Reply::Loaded { outputs, work_per_item, device_bytes } if fits(load, &outputs, work_per_item) => {
+                self.job = Some(Shape { units: load.units, outputs: outputs.clone() });
+                Ok(Found { outputs, work_per_item, device_bytes })
             }
             other => Err(self.violation(&other).await),
         }
@@ -222,7 +223,7 @@ impl Executor {
         mut progress: impl FnMut(u64),
         mut take: impl FnMut(Range<u64>, Vec<Vec<u8>>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let unit_bytes = self.shape()?.row_bytes(units.start, 1)?.into_iter().fold(0, u64::saturating_add);
+        let unit_bytes = self.shape()?.span(units.start, 1)?.room().into_iter().fold(0, u64::saturating_add);
         let chunk = (CHUNK_BYTES / unit_bytes.max(1)).clamp(1, CHUNK_UNITS);
         let mut at = units.start;
         while at < units.end {
@@ -238,8 +239,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Runs the units `[first, first + count)` of the loaded job and returns each output's rows; `progress` hears how many units
-    /// are done, at most every 200 ms.
+    /// Runs the units `[first, first + count)` of the loaded job and returns what each output keeps of them; `progress` hears how many units
+    /// are done, at most every 200 ms. Tails come over the pipe too, so that lengths of rows never depend on what an executor says.
     pub async fn run(
         &mut self,
         first: u64,
@@ -247,7 +248,7 @@ impl Executor {
         deadline: Instant,
         mut progress: impl FnMut(u64),
     ) -> Result<Vec<Vec<u8>>, Fault> {
-        let want = self.shape()?.row_bytes(first, count)?;
+        let want = self.shape()?.span(first, count)?.room();
         let mut done = 0;
         let advance = |units| {
             let good = units > done && units <= count;
@@ -261,7 +262,11 @@ impl Executor {
         self.pipe.expect_rows(want.clone());
         let answer = self.ask(&request, &[], deadline, Reason::LeaseExpired, advance).await?;
         match answer.reply {
-            Reply::Rows { lengths } if lengths == want => Ok(answer.rows),
+            Reply::Rows { lengths } if lengths == want => {
+                let mut rows = answer.rows;
+                keep(&self.shape()?.span(first, count)?, &mut rows).map_err(Fault::Refused)?;
+                Ok(rows)
+            }
             other => Err(self.violation(&other).await),
         }
     }
@@ -325,14 +330,14 @@ impl Executor {
 }
 
 impl Shape {
-    fn row_bytes(&self, first: u64, count: u64) -> Result<Vec<u64>, Fault> {
+    /// Units of the job.
+    fn span(&self, first: u64, count: u64) -> Result<Span<'_>, Fault> {
         let end = first.checked_add(count);
         if count == 0 || end.is_none_or(|end| end > self.units.units()) {
             let why = format!("{count} units from {first} on, of a job of {} units", self.units.units());
             return Err(Fault::Refused(Refusal::new(Reason::LeaseRefused, why)));
         }
-        let (_, items) = self.units.items_of(first, count);
-        Ok(self.item_bytes.iter().map(|bytes| bytes.saturating_mul(items)).collect())
+        Ok(Span::new(&self.outputs, &self.units, first, count))
     }
 }
 
@@ -341,7 +346,7 @@ fn fits(load: &Load, outputs: &[OutputSpec], work_per_item: u64) -> bool {
     let same = outputs.len() == load.outputs.len()
         && load.outputs.iter().zip(outputs).all(|(asked, found)| asked.is_met_by(found));
     let units = UnitTable { work_per_item, ..load.units };
-    same && units.check().is_ok() && check_outputs(outputs, load.units.items).is_ok()
+    same && units.check().is_ok() && check_outputs(outputs, units.items, units.units()).is_ok()
 }
 
 /// Rounded up.

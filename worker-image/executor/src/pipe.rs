@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, ChildStdout};
 
 /// What an executor may refuse a job for. Other reasons are not its business.
-const MAY_REFUSE: [Reason; 12] = [
+const MAY_REFUSE: [Reason; 13] = [
     Reason::InvalidSpec,
     Reason::InvalidInput,
     Reason::CompileFailed,
@@ -20,6 +20,7 @@ const MAY_REFUSE: [Reason; 12] = [
     Reason::KernelNotUnitPure,
     Reason::TooLarge,
     Reason::KernelFault,
+    Reason::OutputOverflow,
     Reason::OutOfMemory,
     Reason::InternalError,
 ];

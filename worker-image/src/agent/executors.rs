@@ -70,7 +70,10 @@ impl Executors {
     pub async fn loaded(&self, load: &Load, deadline: Deadline) -> Result<Executor, Trouble> {
         let mut executor = self.spawn(Kernels::of(&load.workload))?;
         match executor.load(load, deadline.0).await {
-            Ok(_) => Ok(executor),
+            Ok(found) => {
+                tracing::info!(device_bytes = found.device_bytes, "loaded a job");
+                Ok(executor)
+            }
             Err(fault) => {
                 executor.close().await;
                 Err(fault.into())

@@ -5,6 +5,7 @@
 
 use orion_broker::ObjectError;
 use orion_protocol::messages::{AnswerBody, Committed, TaskBody};
+use orion_protocol::rows::Span;
 use orion_protocol::statements::{Commitment, Ingested, LeaseKind};
 use orion_protocol::task::TaskSpec;
 use orion_protocol::{Digest, Reason, Refusal, Signed, Verified, subjects};
@@ -66,18 +67,13 @@ async fn take_in(
 ) -> Result<(), Trouble> {
     let units = Units { first: lease.core.first_unit, count: lease.core.units };
     let salt = lease.tail.salt.ok_or_else(|| unusable("the lease has no salt"))?;
-    let sizes = shard::row_bytes(spec, units);
-    if commitment.units != units.count || commitment.outputs.len() != sizes.len() {
+    if commitment.units != units.count || commitment.outputs.len() != spec.outputs.len() {
         return Err(mismatch("the commitment is to another number of units or outputs than the lease"));
     }
     let bucket = subjects::bucket_out(&committed.provider);
     let list = fetch(agent, &bucket, &commitment.digest_list, units.count * ENTRY_BYTES, "the digest list", deadline);
     let list = list.await?;
-    let mut outputs = Vec::with_capacity(sizes.len());
-    for ((digest, size), output) in commitment.outputs.iter().zip(sizes).zip(&spec.outputs) {
-        let what = format!("output {}", output.name);
-        outputs.push(fetch(agent, &bucket, digest, size, &what, deadline).await?);
-    }
+    let outputs = outputs(agent, &bucket, commitment, &shard::span(spec, units), spec, deadline).await?;
     let digests = hash(&lease.core.task, spec, units, &outputs, &list).await?;
     if shard::root(&salt, units.first, &digests) != commitment.root {
         return Err(mismatch("the unit digests are not under the committed root"));
@@ -86,6 +82,29 @@ async fn take_in(
         execute::put(agent, subjects::BUCKET_HELD, object, deadline).await?;
     }
     Ok(())
+}
+
+/// The committed outputs. Those that say how much others keep come first: so each has the one length that it may have.
+async fn outputs(
+    agent: &Agent,
+    bucket: &str,
+    commitment: &Commitment,
+    span: &Span<'_>,
+    spec: &TaskSpec,
+    deadline: Deadline,
+) -> Result<Vec<Vec<u8>>, Trouble> {
+    let mut outputs = vec![Vec::new(); spec.outputs.len()];
+    for keeps in [false, true] {
+        for (at, digest) in commitment.outputs.iter().enumerate() {
+            if span.lengths_of(at).is_some() == keeps {
+                let size = span.kept(at, |lengths| outputs[lengths].as_slice());
+                let size = size.map_err(|error| mismatch(&error.to_string()))?;
+                let what = format!("output {}", spec.outputs[at].name);
+                outputs[at] = fetch(agent, bucket, digest, size, &what, deadline).await?;
+            }
+        }
+    }
+    Ok(outputs)
 }
 
 /// One committed object of exactly `size` bytes.
@@ -121,13 +140,15 @@ async fn hash(
     outputs: &[Vec<u8>],
     list: &[u8],
 ) -> Result<Vec<Digest>, Trouble> {
-    let unit_bytes: u64 = shard::row_bytes(spec, Units { first: 0, count: 1 }).iter().sum();
+    let unit_bytes = shard::span(spec, Units { first: 0, count: 1 }).room().into_iter().fold(0, u64::saturating_add);
     let together = (YIELD_BYTES / unit_bytes.max(1)).max(1);
+    let hashed = shard::digests(task, spec, units, outputs).map_err(|error| mismatch(&error.to_string()))?;
     let mut digests = Vec::with_capacity(list.len() / 32);
-    for (unit, listed) in units.numbers().zip(list.chunks(32)) {
-        let digest = shard::digest_of(task, spec, units.first, unit, outputs);
-        let digest = digest.filter(|digest| digest.0 == listed);
-        digests.push(digest.ok_or_else(|| mismatch(&format!("unit {unit} does not hash to its listed digest")))?);
+    for ((unit, digest), listed) in units.numbers().zip(hashed).zip(list.chunks(32)) {
+        if digest.0 != listed {
+            return Err(mismatch(&format!("unit {unit} does not hash to its listed digest")));
+        }
+        digests.push(digest);
         if unit % together == 0 {
             tokio::task::yield_now().await;
         }

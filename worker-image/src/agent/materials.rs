@@ -35,7 +35,7 @@ pub struct JobRef<'a> {
     pub units: UnitTable,
     /// What comes out.
     pub outputs: &'a [OutputSpec],
-    /// The built-in kernels' version, where the ledger says it already.
+    /// The kernel set, where the ledger says it already.
     pub kernel_set: Option<u32>,
 }
 
@@ -80,11 +80,7 @@ impl Source<'_> {
     pub async fn workload(&self, job: JobRef<'_>) -> Result<Workload, Trouble> {
         let bytes = self.object(job.workload, Workload::MAX_BYTES as u64 + FRAME_BYTES).await?;
         let workload = Workload::from_object(&bytes).map_err(|error| unusable(&error.to_string()))?;
-        let needed = match &workload {
-            Workload::Kernel(_) => 0,
-            Workload::Inference(_) => KERNEL_SET,
-        };
-        if job.kernel_set.is_some_and(|set| set != needed) {
+        if job.kernel_set.is_some_and(|set| set != workload.kernel_set()) {
             return Err(unusable("the task names another kernel set than its workload needs"));
         }
         Ok(workload)

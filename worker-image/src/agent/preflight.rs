@@ -56,7 +56,7 @@ async fn try_out(
     };
     let mut outcome = attempt(agent, &load, deadline).await?;
     if let Err(first) = &outcome
-        && matches!(first.refusal().reason, Reason::KernelFault | Reason::OutOfMemory)
+        && (first.refusal().reason.is_of_kernel() || first.refusal().reason == Reason::OutOfMemory)
     {
         // What a job does it does again, in another process too; what befell the first one seldom comes twice.
         tracing::info!(fault = %first, "the trial is made once more");
@@ -69,7 +69,7 @@ async fn try_out(
         let second = attempt(agent, &load, deadline).await?;
         // A fault that comes so late that there is no time for a second trial would never come twice.
         let late = matches!(&second, Err(fault) if fault.refusal().reason == Reason::LeaseExpired);
-        if !(late && first.refusal().reason == Reason::KernelFault) {
+        if !(late && first.refusal().reason.is_of_kernel()) {
             outcome = second;
         }
     }
@@ -89,7 +89,8 @@ async fn attempt(agent: &Agent, load: &Load, deadline: Deadline) -> Result<Resul
     let mut executor = agent.executors.spawn(Kernels::of(&load.workload))?;
     let started = Instant::now();
     let outcome = match executor.load(load, deadline.0).await {
-        Ok(orion_engine::Found { outputs, work_per_item }) => {
+        Ok(orion_engine::Found { outputs, work_per_item, device_bytes }) => {
+            tracing::info!(device_bytes, "loaded a job on trial");
             let load_nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
             // A model's rows are known only now.
             let more = need::rows(&load.units, &outputs).saturating_sub(need::rows(&load.units, &load.outputs));
@@ -115,20 +116,20 @@ fn lateness(refusal: &Refusal, had: Duration) -> Refusal {
 /// Whether a job is refused for this reason, for good: only for what it would meet on any machine. A kernel's fault is one
 /// only when it came twice.
 fn is_of_job(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::InvalidSpec
-            | Reason::InvalidInput
-            | Reason::CompileFailed
-            | Reason::ArgumentMismatch
-            | Reason::UnsupportedKernel
-            | Reason::UnsupportedOperator
-            | Reason::NotExact
-            | Reason::KernelNotUnitPure
-            | Reason::TooLarge
-            | Reason::KernelFault
-            | Reason::PreflightTimeout
-    )
+    reason.is_of_kernel()
+        || matches!(
+            reason,
+            Reason::InvalidSpec
+                | Reason::InvalidInput
+                | Reason::CompileFailed
+                | Reason::ArgumentMismatch
+                | Reason::UnsupportedKernel
+                | Reason::UnsupportedOperator
+                | Reason::NotExact
+                | Reason::KernelNotUnitPure
+                | Reason::TooLarge
+                | Reason::PreflightTimeout
+        )
 }
 
 #[cfg(test)]

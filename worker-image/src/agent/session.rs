@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use orion_engine::need;
+use orion_protocol::rows::RowsError;
 use orion_protocol::task::TaskSpec;
 use orion_protocol::{Digest, Reason, Refusal};
 
@@ -92,16 +93,15 @@ async fn run(
     progress: impl FnMut(u64),
 ) -> Result<Shard, Fault> {
     // All at once: growing by doubling would take up to twice as much.
-    let room = shard::row_bytes(spec, units).into_iter();
+    let room = shard::span(spec, units).room().into_iter();
     let outputs = room.map(|bytes| Vec::with_capacity(usize::try_from(bytes).unwrap_or_default())).collect();
     let mut shard = Shard { outputs, digests: Vec::new() };
-    let take = |units: Range<u64>, rows: Vec<Vec<u8>>| -> Result<(), Fault> {
-        for unit in units.clone() {
-            // The executor's client guarantees the lengths.
-            let digest = shard::digest_of(task, spec, units.start, unit, &rows);
-            let short = || Fault::Refused(Refusal::new(Reason::InternalError, "rows are shorter than their units"));
-            shard.digests.push(digest.ok_or_else(short)?);
-        }
+    let take = |chunk: Range<u64>, rows: Vec<Vec<u8>>| -> Result<(), Fault> {
+        let chunk = Units { first: chunk.start, count: chunk.end - chunk.start };
+        // The executor's client guarantees what the rows are.
+        let digests = shard::digests(task, spec, chunk, &rows);
+        let other = |error: RowsError| Fault::Refused(Refusal::new(Reason::InternalError, error.to_string()));
+        shard.digests.extend(digests.map_err(other)?);
         for (all, rows) in shard.outputs.iter_mut().zip(rows) {
             all.extend_from_slice(&rows);
         }

@@ -1,8 +1,9 @@
 //! A computed shard as data: rows, unit digests, digest list, root, commitment. Pure; worker, validator and ingest all hash
 //! through here, so they cannot disagree.
 
+use orion_protocol::rows::{RowsError, Span};
 use orion_protocol::statements::Commitment;
-use orion_protocol::task::{TaskSpec, UnitOutput, unit_digest, unit_salt};
+use orion_protocol::task::{TaskSpec, unit_digest, unit_salt};
 use orion_protocol::{Digest, merkle};
 
 use crate::executor::DeviceInfo;
@@ -29,32 +30,26 @@ impl Units {
 /// Results of a range of units.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Shard {
-    /// Rows of each output, in the order of the spec.
+    /// What each output keeps, in the order of the spec.
     pub outputs: Vec<Vec<u8>>,
     /// Digest of each unit.
     pub digests: Vec<Digest>,
 }
 
-/// Bytes of each output for a range of units.
-pub fn row_bytes(spec: &TaskSpec, units: Units) -> Vec<u64> {
-    let (_, items) = spec.units.items_of(units.first, units.count);
-    spec.outputs.iter().map(|output| output.item_bytes().saturating_mul(items)).collect()
+/// A range of a task's units, as their rows lie one after another.
+pub fn span(spec: &TaskSpec, units: Units) -> Span<'_> {
+    Span::new(&spec.outputs, &spec.units, units.first, units.count)
 }
 
-/// The digest of unit `unit`, whose rows are within `outputs`, which begin with unit `from`; `None` when they do not
-/// reach that far.
-pub fn digest_of(task: &Digest, spec: &TaskSpec, from: u64, unit: u64, outputs: &[Vec<u8>]) -> Option<Digest> {
-    let (begin, _) = spec.units.items_of(from, 0);
-    let (first, items) = spec.units.items_of(unit, 1);
-    let rows: Option<Vec<UnitOutput<'_>>> = (spec.outputs.iter().zip(outputs))
-        .map(|(spec, bytes)| {
-            let start = usize::try_from(first.checked_sub(begin)?.checked_mul(spec.item_bytes())?).ok()?;
-            let length = usize::try_from(items.checked_mul(spec.item_bytes())?).ok()?;
-            Some(UnitOutput { spec, items, bytes: bytes.get(start..start.checked_add(length)?)? })
-        })
-        .collect();
-    let rows = rows.filter(|rows| items > 0 && rows.len() == spec.outputs.len())?;
-    Some(unit_digest(task, unit, &rows))
+/// The digest of each of these units, one after another; refuses rows that are not exactly theirs.
+pub fn digests<'a>(
+    task: &'a Digest,
+    spec: &'a TaskSpec,
+    units: Units,
+    outputs: &'a [Vec<u8>],
+) -> Result<impl Iterator<Item = Digest> + 'a, RowsError> {
+    let rows: Vec<&[u8]> = outputs.iter().map(Vec::as_slice).collect();
+    Ok(span(spec, units).units(&rows)?.map(|(unit, outputs)| unit_digest(task, unit, &outputs)))
 }
 
 /// The bytes of the digest list object.

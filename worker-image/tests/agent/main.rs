@@ -3,6 +3,7 @@
 
 mod executors;
 mod faults;
+mod layouts;
 mod life;
 mod rounds;
 mod support;

@@ -309,7 +309,7 @@ impl Job {
             inputs: vec![Digest::of(&input)],
             kernel_set: 0,
             units: UnitTable { items: 1000, items_per_unit: 16, units_per_shard: 20, work_per_item: 2 },
-            outputs: vec![OutputSpec { name: name("y"), dtype: DType::Int32, shape: vec![1000] }],
+            outputs: vec![OutputSpec { name: name("y"), dtype: DType::Int32, shape: vec![1000], layout: None }],
             comparator: Comparator::Exact,
             audits_per_shard: 2,
             price: 1000,
@@ -347,8 +347,7 @@ impl Job {
 
     /// The digest of a unit as it should be.
     pub fn unit(&self, unit: u64) -> Digest {
-        let (_, items) = self.spec.units.items_of(unit, 1);
-        let output = orion_protocol::task::UnitOutput { spec: &self.spec.outputs[0], items, bytes: self.rows(unit, 1) };
+        let output = orion_protocol::task::UnitOutput { spec: &self.spec.outputs[0], bytes: self.rows(unit, 1) };
         orion_protocol::task::unit_digest(&self.spec.digest(), unit, &[output])
     }
 }

@@ -1,6 +1,7 @@
 //! Random values of every type, within the bounds that the types' own checks demand.
 
 use minicbor::bytes::ByteVec;
+use orion_protocol::files::Extract;
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
     Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, OpenEpoch, OpenEscrow, Purse,
@@ -13,8 +14,8 @@ use orion_protocol::statements::{
     ResultObject, Token, UnitDigest, Vote,
 };
 use orion_protocol::task::{
-    Argument, Builtin, Comparator, Feed, FeedFrom, InferenceWorkload, KernelWorkload, OutputSpec, TaskSpec, UnitTable,
-    Workload,
+    Argument, Builtin, Combine, Comparator, Feed, FeedFrom, InferenceWorkload, KernelWorkload, Layout, OutputSpec,
+    TaskSpec, UnitTable, Workload,
 };
 use orion_protocol::{
     AccountId, ChainId, Digest, Format, JobId, Name, PublicKey, Reason, Refusal, SecretKey, Signed, Statement, TxId,
@@ -131,8 +132,12 @@ pub fn vote() -> impl Strategy<Value = Vote> {
 }
 
 pub fn aggregated() -> impl Strategy<Value = Aggregated> {
-    let result = (name(), digest(), number()).prop_map(|(name, digest, size)| ResultObject { name, digest, size });
-    (digest(), prop_oneof![vec(result, 1..=8).prop_map(Ok), refusal().prop_map(Err)]).prop_map(|(lease, result)| {
+    let extract = select(vec![None, Some(Extract::Values), Some(Extract::Offsets), Some(Extract::Units)]);
+    let result = (name(), digest(), number(), extract, number()).prop_map(|(name, digest, size, extract, entries)| {
+        let entries = (extract == Some(Extract::Values)).then_some(entries);
+        ResultObject { name, digest, size, extract, entries }
+    });
+    (digest(), prop_oneof![vec(result, 1..=16).prop_map(Ok), refusal().prop_map(Err)]).prop_map(|(lease, result)| {
         Aggregated { lease, results: result.clone().unwrap_or_default(), refused: result.err() }
     })
 }
@@ -161,16 +166,33 @@ pub fn unit_table() -> impl Strategy<Value = UnitTable> {
     )
 }
 
-/// Between 1 and 8 outputs of so many items, each with a name of its own.
-fn outputs(items: u64) -> impl Strategy<Value = Vec<OutputSpec>> {
-    let output = (dtype(), vec(1..9_u64, 0..4));
-    vec(output, 1..=8).prop_map(move |outputs| {
-        let named = outputs.into_iter().enumerate().map(|(at, (dtype, mut shape))| {
-            shape.insert(0, items);
-            OutputSpec { name: format!("output-{at}").parse().unwrap(), dtype, shape }
+/// Between 1 and 8 outputs of so many items, each with a name of its own: rows, copies for each unit, and entries whose number another one says.
+pub fn outputs(items: u64) -> impl Strategy<Value = Vec<OutputSpec>> {
+    let combine = select(vec![Combine::Sum, Combine::Min, Combine::Max]);
+    let layout = proptest::option::of(prop_oneof![Just(Layout::Lengths(0)), combine.prop_map(Layout::Unit),]);
+    vec((dtype(), vec(1..9_u64, 1..4), layout), 1..=8).prop_map(move |outputs| {
+        let named = outputs.into_iter().enumerate().map(|(at, (dtype, mut shape, layout))| {
+            let name = format!("output-{at}").parse().unwrap();
+            if at == 0 {
+                // One that can say how many entries the others have.
+                return OutputSpec { name, dtype: DType::Uint16, shape: vec![items], layout: None };
+            }
+            let layout = layout.map(|layout| if dtype.is_float() { sums(layout) } else { layout });
+            if !matches!(layout, Some(Layout::Unit(_))) {
+                shape.insert(0, items);
+            }
+            OutputSpec { name, dtype, shape, layout }
         });
         named.collect()
     })
+}
+
+/// What floats may have.
+fn sums(layout: Layout) -> Layout {
+    match layout {
+        Layout::Unit(_) => Layout::Unit(Combine::Sum),
+        Layout::Lengths(at) => Layout::Lengths(at),
+    }
 }
 
 pub fn task_spec() -> impl Strategy<Value = TaskSpec> {

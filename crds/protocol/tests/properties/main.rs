@@ -11,6 +11,8 @@ mod draws;
 #[cfg(test)]
 mod encodings;
 #[cfg(test)]
+mod layouts;
+#[cfg(test)]
 mod merkle_trees;
 #[cfg(test)]
 mod money;

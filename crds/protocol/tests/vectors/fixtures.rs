@@ -122,8 +122,8 @@ pub fn units() -> UnitTable {
 
 pub fn outputs() -> Vec<OutputSpec> {
     vec![
-        OutputSpec { name: name("predictions"), dtype: DType::Uint8, shape: vec![100] },
-        OutputSpec { name: name("hits"), dtype: DType::Float32, shape: vec![100, 2] },
+        OutputSpec { name: name("predictions"), dtype: DType::Uint8, shape: vec![100], layout: None },
+        OutputSpec { name: name("hits"), dtype: DType::Float32, shape: vec![100, 2], layout: None },
     ]
 }
 
@@ -161,7 +161,7 @@ pub fn honest(unit: u64) -> Digest {
     let (first, items) = units().items_of(unit, 1);
     let (rows, specs) = (rows(first, items), outputs());
     let outputs: Vec<UnitOutput<'_>> =
-        specs.iter().zip(&rows).map(|(spec, bytes)| UnitOutput { spec, items, bytes }).collect();
+        specs.iter().zip(&rows).map(|(spec, bytes)| UnitOutput { spec, bytes }).collect();
     unit_digest(&task().digest(), unit, &outputs)
 }
 

@@ -2,6 +2,7 @@
 //! field that is not written down does not compile.
 
 use minicbor::bytes::ByteVec;
+use orion_protocol::files::Extract;
 use orion_protocol::ledger::api::{
     AccountView, EntryVerdict, Head, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
 };
@@ -17,8 +18,8 @@ use orion_protocol::statements::{
     ResultObject, Token, UnitDigest, Vote,
 };
 use orion_protocol::task::{
-    Argument, Builtin, Comparator, Feed, FeedFrom, InferenceWorkload, KernelWorkload, OutputSpec, TaskSpec, UnitTable,
-    Workload,
+    Argument, Builtin, Combine, Comparator, Feed, FeedFrom, InferenceWorkload, KernelWorkload, Layout, OutputSpec,
+    TaskSpec, UnitTable, Workload,
 };
 use orion_protocol::{AccountId, ChainId, Digest, JobId, Name, PublicKey, Reason, Refusal, Signed, Statement, TxId};
 use orion_protocol::{Format, bytes::hex, dtype::DType};
@@ -46,7 +47,7 @@ as_text!(Digest JobId AccountId TxId PublicKey ChainId Name DType Format);
 macro_rules! as_word {
     ($($name:ident)*) => { $(impl Json for $name { fn json(&self) -> Value { json!(format!("{self:?}")) } })* };
 }
-as_word!(LeaseKind Comparator Builtin Reason Code Role JobPhase EntryVerdict);
+as_word!(LeaseKind Combine Comparator Extract Builtin Reason Code Role JobPhase EntryVerdict);
 
 impl Json for ByteVec {
     fn json(&self) -> Value {
@@ -130,7 +131,7 @@ as_object! {
     OpenEpoch { epoch, nonce }
     OpenEscrow { consumer, task, budget }
     OpenJobs { jobs }
-    OutputSpec { name, dtype, shape }
+    OutputSpec { name, dtype, shape, layout }
     Paid { workers, validators, fee, refunded }
     Policy { price, fee_ppm, vesting_ms, escrow_ms }
     Preflighted { lease, found, refused }
@@ -140,7 +141,7 @@ as_object! {
     Release { reserve }
     Reserve { amount, expires_ms }
     RegisterProvider { key, owner, validates }
-    ResultObject { name, digest, size }
+    ResultObject { name, digest, size, extract, entries }
     RoundEntry { lease, commitment, ingested }
     RoundView { round, closed, seal, verdicts }
     Seal { time_ms, previous, state, totals }
@@ -189,6 +190,7 @@ as_variants! {
     AnswerBody { Preflighted(a), Committed(a), Voted(a), Ingested(a), Aggregated(a), Failed(a) }
     Argument { Input(at), Output(at), Scalar(dtype, bits), Builtin(which), Local(bytes) }
     Beat { Alive(a), Started(lease), Progress(lease, units) }
+    Layout { Lengths(output), Unit(combine) }
     LeafBody { Genesis(bytes), Transaction(envelope, receipt), Expire(job, receipt), Seal(seal), Mature(job, receipt),
         Lapse(reserve, receipt),
     }

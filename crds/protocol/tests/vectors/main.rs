@@ -16,6 +16,8 @@ mod fixtures;
 #[cfg(test)]
 mod json;
 #[cfg(test)]
+mod layouts;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod outside;
@@ -31,7 +33,7 @@ mod golden {
 
     use serde_json::Value;
 
-    use crate::{bytes, draws, ledger, statements, tasks};
+    use crate::{bytes, draws, layouts, ledger, statements, tasks};
 
     fn folder() -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors")
@@ -47,6 +49,7 @@ mod golden {
             ("npy", tasks::npy()),
             ("task", tasks::task()),
             ("units", tasks::units()),
+            ("layouts", layouts::layouts()),
             ("log_tree", tasks::log_tree()),
             ("statements", statements::statements()),
             ("messages", statements::messages()),

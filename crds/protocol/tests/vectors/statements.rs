@@ -1,6 +1,7 @@
 //! Vectors of what is signed, and of the messages around it.
 
 use orion_protocol::bytes::hex;
+use orion_protocol::files::Extract;
 use orion_protocol::messages::{
     Alive, Answer, AnswerBody, Beat, Committed, Manifest, Message, Role, Task, TaskBody, Trial,
 };
@@ -93,11 +94,12 @@ pub fn preflighted() -> Signed<Preflighted> {
 
 fn aggregated() -> Signed<Aggregated> {
     let lease = sign("operator", &aggregate_lease()).digest(&chain());
-    let result = |of: &str, size| ResultObject { name: name(of), digest: digest(of), size };
-    sign(
-        "platform",
-        &Aggregated { lease, results: vec![result("predictions", 228), result("hits", 928)], refused: None },
-    )
+    let result =
+        |of: &str, size| ResultObject { name: name(of), digest: digest(of), size, extract: None, entries: None };
+    let values = ResultObject { extract: Some(Extract::Values), entries: Some(25), ..result("near", 178) };
+    let offsets = ResultObject { extract: Some(Extract::Offsets), ..result("near", 936) };
+    let results = vec![result("predictions", 228), result("hits", 928), values, offsets];
+    sign("platform", &Aggregated { lease, results, refused: None })
 }
 
 fn failed() -> Signed<Failed> {

@@ -116,7 +116,7 @@ fn test(cluster: &Cluster, programs: &Programs, target: &str, options: &Options)
     // The whole workspace, of which only one test is run: with one package, dependencies would be compiled again with
     // other features.
     command.current_dir(&programs.root).args(["test", "--workspace", "--locked", "--test", target, "--"]);
-    command.arg("--test-threads=2").args(&options.filter);
+    command.arg("--test-threads=3").args(&options.filter);
     command.env(STATE, &cluster.state_dir).env(MODE, cluster.mode.to_string()).env(PROGRAMS, programs.path(""));
     process::show_within(&mut command, ROUND_ENDS)
 }

@@ -80,7 +80,7 @@ pub fn spec_under(policy: &Policy, number: u8, items: u64, per_shard: u64, audit
         inputs: vec![Digest::of(b"input")],
         kernel_set: 0,
         units: UnitTable { items, items_per_unit: 1, units_per_shard: per_shard, work_per_item: 10 },
-        outputs: vec![OutputSpec { name: name("out"), dtype: DType::Int32, shape: vec![items] }],
+        outputs: vec![OutputSpec { name: name("out"), dtype: DType::Int32, shape: vec![items], layout: None }],
         comparator: Comparator::Exact,
         audits_per_shard: audits,
         price: policy.price,

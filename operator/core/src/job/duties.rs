@@ -83,7 +83,7 @@ impl Job {
     /// A worker of this role that can run the job's workload.
     pub fn wanted(&self, role: Role) -> Wanted {
         // Built-in kernels are ours, and run everywhere.
-        let needs = if self.spec.kernel_set == 0 { Needs::Kernels } else { Needs::Device };
+        let needs = if self.spec.is_model { Needs::Device } else { Needs::Kernels };
         Wanted { role, needs }
     }
 

@@ -94,10 +94,10 @@ impl Job {
         if self.task.is_some() {
             return true;
         }
-        if !met || units.check().is_err() || check_outputs(&found.outputs, units.items).is_err() {
+        if !met || units.check().is_err() || check_outputs(&found.outputs, units.items, units.units()).is_err() {
             return false;
         }
-        if self.spec.kernel_set > 0 {
+        if self.spec.is_model {
             self.spec.units = units;
         }
         self.spec.outputs.clone_from(&found.outputs);
@@ -231,7 +231,7 @@ impl Job {
             return false;
         }
         let refusal = said.into_inner().refusal;
-        let fault = matches!(refusal.reason, Reason::KernelFault | Reason::OutOfMemory);
+        let fault = refusal.reason.is_of_kernel() || refusal.reason == Reason::OutOfMemory;
         match &out.duty {
             Duty::Work(index) if fault => {
                 let waiting = |shard: &&mut Shard| matches!(shard.state, ShardState::Waiting);

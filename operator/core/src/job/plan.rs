@@ -315,9 +315,10 @@ fn declared_enough(spec: &JobSpec, unit_nanos: u64, ctx: &Context<'_>) -> Result
     if u128::from(pays) >= least {
         return Ok(());
     }
-    let of = match spec.kernel_set {
-        0 => "spec.workload.kernel.workPerItem",
-        _ => "spec.workload.inference: counted as the kernel set counts",
+    let of = if spec.is_model {
+        "spec.workload.inference: counted as the kernel set counts"
+    } else {
+        "spec.workload.kernel.workPerItem"
     };
     let words = format!(
         "{of}: a unit takes {unit_nanos} ns and pays {pays} micro-credits at {} per million work; \

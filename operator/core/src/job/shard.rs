@@ -136,7 +136,7 @@ impl Shard {
     /// An attempt came to nothing without a verdict: who is barred hangs on the reason.
     pub fn refuse(&mut self, worker: &WorkerId, owner: &Name, reason: Reason, now: Millis) {
         match reason {
-            Reason::OutputMismatch | Reason::KernelFault | Reason::OutOfMemory => {
+            Reason::OutputMismatch | Reason::KernelFault | Reason::OutputOverflow | Reason::OutOfMemory => {
                 self.barred_owners.insert(owner.clone());
             }
             _ => {

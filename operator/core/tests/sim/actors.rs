@@ -34,6 +34,8 @@ pub struct Actor {
     pub secret: SecretKey,
     pub slots: u32,
     pub habit: Habit,
+    /// Whether users' kernels are kept from the provider's files.
+    pub confined: bool,
     pub up: bool,
     pub incarnation: u32,
     pub queue: VecDeque<Task>,
@@ -77,7 +79,7 @@ impl Actor {
             slots: self.slots,
             leases: self.holding.values().map(|task| task.lease.clone()).collect(),
             version: "0".into(),
-            kernels: true,
+            kernels: self.confined,
             fault: None,
         })
     }
@@ -141,7 +143,7 @@ impl Actor {
     fn commit(&self, task: &Task, facts: &mut Facts<'_>) -> Option<AnswerBody> {
         let spec = facts.tasks.get(&task.core.task)?;
         if facts.faulty.contains(&spec.workload) {
-            return Some(self.failed(task, facts, Reason::KernelFault));
+            return Some(self.failed(task, facts, truth::fault(&spec.workload)));
         }
         let (first, count) = (task.core.first_unit, task.core.units);
         let tag = |unit| self.habit.tag(&task.core.provider, unit, &spec.units);
@@ -177,7 +179,7 @@ impl Actor {
     fn vote(&self, task: &Task, facts: &Facts<'_>) -> Option<AnswerBody> {
         let spec = facts.tasks.get(&task.core.task)?;
         if facts.faulty.contains(&spec.workload) {
-            return Some(self.failed(task, facts, Reason::KernelFault));
+            return Some(self.failed(task, facts, truth::fault(&spec.workload)));
         }
         let audit = task.core.audit.as_ref()?;
         let said = |unit: &u64| UnitDigest {
@@ -238,7 +240,7 @@ impl Actor {
                 let digest = Digest::of(&file);
                 facts.buckets.results.insert(digest);
                 let name = "out".parse().unwrap();
-                (vec![ResultObject { name, digest, size: file.len() as u64 }], None)
+                (vec![ResultObject { name, digest, size: file.len() as u64, extract: None, entries: None }], None)
             }
             None => (vec![], Some(Refusal::new(Reason::AggregationFailed, "an object is missing"))),
         };

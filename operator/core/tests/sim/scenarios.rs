@@ -1,6 +1,6 @@
 //! Named histories, each about one thing that goes wrong.
 
-use orion_core::{JobStatus, WorkerId};
+use orion_core::{JobSpec, JobStatus, WorkerId};
 use orion_protocol::ledger::Code;
 use orion_protocol::messages::Role;
 use orion_protocol::statements::LeaseKind;
@@ -542,6 +542,31 @@ fn a_platform_that_fails_is_asked_ever_more_seldom_and_the_job_says_why() {
     world.habit_of_all(Role::Platform, Habit::Honest);
     world.until_over(5 * MINUTE);
     assert_eq!(world.ending(&job), None);
+}
+
+/// Kernels with floats have a kernel set, as models do; a model alone runs where nothing keeps a user's code from files.
+#[test]
+fn a_kernel_with_a_kernel_set_is_not_taken_for_a_model() {
+    for is_model in [true, false] {
+        let mut world = fleet(75);
+        for actor in world.actors.values_mut().filter(|actor| actor.role == Role::Worker) {
+            actor.confined = false;
+        }
+        let spec = JobSpec { kernel_set: 1, is_model, ..world.job_spec(1, 1, 40, 5) };
+        let job = world.apply(spec);
+        if is_model {
+            world.until_over(MINUTE);
+            assert_eq!(world.ending(&job), None);
+            continue;
+        }
+        world.until("the job says whom it waits for", MINUTE, |world| {
+            let shown = world.jobs[&job].status.as_ref();
+            shown.and_then(|status| status.waiting.as_ref()).is_some_and(|refusal| {
+                refusal.reason == Reason::NoMatchingWorker && refusal.message.contains("Landlock")
+            })
+        });
+        assert!(!world.leases.contains_key(&LeaseKind::Work));
+    }
 }
 
 #[test]

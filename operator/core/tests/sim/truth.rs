@@ -1,7 +1,7 @@
 //! What is computed: fake output bytes, a pure function of content and unit, and the lies that are told about them.
 
 use orion_protocol::task::{TaskSpec, UnitOutput, UnitTable, unit_digest};
-use orion_protocol::{Digest, PublicKey};
+use orion_protocol::{Digest, PublicKey, Reason};
 
 /// How somebody behaves, for as long as it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,5 +60,10 @@ pub fn rows(workload: &Digest, unit: u64, tag: u64) -> Vec<u8> {
 /// The digest of a unit's rows. One item a unit, one output of four bytes an item.
 pub fn digest(task: &Digest, spec: &TaskSpec, unit: u64, tag: u64) -> Digest {
     let bytes = rows(&spec.workload, unit, tag);
-    unit_digest(task, unit, &[UnitOutput { spec: &spec.outputs[0], items: 1, bytes: &bytes }])
+    unit_digest(task, unit, &[UnitOutput { spec: &spec.outputs[0], bytes: &bytes }])
+}
+
+/// What a faulty kernel does.
+pub fn fault(workload: &Digest) -> Reason {
+    if workload.0[0].is_multiple_of(2) { Reason::KernelFault } else { Reason::OutputOverflow }
 }

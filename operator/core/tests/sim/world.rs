@@ -185,6 +185,7 @@ impl World {
             secret,
             slots,
             habit: Habit::Honest,
+            confined: true,
             up: true,
             incarnation: 0,
             queue: std::collections::VecDeque::new(),
@@ -211,7 +212,7 @@ impl World {
     pub fn job_spec(&self, number: u32, content: u8, units: u64, per_shard: u64) -> JobSpec {
         let uid = format!("job-{number}");
         let job = JobId::derive(&self.chain, "cluster", &uid);
-        let outputs = vec![OutputSpec { name: name("out"), dtype: DType::Int32, shape: vec![units] }];
+        let outputs = vec![OutputSpec { name: name("out"), dtype: DType::Int32, shape: vec![units], layout: None }];
         JobSpec {
             job,
             uid: name(&uid),
@@ -223,6 +224,7 @@ impl World {
             outputs,
             formats: vec![Format::Npy],
             kernel_set: 0,
+            is_model: false,
             audits_per_shard: 2,
             parallelism: 4,
             budget: 1 << 40,

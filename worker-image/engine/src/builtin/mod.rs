@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use crate::math;
 
+pub mod header;
+
 /// No contraction; functions of vectors are never called, for that goes through memory, and nothing is said about how it would.
 const PRAGMA: &str = "#pragma OPENCL FP_CONTRACT OFF\n#pragma clang diagnostic ignored \"-Wpsabi\"\n\
                       #define INLINE __attribute__((always_inline))\n";
@@ -111,20 +113,27 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A text that stands for several: some words replaced, `N(name)` become `orion_name` with a suffix.
-fn instance(text: &str, replaced: &[(&str, String)], suffix: &str) -> String {
+fn instance(text: &str, words: &[(&str, String)], suffix: &str) -> String {
+    let mut named = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, (name, after))) =
+        rest.split_once("N(").and_then(|(before, rest)| Some((before, rest.split_once(')')?)))
+    {
+        named.extend([before, "orion_", name, suffix]);
+        rest = after;
+    }
+    named.push_str(rest);
+    replaced(&named, |word| words.iter().find(|(from, _)| *from == word).map_or(word, |(_, to)| to.as_str()).to_owned())
+}
+
+/// A text with other words.
+fn replaced(text: &str, other: impl Fn(&str) -> String) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     let mut rest = text;
-    while !rest.is_empty() {
-        if let Some((name, after)) = rest.strip_prefix("N(").and_then(|rest| rest.split_once(')')) {
-            out.push_str("orion_");
-            out.push_str(name);
-            out.push_str(suffix);
-            rest = after;
-            continue;
-        }
+    while let Some(first) = rest.chars().next() {
         let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-        let (word, after) = rest.split_at(length.max(1));
-        out.push_str(replaced.iter().find(|(from, _)| *from == word).map_or(word, |(_, to)| to.as_str()));
+        let (word, after) = rest.split_at(length.max(first.len_utf8()));
+        out.push_str(&other(word));
         rest = after;
     }
     out

@@ -75,9 +75,7 @@ pub(super) fn functions<D: Device>(device: &D, found: &mut Found) -> Result<(), 
         let items = (count / if wide { 16 } else { 1 }) as u64;
         device.launch(&kernel, &Launch { global: vec![items], offset: vec![0], local: vec![1] })?;
         let mut answer = download(device, &out, bytes)?;
-        for word in answer.as_chunks_mut::<4>().0 {
-            *word = tensor::canonical(f32::from_le_bytes(*word)).to_le_bytes();
-        }
+        tensor::make_canonical(&mut answer);
         let of_all = |twin: &'static Twin| a.iter().zip(&b).map(move |(x, y)| twin.of(*x, *y));
         let expected: Vec<u32> = functions.iter().flat_map(|(_, twin)| of_all(twin)).collect();
         found.take(answer, &expected, |at| {

@@ -3,16 +3,17 @@
 use super::Found;
 use super::lex::{Kind, Token};
 use super::names::{WORK_ITEM_FUNCTIONS, has};
+use crate::builtin::header;
 
 /// What may follow `#`.
 const ALLOWED: [&str; 12] =
     ["define", "elif", "else", "endif", "error", "if", "ifdef", "ifndef", "line", "pragma", "undef", "warning"];
 
-/// Pragmas that change nothing about integers, word by word; `*` is any one word.
+/// Pragmas that change no bit, word by word; `*` is any one word.
 const PRAGMAS: [&[&str]; 5] = [
     &["unroll"],
     &["unroll", "*"],
-    &["OPENCL", "FP_CONTRACT", "*"],
+    &["OPENCL", "FP_CONTRACT", "OFF"],
     &["OPENCL", "EXTENSION", "cl_khr_byte_addressable_store", ":", "enable"],
     &["OPENCL", "EXTENSION", "cl_khr_global_int32_base_atomics", ":", "enable"],
 ];
@@ -62,7 +63,7 @@ pub(super) fn check(line: &[Token<'_>]) -> Result<(), Found> {
         };
         if !PRAGMAS.iter().any(fits) {
             return found(format!(
-                "#pragma {} is refused: only unroll and FP_CONTRACT are known harmless",
+                "#pragma {} is refused: only unroll and FP_CONTRACT OFF are known harmless",
                 words.join(" ")
             ));
         }
@@ -70,7 +71,7 @@ pub(super) fn check(line: &[Token<'_>]) -> Result<(), Found> {
     }
     if matches!(name.text, "define" | "undef") {
         if let Some(target) = line.get(2)
-            && (has(WORK_ITEM_FUNCTIONS, target.text) || target.text == "defined")
+            && (has(WORK_ITEM_FUNCTIONS, target.text) || has(&header::NAMES, target.text) || target.text == "defined")
         {
             return found(format!("#{} {} is refused: the name has its meaning", name.text, target.text));
         }

@@ -14,7 +14,9 @@ pub(super) fn name(text: &str) -> Option<&'static str> {
         return Some("loads or stores a floating-point type");
     }
     let constant = text.strip_suffix("_F").or(text.strip_suffix("_H")).unwrap_or(text);
-    let limits = ["FLT_", "DBL_", "__FLT", "__DBL", "__LDBL"].iter().any(|prefix| text.starts_with(prefix));
+    let limits = ["FLT_", "DBL_", "FP_FAST_FMA", "FP_ILOGB", "__FLT", "__DBL", "__LDBL"]
+        .iter()
+        .any(|prefix| text.starts_with(prefix));
     if limits || has(FLOAT_CONSTANTS, constant) {
         return Some("is a floating-point constant");
     }
@@ -64,6 +66,7 @@ mod tests {
             "vload_half4",
             "vstorea_half",
             "FLT_MAX",
+            "FP_FAST_FMAF",
             "M_PI_F",
             "NAN",
             "INFINITY",

@@ -5,6 +5,12 @@ use std::collections::BTreeSet;
 use super::lex::{Kind, Token};
 use super::names::{FLOAT_FUNCTIONS, NEEDS_LOCAL_SIZE, UNDERSCORED, has};
 use super::{Found, attributes, directives, floats};
+use crate::builtin::header;
+
+/// What to write instead of a floating-point type or constant.
+const VALUES: &str = "use orion_float and the orion_* functions";
+/// What to write instead of a literal.
+const LITERALS: &str = "make it one of the job's defines, whose literals become orion_float, or use orion_from_bits";
 
 /// What the walk must know about the whole kernel.
 pub(super) struct Scan<'a> {
@@ -48,7 +54,7 @@ impl Scan<'_> {
             self.word(&line[at..])?;
             if token.kind == Kind::Ident && has(FLOAT_FUNCTIONS, token.text) {
                 let what = format!("`{}` in a preprocessor line may be the floating-point function", token.text);
-                return Err(Found::not_exact(token.line, what));
+                return Err(Found::not_exact(token.line, &what, &instead_of(token.text)));
             }
         }
         Ok(())
@@ -67,7 +73,7 @@ impl Scan<'_> {
             }
             (Kind::Ident, name) if has(FLOAT_FUNCTIONS, name) && (self.is_called(rest) || nesting.macro_parens > 0) => {
                 let what = format!("`{name}` is a floating-point function (give one of your own another name)");
-                Err(Found::not_exact(token.line, what))
+                Err(Found::not_exact(token.line, &what, &instead_of(name)))
             }
             _ => Ok(()),
         }
@@ -78,13 +84,14 @@ impl Scan<'_> {
         let token = rest[0];
         let name = token.text;
         if token.kind == Kind::Number && floats::literal(name) {
-            return Err(Found::not_exact(token.line, format!("`{name}` is a floating-point literal")));
+            let what = format!("`{name}` is a floating-point literal");
+            return Err(Found::not_exact(token.line, &what, LITERALS));
         }
         if token.kind != Kind::Ident {
             return Ok(());
         }
         if let Some(what) = floats::name(name) {
-            return Err(Found::not_exact(token.line, format!("`{name}` {what}")));
+            return Err(Found::not_exact(token.line, &format!("`{name}` {what}"), VALUES));
         }
         if matches!(name, "__attribute__" | "__attribute") {
             return attributes::check(rest, &self.macros);
@@ -134,6 +141,23 @@ impl Nesting {
     }
 }
 
+/// What to write instead of one of the language's functions.
+fn instead_of(function: &str) -> String {
+    let same = match function {
+        "fabs" => "orion_abs",
+        "fmax" => "orion_max",
+        "fmin" => "orion_min",
+        "isequal" => "orion_eq",
+        "isless" => "orion_lt",
+        "islessequal" => "orion_le",
+        "mad" => "orion_fma",
+        name => name,
+    };
+    let ours =
+        header::NAMES.into_iter().find(|ours| ours.trim_start_matches("orion_") == same.trim_start_matches("orion_"));
+    ours.map_or_else(|| VALUES.to_owned(), |name| format!("use orion_float and {name}"))
+}
+
 /// Why a name is refused wherever it stands, if it is.
 fn refused(name: &str) -> Option<&'static str> {
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
@@ -147,12 +171,12 @@ fn refused(name: &str) -> Option<&'static str> {
     if image || matches!(name, "sampler_t" | "read_only" | "write_only" | "read_write") {
         return Some("images are not supported");
     }
-    let version_2 = starts(&["work_group_", "get_enqueued_", "intel_"]) || name.contains("sub_group");
+    let version_2 = starts(&["work_group_", "get_enqueued_", "intel_", "amd_"]) || name.contains("sub_group");
     if version_2 || matches!(name, "get_global_linear_id" | "get_local_linear_id" | "pipe" | "enqueue_kernel") {
         return Some("it is not in OpenCL C 1.2");
     }
-    if starts(&["orion_", "ORION_"]) {
-        return Some("names that begin so are the platform's");
+    if starts(&["orion_", "ORION_"]) && !has(&header::NAMES, name) {
+        return Some("names that begin so are the platform's, and it offers none of this name (docs/exact-floats.md)");
     }
     let compilers = starts(&["__", "_cl_", "_pocl", "pocl_", "cl_"]) || is_underscore_capital(name);
     if compilers && !has(UNDERSCORED, name) && name != "cl_mem_fence_flags" {

@@ -7,7 +7,7 @@ use orion_engine::{DEFAULT_MEMORY, Job, Load};
 use orion_opencl::OpenCl;
 use orion_protocol::dtype::DType;
 use orion_protocol::npy::Header;
-use orion_protocol::task::{Argument, KernelWorkload, OutputSpec, UnitTable, Workload};
+use orion_protocol::task::{Argument, Combine, KernelWorkload, Layout, OutputSpec, UnitTable, Workload};
 use orion_protocol::{Reason, Refusal};
 
 /// A device, or the test fails: these tests are about the real thing.
@@ -75,8 +75,23 @@ impl Kernel {
         let at = self.load.outputs.len();
         let name = format!("out{at}").parse().unwrap();
         let shape = [&[self.load.units.items], rest].concat();
-        self.load.outputs.push(OutputSpec { name, dtype, shape });
+        self.load.outputs.push(OutputSpec { name, dtype, shape, layout: None });
         self.argument(Argument::Output(u32::try_from(at).unwrap()))
+    }
+
+    /// An output of which each item keeps as many entries as the output `lengths` says, with the argument that binds it.
+    pub fn kept(mut self, dtype: DType, rest: &[u64], lengths: u32) -> Kernel {
+        self = self.output(dtype, rest);
+        self.load.outputs.last_mut().unwrap().layout = Some(Layout::Lengths(lengths));
+        self
+    }
+
+    /// An output of which each unit has a copy, with the argument that binds it.
+    pub fn copies(mut self, dtype: DType, shape: &[u64]) -> Kernel {
+        self = self.output(dtype, &[]);
+        let output = self.load.outputs.last_mut().unwrap();
+        (output.shape, output.layout) = (shape.to_vec(), Some(Layout::Unit(Combine::Sum)));
+        self
     }
 
     pub fn job<'d>(&self, device: &'d OpenCl) -> Result<Job<'d, OpenCl>, Refusal> {

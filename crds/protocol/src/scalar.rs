@@ -1,7 +1,7 @@
 //! Numbers written as text, so that nothing is lost on the way: decimal integers of their type's range, floats in decimal
 //! (rounded to nearest, ties to even) or in C's hexadecimal form, which must be exact.
 
-use orion_protocol::dtype::DType;
+use crate::dtype::DType;
 
 /// Longest text of a number, in bytes.
 const MAX_TEXT: usize = 64;
