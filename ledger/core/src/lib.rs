@@ -16,6 +16,7 @@
 //! | [`export`] | the log as one file |
 //! | [`verify`] | checks such a file, with nothing but a key |
 //! | [`report`] | what a checked log says: who computed, who checked, who was paid |
+//! | [`reward`] | how a job's money is split, to be redone by hand |
 
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
@@ -31,6 +32,7 @@ pub mod log;
 pub mod proof;
 pub mod replay;
 pub mod report;
+pub mod reward;
 mod rules;
 mod state;
 pub mod verify;

@@ -45,13 +45,17 @@ impl Keys {
     }
 
     pub fn genesis(&self) -> Genesis {
+        self.genesis_under(POLICY)
+    }
+
+    pub fn genesis_under(&self, policy: Policy) -> Genesis {
         Genesis {
             nonce: Digest::of(b"a chain for tests"),
             operator: self.operator.public(),
             platform: self.platform.public(),
             issuer: self.issuer.public(),
             checkpoint: self.checkpoint.public(),
-            policy: POLICY,
+            policy,
         }
     }
 }
@@ -63,6 +67,11 @@ pub fn consumer(chain: &ChainId) -> AccountId {
 
 /// A job of `items` items, one a unit, `per_shard` units a shard, 10 operations an item.
 pub fn spec(number: u8, items: u64, per_shard: u64, audits: u32) -> TaskSpec {
+    spec_under(&POLICY, number, items, per_shard, audits)
+}
+
+/// As [`spec`], on a chain with another policy.
+pub fn spec_under(policy: &Policy, number: u8, items: u64, per_shard: u64, audits: u32) -> TaskSpec {
     TaskSpec {
         job: JobId([number; 32]),
         workload: Digest::of(b"workload"),
@@ -72,9 +81,9 @@ pub fn spec(number: u8, items: u64, per_shard: u64, audits: u32) -> TaskSpec {
         outputs: vec![OutputSpec { name: name("out"), dtype: DType::Int32, shape: vec![items], layout: None }],
         comparator: Comparator::Exact,
         audits_per_shard: audits,
-        price: POLICY.price,
-        fee_ppm: POLICY.fee_ppm,
-        policy: POLICY.digest(),
+        price: policy.price,
+        fee_ppm: policy.fee_ppm,
+        policy: policy.digest(),
     }
 }
 
@@ -132,8 +141,12 @@ pub struct Signers {
 
 impl Signers {
     pub fn new() -> Signers {
+        Signers::of(&Keys::new().genesis())
+    }
+
+    pub fn of(genesis: &Genesis) -> Signers {
         let keys = Keys::new();
-        let chain = keys.genesis().chain();
+        let chain = genesis.chain();
         let platform = keys.platform.clone();
         let providers = BTreeMap::from([(platform.public(), platform)]);
         Signers { chain, keys, providers, owners: BTreeMap::new() }
@@ -246,10 +259,18 @@ pub struct World {
 impl World {
     /// Block 0 and epoch 1; nobody registered, no money.
     pub fn bare() -> World {
-        let signers = Signers::new();
-        let genesis = signers.keys.genesis();
+        World::bare_under(POLICY)
+    }
+
+    pub fn bare_under(policy: Policy) -> World {
+        World::bare_of(&Keys::new().genesis_under(policy))
+    }
+
+    /// As [`World::bare`], from another genesis with the same keys.
+    pub fn bare_of(genesis: &Genesis) -> World {
+        let signers = Signers::of(genesis);
         let (chain, block) = Chain::start(&genesis.to_bytes(), START_MS).unwrap();
-        let admission = Admission::new(&genesis);
+        let admission = Admission::new(genesis);
         let mut world = World { signers, chain, admission, log: block.leaves, time_ms: START_MS, next_id: 0 };
         assert_eq!(world.open_epoch(1), Code::Ok);
         world
@@ -257,7 +278,12 @@ impl World {
 
     /// Three providers of three owners, all validating, and a consumer with 10 million micro-credits.
     pub fn new() -> World {
-        let mut world = World::bare();
+        World::under(POLICY)
+    }
+
+    /// As [`World::new`], with another policy.
+    pub fn under(policy: Policy) -> World {
+        let mut world = World::bare_under(policy);
         for (number, owner) in [(11, "alice"), (12, "bob"), (13, "carol")] {
             assert_eq!(world.register(number, owner), Code::Ok);
         }
