@@ -1,18 +1,39 @@
-//! `orion ledger export` and `orion ledger verify log`.
+//! `orion ledger`: export the log, verify it, make receipts out of it. All but the export works on files, without a network.
+//!
+//! Exit codes: 0 proven, 1 proven wrong, 2 cannot be decided from what is there, 3 usage.
+
+mod folder;
+mod fork;
+mod log;
+mod prove;
+mod receipt;
+mod reward;
 
 use std::fs::File;
-use std::io::{BufReader, Write};
-use std::path::PathBuf;
+use std::io::{BufReader, Read as _, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use orion_ledger_core::Chain;
 use orion_ledger_core::checkpoint::VerifierKey;
-use orion_ledger_core::report::{JobReport, Report, Sums};
-use orion_ledger_core::verify;
-use orion_protocol::price::format_credits;
-use serde_json::{Value, json};
+use orion_protocol::JobId;
+use serde_json::json;
 
 use crate::cluster::{Access, Cluster};
 use crate::{Format, Verdict};
+
+pub use self::log::{headline, print_job};
+
+/// Below the help of every command here.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  proven, or done
+  1  proven wrong
+  2  cannot be decided from what is there: a file cannot be read, the log has no such job, signatures are missing
+  3  usage";
+/// Fewer digits of a job's id are not taken for one.
+const JOB_DIGITS_MIN: usize = 8;
+/// More jobs are not listed in an error.
+const JOBS_SHOWN_MAX: usize = 10;
 
 /// `orion ledger ...`
 #[derive(clap::Subcommand)]
@@ -22,22 +43,40 @@ pub enum LedgerCommand {
         /// The file.
         file: PathBuf,
     },
-    /// Recompute what a log says.
-    #[command(subcommand)]
+    /// Make the receipt of a shard's work out of an exported log: what its provider keeps. Needs no network.
+    #[command(after_help = EXIT_CODES)]
+    Prove(prove::ProveArgs),
+    /// Recompute what a log, a receipt or evidence says. Needs no network.
+    #[command(subcommand, after_help = EXIT_CODES)]
     Verify(VerifyCommand),
 }
 
 /// `orion ledger verify ...`
 #[derive(clap::Subcommand)]
 pub enum VerifyCommand {
-    /// Signatures, tree, draws, verdicts and every balance of an exported log. Needs no network.
-    Log {
-        /// The export.
-        file: PathBuf,
-        /// The log's key, as the install wrote it.
-        #[arg(long)]
-        key: PathBuf,
-    },
+    /// Signatures, tree, draws, verdicts and every balance of an exported log.
+    #[command(after_help = EXIT_CODES)]
+    Log(LogArgs),
+    /// A receipt: the shard's commitment, verdict and payment, from one unit to the signed checkpoint.
+    #[command(after_help = EXIT_CODES)]
+    Receipt(receipt::ReceiptArgs),
+    /// Whether two checkpoints show that the log forked. 0: it did; 1: one log has both, or they are no evidence.
+    #[command(after_help = EXIT_CODES)]
+    Fork(fork::ForkArgs),
+    /// The split of a job's money, as a table that a person can redo by hand.
+    #[command(after_help = EXIT_CODES)]
+    Reward(reward::RewardArgs),
+}
+
+/// `orion ledger verify log ...`
+#[derive(clap::Args)]
+pub struct LogArgs {
+    /// The export.
+    #[arg(id = "file")]
+    export: PathBuf,
+    /// The log's key, as the install wrote it.
+    #[arg(long)]
+    key: PathBuf,
 }
 
 /// Runs the command.
@@ -52,43 +91,22 @@ pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> an
             }
             Ok(Verdict::Good)
         }
-        LedgerCommand::Verify(VerifyCommand::Log { file, key }) => {
-            let text = std::fs::read_to_string(key).with_context(|| format!("reading the key {}", key.display()))?;
-            let key = VerifierKey::parse(text.trim()).with_context(|| format!("reading the key {}", key.display()))?;
-            let log = File::open(file).with_context(|| format!("opening the export {}", file.display()))?;
-            Ok(say(verify::log(BufReader::new(log), &key), format))
-        }
+        LedgerCommand::Prove(args) => prove::run(format, args),
+        LedgerCommand::Verify(VerifyCommand::Log(args)) => log::run(format, args),
+        LedgerCommand::Verify(VerifyCommand::Receipt(args)) => receipt::run(format, args),
+        LedgerCommand::Verify(VerifyCommand::Fork(args)) => fork::run(format, args),
+        LedgerCommand::Verify(VerifyCommand::Reward(args)) => reward::run(format, args),
     }
 }
 
 /// Fetches the log into a file, which appears whole or not at all.
-pub async fn export(cluster: &Cluster, file: &std::path::Path) -> anyhow::Result<u64> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+pub async fn export(cluster: &Cluster, file: &Path) -> anyhow::Result<u64> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(folder).context("making a file for the export")?;
     let bytes = cluster.ledger().fetch("/v1/export", &mut temporary).await?;
     temporary.flush().context("writing the export")?;
     temporary.persist(file).with_context(|| format!("writing {}", file.display()))?;
     Ok(bytes)
-}
-
-fn say(outcome: Result<Report, verify::VerifyError>, format: Format) -> Verdict {
-    match outcome {
-        Ok(report) => {
-            match format {
-                Format::Text => print_report(&report),
-                Format::Json => println!("{}", as_json(&report)),
-            }
-            Verdict::Good
-        }
-        Err(error) => {
-            let text = chain(&error);
-            match format {
-                Format::Text => eprintln!("ledger: NOT verified: {text}"),
-                Format::Json => println!("{}", json!({"verified": false, "leaf": error.leaf(), "error": text})),
-            }
-            if error.undecided() { Verdict::Undecided } else { Verdict::Bad }
-        }
-    }
 }
 
 /// An error with its causes.
@@ -102,104 +120,45 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The one line that sums it up.
-pub fn headline(report: &Report) -> String {
-    let Sums { escrowed, workers, validators, fee, refunded, locked } = report.sums;
-    let c = format_credits;
-    let locked = if locked == 0 { String::new() } else { format!(" + {} still locked", c(locked)) };
-    format!(
-        "ledger: verified {} entries under {}; escrowed {} = paid {} (workers {}, validators {}) + fee {} + refunded {}{locked}",
-        report.entries,
-        report.checkpoint.origin,
-        c(escrowed),
-        c(workers + validators),
-        c(workers),
-        c(validators),
-        c(fee),
-        c(refunded),
-    )
+fn open(file: &Path) -> anyhow::Result<BufReader<File>> {
+    let open = File::open(file).with_context(|| format!("opening {}", file.display()))?;
+    Ok(BufReader::new(open))
 }
 
-fn print_report(report: &Report) {
-    for job in &report.jobs {
-        print_job(job);
+/// Reads a whole file of at most so many bytes.
+fn read(file: &Path, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = bytes_max as u64 + 1;
+    open(file)?.take(limit).read_to_end(&mut bytes).with_context(|| format!("reading {}", file.display()))?;
+    if bytes.len() > bytes_max {
+        bail!("{} is longer than {bytes_max} bytes, which nothing of its kind is", file.display());
     }
-    println!("{}", headline(report));
+    Ok(bytes)
 }
 
-/// Who computed and who checked what.
-pub fn print_job(job: &JobReport) {
-    let accepted = job.shards.iter().filter(|shard| shard.accepted.is_some()).count();
-    println!("job {}: {accepted} of {} shards accepted", &job.job.to_string()[..16], job.spec.units.shards());
-    for payout in &job.payouts {
-        let owner = payout.owner.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
-        let work = format_credits(payout.worker);
-        println!("  {owner:<12} computing {work:>12}   checking {:>12}", format_credits(payout.validator));
+fn read_key(file: &Path) -> anyhow::Result<VerifierKey> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading the key {}", file.display()))?;
+    VerifierKey::parse(text.trim()).with_context(|| format!("reading the key {}", file.display()))
+}
+
+/// The one job of the log whose id begins with these digits.
+fn find_job(chain: &Chain, digits: &str) -> anyhow::Result<JobId> {
+    let text = digits.to_ascii_lowercase();
+    let mut found = chain.jobs().keys().filter(|job| job.to_string().starts_with(&text));
+    if text.len() < JOB_DIGITS_MIN {
+        bail!("--job {digits} is too short: give at least {JOB_DIGITS_MIN} digits of the job's id");
     }
-    for shard in &job.shards {
-        let Some(attempt) = &shard.accepted else { continue };
-        let owner = attempt.owner.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
-        let auditors: Vec<String> = attempt.auditors.iter().map(auditor).collect();
-        let rejected = if shard.rejected.is_empty() {
-            String::new()
-        } else {
-            format!(", {} rejected before", shard.rejected.len())
-        };
-        let last = attempt.lease.first_unit + attempt.lease.units - 1;
-        println!(
-            "  shard {:>3}  units {:>4}-{last:<4}  computed by {owner:<10} checked by {}{rejected}",
-            shard.shard,
-            attempt.lease.first_unit,
-            auditors.join(", "),
-        );
+    match (found.next(), found.next()) {
+        (Some(job), None) => Ok(*job),
+        (Some(_), Some(_)) => bail!("several jobs of the log begin with {digits}: give more digits"),
+        (None, _) => {
+            let jobs = chain.jobs().keys().take(JOBS_SHOWN_MAX).map(|job| job.to_string()[..16].to_owned());
+            let jobs: Vec<String> = jobs.collect();
+            let first = if chain.jobs().len() > jobs.len() { "begin with" } else { "are" };
+            bail!(
+                "the log has no job {digits}; its jobs {first}: {}. A newer export may have it: orion ledger export",
+                jobs.join(", ")
+            )
+        }
     }
-}
-
-fn auditor(auditor: &orion_ledger_core::report::AuditorReport) -> String {
-    let owner = auditor.owner.as_ref().map_or_else(|| "platform".to_owned(), ToString::to_string);
-    let units: Vec<String> = auditor.units.iter().map(u64::to_string).collect();
-    let overruled = if auditor.upheld { "" } else { ", overruled" };
-    format!("{owner} (units {}{overruled})", units.join(" "))
-}
-
-fn as_json(report: &Report) -> Value {
-    let sums = |sums: &Sums| {
-        let Sums { escrowed, workers, validators, fee, refunded, locked } = *sums;
-        json!({"escrowed": escrowed, "workers": workers, "validators": validators, "fee": fee, "refunded": refunded, "locked": locked})
-    };
-    let attempt = |attempt: &orion_ledger_core::report::Attempt| {
-        json!({
-            "round": attempt.round, "attempt": attempt.lease.token.attempt, "epoch": attempt.lease.token.epoch,
-            "provider": attempt.lease.provider, "worker": attempt.lease.worker, "owner": attempt.owner,
-            "root": attempt.commitment.root, "driver": attempt.commitment.driver,
-            "drawn": attempt.drawn.iter().map(|(unit, right)| json!({"unit": unit, "right": right})).collect::<Vec<_>>(),
-            "refereed": attempt.refereed,
-            "auditors": attempt.auditors.iter().map(|auditor| json!({
-                "key": auditor.key, "owner": auditor.owner, "units": auditor.units,
-                "upheld": auditor.upheld, "paid": auditor.paid,
-            })).collect::<Vec<_>>(),
-        })
-    };
-    let jobs: Vec<Value> = report
-        .jobs
-        .iter()
-        .map(|job| {
-            json!({
-                "job": job.job, "task": job.task, "phase": format!("{:?}", job.phase), "sums": sums(&job.sums),
-                "payouts": job.payouts.iter().map(|payout| json!({
-                    "provider": payout.provider, "owner": payout.owner, "worker": payout.worker, "validator": payout.validator,
-                })).collect::<Vec<_>>(),
-                "shards": job.shards.iter().map(|shard| json!({
-                    "shard": shard.shard, "accepted": shard.accepted.as_ref().map(attempt),
-                    "rejected": shard.rejected.iter().map(attempt).collect::<Vec<_>>(),
-                    "open": shard.open.as_ref().map(attempt),
-                })).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    json!({
-        "verified": true, "chain": report.chain.as_str(), "entries": report.entries, "epoch": report.epoch,
-        "checkpoint": {"origin": report.checkpoint.origin, "size": report.checkpoint.size, "root": report.checkpoint.root},
-        "sums": sums(&report.sums), "jobs": jobs,
-    })
 }
