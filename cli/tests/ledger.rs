@@ -12,10 +12,15 @@ use std::process::Command;
 use orion_ledger_core::log::fork::{Claim, Evidence};
 use orion_ledger_core::log::note::{KeyType, Note, NoteSigner};
 use orion_ledger_core::{Signer, VerifierKey};
+use orion_protocol::Digest;
+use orion_protocol::dtype::DType;
 use orion_protocol::ids::Account;
 use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::tx::Policy;
-use orion_protocol::task::TaskSpec;
+use orion_protocol::merkle::{self, Sha3};
+use orion_protocol::npy::Header;
+use orion_protocol::statements::Commitment;
+use orion_protocol::task::{TaskSpec, UnitOutput, unit_digest, unit_salt};
 use serde_json::Value;
 use support::{Ballot, POLICY, Work, World, key, spec_under};
 use tempfile::TempDir;
@@ -175,7 +180,10 @@ fn a_receipt_states_what_was_computed_judged_and_paid() {
 fn an_attempt_that_was_rejected_has_a_receipt_without_payment() {
     let case = Case::paid();
     let orion = case.files();
-    let stated = orion.json(&prove(&format!("--job {} --lease {} --out bad", case.task.job, case.bad.lease)), 0);
+    let log = orion.json("ledger verify log log.export --key orion.vkey", 0);
+    let lease = log["jobs"][0]["shards"][0]["rejected"][0]["leaseDigest"].as_str().unwrap();
+    assert_eq!(lease, case.bad.lease.to_string());
+    let stated = orion.json(&prove(&format!("--job {} --lease {lease} --out bad", case.task.job)), 0);
     assert_eq!((&stated["verdict"]["accepted"], &stated["attempt"]), (&false.into(), &1.into()));
     assert_eq!(stated["payments"].as_array().map(Vec::len), Some(0));
     assert!(orion.path("bad/verdict.leaf").exists() && !orion.path("bad/settle.leaf").exists());
@@ -213,6 +221,67 @@ fn what_cannot_be_proven_says_why_and_leaves_no_folder() {
     other.put("receipt", "mine");
     other.call(&prove("--job a1a1a1a1 --shard 0 --out receipt")).check(2, &["receipt exists", "--out"]);
     assert_eq!(std::fs::read(other.path("receipt")).unwrap(), b"mine");
+}
+
+/// A shard of five units whose commitment is over real results, with the files and the salt of the job in `orion`.
+fn committed(orion: &Orion) -> Work {
+    let mut world = World::under(ODD);
+    let (task, salt) = (spec_under(&ODD, 0xa1, 7, 5, 1), Digest::of(b"the job's salt"));
+    assert_eq!(world.open_escrow(&task), Code::Ok);
+    let plain = world.signers.work(&task, 0, 1, key(12).public(), &[]);
+    let rows: Vec<[u8; 4]> = (0..7_i32).map(|item| (item * 3).to_le_bytes()).collect();
+    let leaf = |unit: u64| {
+        let bytes = rows[usize::try_from(unit).unwrap()].as_slice();
+        let digest = unit_digest(&task.digest(), unit, &[UnitOutput { spec: &task.outputs[0], bytes }]);
+        Sha3::unit_leaf(&unit_salt(&salt, unit), unit, &digest)
+    };
+    let root = Digest(merkle::root::<Sha3>(&(0..5).map(leaf).collect::<Vec<_>>()));
+    let chain = &world.signers.chain;
+    let commitment = plain.entry.commitment.verify(chain, &key(12).public()).unwrap().into_inner();
+    let work = world.signers.committed(plain.core, BTreeSet::new(), &Commitment { root, ..commitment });
+    let _ = world.close_round(&task, &[&work]);
+    let (export, key) = world.export();
+    orion.put("log.export", export);
+    orion.put("orion.vkey", key.to_string());
+    orion.put("salt", format!("{salt}\n"));
+    let head = Header { dtype: DType::Int32, shape: vec![7] }.to_bytes();
+    std::fs::create_dir(orion.path("results")).unwrap();
+    orion.put("results/out.npy", [head, rows.concat()].concat());
+    work
+}
+
+#[test]
+fn whoever_has_results_and_salt_proves_any_unit() {
+    let orion = Orion::new();
+    let work = committed(&orion);
+    let job = format!("--job a1a1a1a1 --lease {}", work.lease);
+    for unit in 0..5 {
+        let words = format!("{job} --unit {unit} --results results --salt salt --out receipt-{unit}");
+        let stated = orion.json(&prove(&words), 0);
+        assert_eq!((&stated["unit"]["unit"], &stated["verdict"]), (&unit.into(), &Value::Null));
+        let verify = format!("ledger verify receipt receipt-{unit} --key orion.vkey");
+        assert_eq!(orion.json(&verify, 0)["unit"], stated["unit"]);
+    }
+    let with = |rest: &str| prove(&format!("{job} {rest} --out receipt"));
+    let given = with("--unit 1 --results results --salt salt");
+    orion.call(&with("--unit 1")).check(2, &["was not drawn", "--results and --salt"]);
+    orion.call(&given.replace("--unit 1", "--unit 5")).check(2, &["unit 5 is not of shard 0", "0 to 4"]);
+    orion.call(&given.replace("--results results", "--results .")).check(2, &["no out.npy", "orion result"]);
+    orion.call(&given.replace("--salt salt", "--salt log.export")).check(2, &["longer than 65 bytes"]);
+    for usage in ["--unit 1 --results results", "--unit 1 --salt salt", "--results results --salt salt"] {
+        orion.call(&with(usage)).check(3, &["--help"]);
+    }
+    orion.put("other", format!("{}\n", Digest::of(b"another salt")));
+    let wrong = ["the unit 1 is not under the commitment's root", "the results or the salt"];
+    orion.call(&given.replace("--salt salt", "--salt other")).check(1, &wrong);
+    let good = std::fs::read(orion.path("results/out.npy")).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() - 28] ^= 1;
+    orion.put("results/out.npy", bad);
+    orion.call(&given).check(1, &wrong);
+    orion.put("results/out.npy", &good[1..]);
+    orion.call(&given).check(2, &["are not this job's results", "out"]);
+    assert!(!orion.path("receipt").exists());
 }
 
 fn drawn_units(orion: &Orion) -> Vec<u64> {

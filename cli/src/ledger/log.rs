@@ -99,7 +99,7 @@ fn as_json(report: &Report) -> Value {
     };
     let attempt = |attempt: &orion_ledger_core::report::Attempt| {
         json!({
-            "round": attempt.round, "attempt": attempt.lease.token.attempt, "epoch": attempt.lease.token.epoch,
+            "round": attempt.round, "leaseDigest": attempt.commitment.lease, "attempt": attempt.lease.token.attempt, "epoch": attempt.lease.token.epoch,
             "provider": attempt.lease.provider, "worker": attempt.lease.worker, "owner": attempt.owner,
             "root": attempt.commitment.root, "driver": attempt.commitment.driver,
             "drawn": attempt.drawn.iter().map(|(unit, right)| json!({"unit": unit, "right": right})).collect::<Vec<_>>(),

@@ -8,6 +8,7 @@ mod log;
 mod prove;
 mod receipt;
 mod reward;
+mod units;
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Write};

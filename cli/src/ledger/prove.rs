@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use orion_ledger_core::job::Job;
-use orion_ledger_core::log::receipt::{Maker, NoReceipt};
+use orion_ledger_core::log::receipt::{Maker, NoReceipt, ReceiptError};
 use orion_ledger_core::verify;
 use orion_protocol::Digest;
 
-use super::{find_job, folder, log, open, read_key, receipt};
+use super::{find_job, folder, log, open, read_key, receipt, units};
 use crate::{Format, Verdict};
 
 /// `orion ledger prove ...`
@@ -24,9 +24,15 @@ pub struct ProveArgs {
     job: String,
     #[command(flatten)]
     which: Which,
-    /// A unit whose digest is proven too: one that was drawn.
+    /// A unit whose digest is proven too: one that was drawn, or, with the results, any.
     #[arg(long)]
     unit: Option<u64>,
+    /// The folder of the job's result files, as `orion result` wrote them.
+    #[arg(long, requires = "unit", requires = "salt")]
+    results: Option<PathBuf>,
+    /// The job's salt, as `orion result --salt` wrote it.
+    #[arg(long, requires = "results")]
+    salt: Option<PathBuf>,
     /// The folder to write; it must not exist.
     #[arg(long)]
     out: PathBuf,
@@ -64,13 +70,24 @@ pub fn run(format: Format, args: &ProveArgs) -> anyhow::Result<Verdict> {
         Ok((note, _)) => note,
         Err(error) => return Ok(log::refuse(&error, format)),
     };
-    let made = match maker.receipt(&note, job, &lease, args.unit) {
+    let given = args.results.as_ref().zip(args.salt.as_ref()).zip(args.unit);
+    let drawn = args.unit.filter(|_| given.is_none());
+    let mut made = match maker.receipt(&note, job, &lease, drawn) {
         Ok(made) => made,
         Err(error @ NoReceipt::Lease) => bail!("{error}; orion ledger verify log -o json lists the attempts"),
-        Err(error @ NoReceipt::Unit(..)) => bail!("{error}"),
+        Err(error @ NoReceipt::Unit(..)) => bail!("{error}. With --results and --salt any unit can be proven"),
     };
-    let stated =
-        made.verify(&lease, &receipt::trust_key(&key)?).context("the receipt that was made does not verify")?;
+    if let Some(((results, salt), unit)) = given {
+        made.unit = Some(units::prove(job, &lease, unit, results, salt)?);
+    }
+    let stated = match made.verify(&lease, &receipt::trust_key(&key)?) {
+        Ok(stated) => stated,
+        Err(error @ ReceiptError::Unit(_)) => {
+            let why = "the results or the salt are not those of this attempt. orion result checks them";
+            return Ok(receipt::refuse(&format!("{error}: {why}"), Verdict::Bad, format));
+        }
+        Err(error) => return Err(error).context("the receipt that was made does not verify"),
+    };
     folder::write(&args.out, &made, &lease)?;
     receipt::say(&stated, format, Some(&args.out));
     Ok(Verdict::Good)

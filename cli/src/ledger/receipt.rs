@@ -76,7 +76,8 @@ pub fn run(format: Format, args: &ReceiptArgs) -> anyhow::Result<Verdict> {
     }
 }
 
-fn refuse(why: &str, verdict: Verdict, format: Format) -> Verdict {
+/// Says why nothing is proven.
+pub fn refuse(why: &str, verdict: Verdict, format: Format) -> Verdict {
     let undecided = matches!(verdict, Verdict::Undecided);
     match format {
         Format::Text if undecided => eprintln!("receipt: undecided: {why}"),
