@@ -18,6 +18,7 @@
 //! | [`export`] | the log as one file |
 //! | [`verify`] | checks such a file, with nothing but a key |
 //! | [`report`] | what a checked log says: who computed, who checked, who was paid |
+//! | [`reward`] | how a job's money is split, to be redone by hand |
 
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
@@ -35,6 +36,7 @@ pub mod proof;
 pub mod recall;
 pub mod replay;
 pub mod report;
+pub mod reward;
 mod rules;
 pub mod snapshot;
 mod state;
