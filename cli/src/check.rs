@@ -9,7 +9,7 @@ use orion_protocol::rows::RowsError;
 use orion_protocol::task::TaskSpec;
 use orion_protocol::{Digest, PublicKey};
 
-pub use files::{Checked, Delivered, delivered, listed, result};
+pub use files::{Checked, Delivered, delivered, digests, listed, result};
 
 /// Why files are not the result.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -62,7 +62,7 @@ enum Command {
     /// Fetch a job's results, and check every byte against the ledger.
     Result(result::ResultArgs),
     /// The record of everything that was computed and paid.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = ledger::EXIT_CODES)]
     Ledger(ledger::LedgerCommand),
 }
 
@@ -74,6 +74,8 @@ pub enum Verdict {
     Bad,
     /// Cannot be decided from what is there.
     Undecided,
+    /// The command line asks for nothing that can be done.
+    Usage,
 }
 
 #[tokio::main]
@@ -103,6 +105,7 @@ async fn main() -> ExitCode {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Bad) => ExitCode::from(1),
         Ok(Verdict::Undecided) => ExitCode::from(2),
+        Ok(Verdict::Usage) => ExitCode::from(3),
         Err(error) => {
             eprintln!("orion: {error:#}");
             ExitCode::from(2)

@@ -31,10 +31,14 @@ pub struct ResultArgs {
     /// Check files that are in the folder already, instead of fetching them.
     #[arg(long)]
     check_only: bool,
+    /// Write the job's salt to this file too: with it and the files, `orion ledger prove` proves any unit. Whoever has it can
+    /// guess at results by their digests.
+    #[arg(long)]
+    salt: Option<PathBuf>,
 }
 
 /// Largest file that is fetched, in bytes.
-const MAX_FILE: usize = 1 << 32;
+pub const MAX_FILE: usize = 1 << 32;
 
 /// Runs the command.
 pub async fn run(access: &Access, format: Format, args: &ResultArgs) -> anyhow::Result<Verdict> {
@@ -85,6 +89,9 @@ pub async fn run(access: &Access, format: Format, args: &ResultArgs) -> anyhow::
                 for (path, file) in paths.iter().zip(&files) {
                     save(path, file)?;
                 }
+            }
+            if let Some(path) = &args.salt {
+                save(path, format!("{salt}\n").as_bytes())?;
             }
             say(format, &paths, &outputs, &checked, &report, record);
             for why in inputs.unknown {

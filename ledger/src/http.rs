@@ -100,6 +100,7 @@ impl From<LookError> for Refused {
     fn from(error: LookError) -> Refused {
         match error {
             LookError::Halted(halted) => halted.into(),
+            LookError::Unorderable(error) => Refused::Bad(with_sources(&error)),
             LookError::Store(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a view was not read");
                 Refused::Failed
@@ -153,7 +154,11 @@ async fn submit(State(shared): State<Shared>, body: Bytes) -> Answer {
         Refused::Bad(with_sources(&error))
     })?;
     // What is known already needs no place in the queue.
-    let standing = node.look(|chain| chain.check_tx(&tx)).await?;
+    let standing = node.standing(&tx).await.inspect_err(|error| {
+        if matches!(error, LookError::Unorderable(_)) {
+            shared.metrics.refused.inc();
+        }
+    })?;
     let submitted = match standing {
         Standing::Known(submitted) | Standing::Clash(submitted) => {
             shared.metrics.answered(tx.transaction().kind(), submitted.receipt.code);

@@ -5,7 +5,10 @@
 //! | --- | --- |
 //! | [`clock`] | the one place that reads the wall clock |
 //! | [`store`] | leaves on disk; one durable transaction a block |
+//! | `records` | which leaf holds what came of a transaction |
+//! | `snapshots` | the chain as files, to start from |
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
+//! | `start` | what of that is replayed, and what it is compared with |
 //! | `writer` | the queue becomes blocks |
 //! | [`http`] | the routes |
 //! | [`serve`] | connections, bounded and with timeouts |
@@ -20,7 +23,10 @@ pub mod http;
 pub mod metrics;
 pub mod node;
 pub mod ready;
+mod records;
 pub mod serve;
+mod snapshots;
 mod stall;
+mod start;
 pub mod store;
 mod writer;

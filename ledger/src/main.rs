@@ -170,7 +170,7 @@ fn read(path: &Path, max: usize) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Hex of any length, where all of it is hex. Canonical genesis bytes start with 0xa6, which is no hex digit.
+/// Hex of any length, where all of it is hex. Canonical genesis bytes start with 0xa6 or 0xa7, which are no hex digits.
 fn unhex_any(bytes: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(bytes).ok()?.trim_end();
     let pair = |at: usize| text.get(at..at + 2).and_then(|pair| unhex::<1>(pair).ok()).map(|[byte]| byte);

@@ -81,7 +81,7 @@ impl Metrics {
         self.size.set(seal.size);
         self.block_time_ms.set(seal.time_ms);
         self.epoch.set(epoch);
-        let Totals { deposited, consumers, escrows, vesting, providers, treasury } = *totals;
+        let Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn } = *totals;
         let kinds = [
             ("deposited", deposited),
             ("consumers", consumers),
@@ -89,6 +89,7 @@ impl Metrics {
             ("vesting", vesting),
             ("providers", providers),
             ("treasury", treasury),
+            ("withdrawn", withdrawn),
         ];
         for (kind, sum) in kinds {
             self.balances.get_or_create(&AccountKind { kind }).set(sum);

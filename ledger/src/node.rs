@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orion_ledger_core::checkpoint::CheckpointError;
-use orion_ledger_core::{Admission, Admitted, BlockError, Chain, Checkpoint, Replay, ReplayError, Signer, VerifierKey};
+use orion_ledger_core::{Admission, Admitted, BlockError, Chain, ReplayError, Standing, Unorderable, VerifierKey};
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
 use orion_protocol::{JobId, SecretKey, cbor};
@@ -13,7 +13,9 @@ use tokio::sync::{RwLock, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::store::{self, Snapshot, Store, StoreError};
+use crate::snapshots::Snapshots;
+use crate::start::{self, Started};
+use crate::store::{self, Store, StoreError};
 use crate::writer::{self, Order, Writer};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
@@ -98,6 +100,9 @@ pub enum LookError {
     /// The disk.
     #[error("the ledger's store failed")]
     Store(#[from] StoreError),
+    /// The question makes no sense.
+    #[error("the transaction cannot be ordered")]
+    Unorderable(#[source] Unorderable),
 }
 
 /// The chain as it is on disk; empty while that cannot be told any more.
@@ -111,6 +116,7 @@ pub struct Node {
     store: Arc<Store>,
     queue: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
+    replayed: u64,
 }
 
 /// Tells when the writer has ended: with an error, or because everybody who could submit is gone.
@@ -132,20 +138,27 @@ impl Node {
             return Err(NodeError::CheckpointKey { want, have });
         }
         let store = Arc::new(Store::open(directory)?);
-        let (chain, signer) = match store.snapshot()?.head()? {
+        let Started { chain, signer, since } = match store.snapshot()?.head()? {
             None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
-            None => first(&store, genesis, secret, &clock)?,
-            Some(head) => again(&store, genesis, secret, head)?,
+            None => start::first(&store, genesis, secret, &clock)?,
+            Some(head) => start::again(directory, &store, genesis, secret, head)?,
         };
         let key = signer.key().clone();
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
         let books = Arc::new(RwLock::new(Some(chain)));
         let (queue, orders) = mpsc::channel(MAX_QUEUE);
-        let writer =
-            Writer { books: books.clone(), store: store.clone(), signer, orders, clock, metrics: metrics.clone() };
+        let writer = Writer {
+            books: books.clone(),
+            store: store.clone(),
+            snapshots: Snapshots::new(directory, store.clone(), since),
+            signer,
+            orders,
+            clock,
+            metrics: metrics.clone(),
+        };
         let ended = writer::spawn(writer)?;
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, books, store, queue, metrics }, ended))
+        Ok((Node { admission, key, books, store, queue, metrics, replayed: since.leaves }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -161,6 +174,11 @@ impl Node {
     /// The store, for exports.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// How many leaves it replayed at its start; in a new chain, how many it began with.
+    pub fn replayed(&self) -> u64 {
+        self.replayed
     }
 
     /// Whether transactions are taken.
@@ -188,6 +206,19 @@ impl Node {
         }
     }
 
+    /// Whether a transaction still needs to be ordered, and may be, by all that is known at this moment.
+    pub async fn standing(&self, tx: &Admitted) -> Result<Standing, LookError> {
+        let (store, said) = (self.store.clone(), tx.said());
+        // Read before the look: what is committed in between is found by the writer.
+        let recall =
+            tokio::task::spawn_blocking(move || store.snapshot()?.recall(&said)).await.map_err(|_| Halted)??;
+        let standing = self.look(|chain| match chain.check_recalled(tx, &recall) {
+            Standing::New => chain.orderable(tx).map(|()| Standing::New),
+            known => Ok(known),
+        });
+        standing.await?.map_err(LookError::Unorderable)
+    }
+
     /// Orders a transaction; answers once its block is durable.
     pub async fn submit(&self, tx: Admitted) -> Result<Submitted, SubmitError> {
         let (reply, answer) = oneshot::channel();
@@ -200,62 +231,6 @@ impl Node {
         })?;
         answer.await.map_err(|_| SubmitError::Stopped)
     }
-}
-
-fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> Result<(Chain, Signer), NodeError> {
-    let size = store.snapshot()?.size()?;
-    if size > 0 {
-        return Err(StoreError::Damaged(format!("{size} leaves without a seal")).into());
-    }
-    let (chain, block) = Chain::start(&genesis.to_bytes(), clock()).map_err(NodeError::Block)?;
-    let mut signer = Signer::new(chain.id(), secret, None);
-    let note = signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
-    store.commit(&block.leaves, &block.seal, &note, &[])?;
-    tracing::info!(chain = %chain.id(), key = %signer.key(), "a new chain starts");
-    Ok((chain, signer))
-}
-
-/// Replays the stored log and compares it with the stored seal and the last signed checkpoint.
-fn again(store: &Store, genesis: &Genesis, secret: SecretKey, head: SealRef) -> Result<(Chain, Signer), NodeError> {
-    let snapshot = store.snapshot()?;
-    let mut replay = Replay::new(genesis.chain());
-    let mut done = Ok(());
-    snapshot.leaves(|leaf| {
-        done = replay.leaf(leaf).map_err(NodeError::Replay).and_then(|_| keep(store, &snapshot, replay.shed()));
-        done.is_ok()
-    })?;
-    done?;
-    let chain = replay.finish().map_err(NodeError::Replay)?;
-    let replayed = chain.seal_ref();
-    if replayed != head {
-        return Err(NodeError::Head { stored: Box::new(head), replayed: Box::new(replayed) });
-    }
-    let note = snapshot.checkpoint()?.ok_or_else(|| StoreError::Damaged("there is no checkpoint".into()))?;
-    let key = VerifierKey::new(chain.id(), secret.public());
-    let last = Checkpoint::open(note.as_bytes(), &key).map_err(NodeError::Checkpoint)?;
-    if !chain.seals().iter().any(|seal| seal.size == last.size && seal.root == last.root) {
-        return Err(NodeError::Forked(last.size));
-    }
-    tracing::info!(chain = %chain.id(), height = replayed.height, size = replayed.size, "the log was replayed");
-    let signer = Signer::new(chain.id(), secret, Some(&last));
-    Ok((chain, signer))
-}
-
-/// Stores views of jobs that ended where they are missing, or are not what the log says: earlier versions stored none, and
-/// what they did store may have had another form.
-fn keep(store: &Store, snapshot: &Snapshot, ended: Vec<(JobId, JobView)>) -> Result<(), NodeError> {
-    let mut changed = Vec::new();
-    for (job, view) in encoded(ended) {
-        let stored = snapshot.ended(&job)?;
-        if stored.as_ref() == Some(&view) {
-            continue;
-        }
-        if stored.is_some() {
-            tracing::warn!(%job, "the stored view of a job is not what the log says, and is replaced");
-        }
-        changed.push((job, view));
-    }
-    if changed.is_empty() { Ok(()) } else { Ok(store.add_ended(&changed)?) }
 }
 
 /// Views as they are stored and answered.

@@ -1,16 +1,22 @@
 //! Leaves on disk. One redb transaction a block writes its leaves, its seal and the checkpoint signed over it, with an
 //! fsync: that commit is the moment from which the block exists. Nothing is ever overwritten or deleted but the head. Views of
-//! jobs that ended lie here too, so that nobody has to remember those; they follow from the leaves, which have the last word.
+//! jobs that ended and the ids of transactions lie here too, so that nobody has to remember those; they follow from the leaves,
+//! which have the last word.
 
 use std::fs::{self, File};
 use std::path::Path;
 
-use orion_protocol::ledger::api::SealRef;
+use orion_ledger_core::{Recall, Record, Said};
+use orion_protocol::ledger::api::{SealRef, Submitted};
+use orion_protocol::ledger::{Leaf, LeafBody};
 use orion_protocol::{CborError, JobId, cbor};
 use redb::{
     Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
     WriteTransaction,
 };
+
+use crate::records::{self, Row};
+use crate::snapshots;
 
 /// Leaf bytes by index.
 const LEAVES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("leaves");
@@ -58,13 +64,29 @@ pub enum StoreError {
     Seal(#[source] CborError),
 }
 
-fn doing<E: Into<redb::Error>>(doing: &'static str) -> impl Fn(E) -> StoreError {
+/// What nobody has to remember once it lies here.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Views of jobs that ended.
+    pub ended: Vec<EndedJob>,
+    /// Where the log holds what came of transactions.
+    pub records: Vec<Record>,
+}
+
+pub(crate) fn doing<E: Into<redb::Error>>(doing: &'static str) -> impl Fn(E) -> StoreError {
     move |error| StoreError::Database { doing, source: Box::new(error.into()) }
 }
 
 /// The store of one ledger. A second process that opens it is refused by redb's lock.
 pub struct Store {
     database: Database,
+}
+
+impl Kept {
+    /// Whether there is nothing to keep.
+    pub fn is_empty(&self) -> bool {
+        self.ended.is_empty() && self.records.is_empty()
+    }
 }
 
 impl Store {
@@ -74,29 +96,24 @@ impl Store {
         fs::create_dir_all(directory).map_err(on_disk)?;
         let database = Database::create(directory.join(FILE)).map_err(doing("open its file"))?;
         let store = Store { database };
-        let write = store.database.begin_write().map_err(doing("begin"))?;
+        let write = store.begin()?;
         write.open_table(LEAVES).map_err(doing("make its tables"))?;
         write.open_table(SEALS).map_err(doing("make its tables"))?;
         write.open_table(SIGNED).map_err(doing("make its tables"))?;
         write.open_table(ENDED).map_err(doing("make its tables"))?;
+        records::make(&write)?;
+        snapshots::make(&write)?;
         write.commit().map_err(doing("commit its tables"))?;
         // The file's name must survive a power cut as well as its content.
         File::open(directory).and_then(|dir| dir.sync_all()).map_err(on_disk)?;
         Ok(store)
     }
 
-    /// Adds a block after all others: `leaves` at the index where the log ends, and the views of jobs that `ended` in it.
-    /// Durable when it returns.
-    pub fn commit(
-        &self,
-        leaves: &[Vec<u8>],
-        seal: &SealRef,
-        checkpoint: &str,
-        ended: &[EndedJob],
-    ) -> Result<(), StoreError> {
-        let mut write = self.database.begin_write().map_err(doing("begin a block"))?;
-        write.set_durability(Durability::Immediate).map_err(doing("ask for durability"))?;
-        insert_ended(&write, ended)?;
+    /// Adds a block after all others: `leaves` at the index where the log ends, and what is `kept` of it. Durable when it
+    /// returns.
+    pub fn commit(&self, leaves: &[Vec<u8>], seal: &SealRef, checkpoint: &str, kept: &Kept) -> Result<(), StoreError> {
+        let write = self.begin()?;
+        insert(&write, kept)?;
         {
             let mut table = write.open_table(LEAVES).map_err(doing("open its leaves"))?;
             let from = table.len().map_err(doing("count its leaves"))?;
@@ -114,11 +131,20 @@ impl Store {
         write.commit().map_err(doing("commit a block"))
     }
 
-    /// Adds or replaces views: a store of an earlier version has none, or others.
-    pub fn add_ended(&self, ended: &[EndedJob]) -> Result<(), StoreError> {
-        let write = self.database.begin_write().map_err(doing("begin to add views"))?;
-        insert_ended(&write, ended)?;
-        write.commit().map_err(doing("commit views"))
+    /// Adds or replaces views, and adds records: a store of an earlier version has none, or others.
+    pub fn add(&self, kept: &Kept) -> Result<(), StoreError> {
+        let write = self.begin()?;
+        insert(&write, kept)?;
+        write.commit().map_err(doing("commit what it keeps"))
+    }
+
+    /// Every transaction leaves behind what opening needs after a crash: without that, redb walks the whole file first. It
+    /// also commits in two phases, which strangers who choose what is stored cannot trick into a half commit.
+    pub(crate) fn begin(&self) -> Result<WriteTransaction, StoreError> {
+        let mut write = self.database.begin_write().map_err(doing("begin to write"))?;
+        write.set_durability(Durability::Immediate).map_err(doing("ask for durability"))?;
+        write.set_quick_repair(true);
+        Ok(write)
     }
 
     /// The store as it is now, while blocks go on being added.
@@ -127,17 +153,18 @@ impl Store {
     }
 }
 
-fn insert_ended(write: &WriteTransaction, ended: &[EndedJob]) -> Result<(), StoreError> {
+fn insert(write: &WriteTransaction, kept: &Kept) -> Result<(), StoreError> {
+    let Kept { ended, records } = kept;
     let mut table = write.open_table(ENDED).map_err(doing("open its views"))?;
     for (job, view) in ended {
         table.insert(job.0.as_slice(), view.as_slice()).map_err(doing("write a view"))?;
     }
-    Ok(())
+    records::insert(write, records)
 }
 
 /// The store as it was at one moment.
 pub struct Snapshot {
-    read: ReadTransaction,
+    pub(crate) read: ReadTransaction,
 }
 
 impl Snapshot {
@@ -162,6 +189,58 @@ impl Snapshot {
         text.map(Some).map_err(|_| StoreError::Damaged("the checkpoint is not text".into()))
     }
 
+    /// The seal of the block at `height`.
+    pub(crate) fn seal(&self, height: u64) -> Result<SealRef, StoreError> {
+        let table = self.read.open_table(SEALS).map_err(doing("open its seals"))?;
+        let bytes = table.get(height).map_err(doing("read a seal"))?;
+        let bytes = bytes.ok_or_else(|| StoreError::Damaged(format!("the seal of block {height} is missing")))?;
+        cbor::from_slice("seal reference", bytes.value(), MAX_SEAL_BYTES).map_err(StoreError::Seal)
+    }
+
+    /// What came of a transaction before: what the store keeps of it.
+    pub fn recall(&self, said: &Said) -> Result<Recall, StoreError> {
+        let [sent, stale] = records::find(&self.read, said)?;
+        let sent = sent.map(|row| Ok::<_, StoreError>((row.payload, self.submitted(&row)?))).transpose()?;
+        Ok(Recall { sent, stale: stale.map(|row| self.submitted(&row)).transpose()? })
+    }
+
+    /// What the leaf of a recorded transaction says.
+    fn submitted(&self, row: &Row) -> Result<Submitted, StoreError> {
+        let Row { payload: _, leaf: at, height } = *row;
+        let table = self.read.open_table(LEAVES).map_err(doing("open its leaves"))?;
+        let bytes = table.get(at).map_err(doing("read a leaf"))?;
+        let leaf = bytes.and_then(|bytes| Leaf::from_bytes(bytes.value()).ok());
+        match leaf {
+            Some(Leaf { height: block, body: LeafBody::Transaction(_, receipt), .. }) if block == height => {
+                Ok(Submitted { leaf: at, receipt, seal: self.seal(height)? })
+            }
+            _ => {
+                Err(StoreError::Damaged(format!("leaf {at} is not the transaction of block {height} that is recorded")))
+            }
+        }
+    }
+
+    /// What of `kept` the store does not have, or has otherwise.
+    pub fn lacks(&self, kept: Kept) -> Result<Kept, StoreError> {
+        let mut lacking = Kept::default();
+        for (job, view) in kept.ended {
+            let stored = self.ended(&job)?;
+            if stored.as_ref() == Some(&view) {
+                continue;
+            }
+            if stored.is_some() {
+                tracing::warn!(%job, "the stored view of a job is not what the log says, and is replaced");
+            }
+            lacking.ended.push((job, view));
+        }
+        for record in kept.records {
+            if !records::has(&self.read, &record)? {
+                lacking.records.push(record);
+            }
+        }
+        Ok(lacking)
+    }
+
     /// The canonical bytes of the view of a job that ended.
     pub fn ended(&self, job: &JobId) -> Result<Option<Vec<u8>>, StoreError> {
         let table = self.read.open_table(ENDED).map_err(doing("open its views"))?;
@@ -170,9 +249,14 @@ impl Snapshot {
     }
 
     /// Gives every leaf in order to `each`, until it says `false`.
-    pub fn leaves(&self, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
+    pub fn leaves(&self, each: impl FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
+        self.leaves_from(0, each)
+    }
+
+    /// As [`Snapshot::leaves`], from the leaf with this index on.
+    pub fn leaves_from(&self, from: u64, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
         let table = self.read.open_table(LEAVES).map_err(doing("open its leaves"))?;
-        for (want, row) in (0_u64..).zip(table.iter().map_err(doing("read its leaves"))?) {
+        for (want, row) in (from..).zip(table.range(from..).map_err(doing("read its leaves"))?) {
             let (at, leaf) = row.map_err(doing("read a leaf"))?;
             if at.value() != want {
                 return Err(StoreError::Damaged(format!("leaf {want} is missing")));

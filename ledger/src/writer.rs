@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orion_ledger_core::{Admitted, Chain, Signer};
+use orion_ledger_core::{Admitted, Chain, Recall, Signer};
 use orion_protocol::ledger::api::Submitted;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::node::{self, Books, Ended, NodeError};
-use crate::store::{Store, StoreError};
+use crate::snapshots::Snapshots;
+use crate::store::{Kept, Store, StoreError};
 
 /// A block takes no more transactions than this,
 const MAX_BLOCK_TXS: usize = 1024;
@@ -24,15 +25,21 @@ const MAX_BLOCK_BYTES: usize = 1024 * 1024;
 /// The longest that a deadline is waited for before the clock is read again: clocks jump.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
+/// Where the fate of a transaction goes.
+type Reply = oneshot::Sender<Submitted>;
+/// A transaction with what the store keeps about it.
+type Recalled = (Admitted, Recall);
+
 /// A transaction that waits for its block.
 pub(crate) struct Order {
     pub(crate) tx: Admitted,
-    pub(crate) reply: oneshot::Sender<Submitted>,
+    pub(crate) reply: Reply,
 }
 
 pub(crate) struct Writer {
     pub(crate) books: Books,
     pub(crate) store: Arc<Store>,
+    pub(crate) snapshots: Snapshots,
     pub(crate) signer: Signer,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) clock: Clock,
@@ -119,25 +126,41 @@ impl Writer {
         self.next_deadline_ms().is_some_and(|deadline| (self.clock)() > deadline)
     }
 
+    /// Brings along what the store keeps about each transaction; nobody else adds to that.
+    fn recalled(&self, orders: Vec<Order>) -> Result<(Vec<Recalled>, Vec<Reply>), NodeError> {
+        let snapshot = self.store.snapshot()?;
+        let mut txs = Vec::with_capacity(orders.len());
+        let mut replies = Vec::with_capacity(orders.len());
+        for Order { tx, reply } in orders {
+            let recall = snapshot.recall(&tx.said())?;
+            txs.push((tx, recall));
+            replies.push(reply);
+        }
+        Ok((txs, replies))
+    }
+
     /// Makes, commits and answers one block.
     fn block(&mut self, orders: Vec<Order>) -> Result<(), NodeError> {
-        let (txs, replies): (Vec<Admitted>, Vec<_>) = orders.into_iter().map(|order| (order.tx, order.reply)).unzip();
         let started = Instant::now();
         let mut books = self.books.blocking_write();
         // Whatever ends this function early leaves the place empty before the lock goes.
         let mut chain = books.take().ok_or(NodeError::Writer)?;
+        // Who was let into the queue may have lost that right since: no answer makes them ask again, and hear why.
+        let orders = orders.into_iter().filter(|order| chain.orderable(&order.tx).is_ok()).collect();
+        let (txs, replies) = self.recalled(orders)?;
         let time_ms = (self.clock)().max(chain.seal_ref().time_ms.saturating_add(1));
-        let block = chain.finalize_block(time_ms, &txs).map_err(NodeError::Block)?;
+        let block = chain.finalize_recalled(time_ms, &txs).map_err(NodeError::Block)?;
         if !block.leaves.is_empty() {
             let checkpoint = self.signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
-            let ended = node::encoded(chain.shed());
-            self.store.commit(&block.leaves, &block.seal, &checkpoint, &ended)?;
+            let kept = Kept { ended: node::encoded(chain.shed()), records: chain.take_records() };
+            self.store.commit(&block.leaves, &block.seal, &checkpoint, &kept)?;
+            self.snapshots.committed(&block.leaves, &chain);
             self.metrics.sealed(&block.seal, &chain.totals(), chain.epoch());
             self.metrics.block_seconds.observe(started.elapsed().as_secs_f64());
         }
         *books = Some(chain);
         drop(books);
-        for (tx, (reply, outcome)) in txs.iter().zip(replies.into_iter().zip(block.outcomes)) {
+        for ((tx, _), (reply, outcome)) in txs.iter().zip(replies.into_iter().zip(block.outcomes)) {
             self.metrics.answered(tx.transaction().kind(), outcome.receipt.code);
             // Whoever asked may have left; the transaction stands.
             let _ = reply.send(outcome);

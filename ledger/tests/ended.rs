@@ -11,7 +11,7 @@ use std::sync::Arc;
 use orion_ledger::clock;
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Ended, Node, NodeError, Past};
-use orion_ledger::store::Store;
+use orion_ledger::store::{Kept, Store};
 use orion_ledger_core::Signer;
 use orion_protocol::ledger::api::{JobPhase, JobView};
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
@@ -41,9 +41,9 @@ fn stored(world: &World) -> TempDir {
     let store = Store::open(directory.path()).unwrap();
     let mut signer = Signer::new(world.chain.id(), Keys::new().checkpoint, None);
     let mut from = 0;
-    for seal in world.chain.seals() {
+    for seal in &world.seals {
         let to = usize::try_from(seal.size).unwrap();
-        store.commit(&world.log[from..to], seal, &signer.sign(seal).unwrap(), &[]).unwrap();
+        store.commit(&world.log[from..to], seal, &signer.sign(seal).unwrap(), &Kept::default()).unwrap();
         from = to;
     }
     directory
@@ -86,7 +86,10 @@ fn a_view_that_the_log_contradicts_is_replaced() {
     let view = world.chain.job(&job).unwrap();
     let mut wrong = view.clone();
     wrong.paid.workers += 1;
-    Store::open(directory.path()).unwrap().add_ended(&[(job, cbor::to_vec(&wrong))]).unwrap();
+    Store::open(directory.path())
+        .unwrap()
+        .add(&Kept { ended: vec![(job, cbor::to_vec(&wrong))], records: Vec::new() })
+        .unwrap();
     assert_eq!(said(&Runtime::new().unwrap(), directory.path(), job), Some(cbor::to_vec(&view)));
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use orion_ledger::clock::{self, Clock};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Ended, Node, NodeError, Past, SubmitError};
-use orion_ledger::store::Store;
+use orion_ledger::store::{Kept, Store};
 use orion_ledger_core::{Chain, Signer};
 use orion_protocol::ids::TxId;
 use orion_protocol::ledger::SealRef;
@@ -70,7 +70,7 @@ fn tampered(leaf: &[u8], change: impl FnOnce(&mut SealRef), secret: SecretKey) -
     (seal.size, seal.height) = (seal.size + 1, seal.height + 1);
     change(&mut seal);
     let store = Store::open(directory.path()).unwrap();
-    store.commit(&[leaf.to_vec()], &seal, &note(&seal, secret), &[]).unwrap();
+    store.commit(&[leaf.to_vec()], &seal, &note(&seal, secret), &Kept::default()).unwrap();
     drop(store);
     match open(&runtime, directory.path(), clock::wall()) {
         Ok(_) => panic!("it went on from a log that does not replay"),
@@ -93,7 +93,7 @@ fn a_stored_seal_or_checkpoint_that_the_log_contradicts_halts_the_start() {
         change(&mut seal);
         changed_note(&mut signed);
         // No new leaves: only what is said about them.
-        Store::open(directory.path()).unwrap().commit(&[], &seal, &note(&signed, secret), &[]).unwrap();
+        Store::open(directory.path()).unwrap().commit(&[], &seal, &note(&signed, secret), &Kept::default()).unwrap();
         open(&runtime, directory.path(), clock::wall()).err()
     };
     let same: fn(&mut SealRef) = |_| {};
@@ -129,7 +129,10 @@ fn a_block_is_only_added_where_the_log_ends() {
     let (directory, seal) = started(&runtime);
     let store = Store::open(directory.path()).unwrap();
     let note = note(&seal, world::key(4));
-    assert!(store.commit(&[b"leaf".to_vec()], &seal, &note, &[]).is_err(), "a leaf more than the seal says");
+    assert!(
+        store.commit(&[b"leaf".to_vec()], &seal, &note, &Kept::default()).is_err(),
+        "a leaf more than the seal says"
+    );
     assert_eq!(store.snapshot().unwrap().size().unwrap(), seal.size);
 }
 

@@ -83,6 +83,23 @@ pub fn result(job: &JobReport, salt: &Digest, formats: &[Format], files: &[Vec<u
     Ok(Checked { units: job.spec.units.units(), files: arrays.into_iter().map(|array| array.file).collect() })
 }
 
+/// The digests of the units of `range`, in order, out of `files`, whole files in the order of [`delivered`]. Nothing is compared with
+/// any root.
+pub fn digests(
+    spec: &TaskSpec,
+    formats: &[Format],
+    files: &[Vec<u8>],
+    range: std::ops::Range<u64>,
+) -> Result<Vec<Digest>, CheckError> {
+    let arrays = arrays(spec, formats, files)?;
+    let hashed = arrays.iter().filter(|array| array.of.is_hashed(spec));
+    let rows: Vec<&[u8]> = hashed.map(|array| array.data).collect();
+    let units = Span::whole(&spec.outputs, &spec.units).units(&rows).map_err(CheckError::Rows)?;
+    let task = spec.digest();
+    let of_range = units.filter(|(unit, _)| range.contains(unit));
+    Ok(of_range.map(|(unit, outputs)| unit_digest(&task, unit, &outputs)).collect())
+}
+
 /// The array in a file.
 struct Array<'f> {
     of: Delivered,

@@ -121,6 +121,17 @@ pub fn aggregate_digest(task: &Digest, manifest: &Digest) -> Digest {
     frame_digest("orion/aggregate/v1", &[Part::Bytes(&task.0), Part::Bytes(&manifest.0)])
 }
 
+/// The id of what an envelope reserves.
+pub fn reserve_id(signer: &PublicKey, id: &TxId) -> Digest {
+    frame_digest("orion/reserve/v1", &[Part::Bytes(&signer.0), Part::Bytes(&id.0)])
+}
+
+/// What an approval is about: one transaction within one envelope. Ids are scoped to their signer, so the signer is part of it;
+/// else each issuer could send the same approvals once more.
+pub fn action_digest(signer: &PublicKey, id: &TxId, inner: &[u8]) -> Digest {
+    frame_digest("orion/action/v1", &[Part::Bytes(&signer.0), Part::Bytes(&id.0), Part::Bytes(inner)])
+}
+
 impl<C> Encode<C> for ChainId {
     fn encode<W: minicbor::encode::Write>(
         &self,

@@ -90,6 +90,17 @@ impl<S: Scheme> Tree<S> {
         self.size
     }
 
+    /// The roots of the full subtrees, largest first: with the size, all that there is to it.
+    pub fn edge(&self) -> &[[u8; 32]] {
+        &self.edge
+    }
+
+    /// The tree of `size` leaves with this edge; `None` when it has another number of full subtrees.
+    pub fn of_edge(size: u64, edge: Vec<[u8; 32]>) -> Option<Tree<S>> {
+        let fits = u32::try_from(edge.len()) == Ok(size.count_ones());
+        fits.then_some(Tree { size, edge, scheme: std::marker::PhantomData })
+    }
+
     /// Adds a leaf by its hash.
     pub fn push(&mut self, leaf: [u8; 32]) {
         let mut node = leaf;

@@ -384,3 +384,17 @@ impl Statement for Failed {
         self.refusal.check()
     }
 }
+
+/// The word of one of those whose word an [`crate::ledger::tx::Approved`] needs.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Approval {
+    /// What is approved: see [`crate::ids::action_digest`].
+    #[n(0)]
+    pub action: Digest,
+}
+
+impl Statement for Approval {
+    const DOMAIN: &'static str = "orion/approval/v1";
+    const MAX_BYTES: usize = 64;
+}

@@ -145,7 +145,10 @@ def names() -> None:
     same("subjects", {key: x[key] for key in want}, want)
     same("reasons", have["reasons"], formats.REASONS)
     same("receipt codes", have["codes"], formats.CODES)
-    kinds = "RegisterProvider OpenEpoch Deposit OpenEscrow CloseRound RecordVerdict Settle Close".split()
+    kinds = (
+        "RegisterProvider OpenEpoch Deposit OpenEscrow CloseRound RecordVerdict Settle Close TopUp Approved Withdraw "
+        "Reserve Release Issuers"
+    ).split()
     same("kinds of transactions", have["transaction_kinds"], kinds)
 
 
@@ -324,6 +327,13 @@ def transactions() -> None:
         value = encode(formats.STATEMENTS["Envelope"][1][0](envelope["value"]))
         same(f"digest of {kind}", case["digest"], framed("orion/tx/v1", World.chain, value))
     by_kind = {case["kind"]: case["transaction"][case["kind"]][0] for case in FILES["transactions"]}
+    approved = next(case for case in FILES["transactions"] if case["kind"] == "Approved")
+    sent, within = approved["envelope"]["value"], approved["transaction"]["Approved"][0]
+    action = framed("orion/action/v1", raw(sent["signer"]), raw(sent["id"]), raw(within["inner"])).hex()
+    same("what is approved", [one["value"]["action"] for one in within["approvals"]], [action, action])
+    reserved = next(case for case in FILES["transactions"] if case["kind"] == "Reserve")["envelope"]["value"]
+    reserve = framed("orion/reserve/v1", raw(reserved["signer"]), raw(reserved["id"])).hex()
+    same("what is released", by_kind["Release"]["reserve"], reserve)
     same("the task in the escrow", by_kind["OpenEscrow"]["task"], FILES["task"]["task_object"])
     verdict(by_kind["CloseRound"], by_kind["RecordVerdict"])
 

@@ -18,7 +18,8 @@ REASONS = {
 CODES = (
     "Ok NotAllowed StaleEpoch EpochTaken ExistsWithDifferentBytes OwnerDiffers InsufficientCredits BudgetTooSmall "
     "OutOfBounds NoSuchJob JobExists EscrowExpired JobSettling WrongSequence BadLease BadCommitment BadIngest SlotTaken "
-    "BadValidator NoSuchRound BadDraw BadVote BadReferee RoundOpen NotSettled Overflow UnknownPolicy"
+    "BadValidator NoSuchRound BadDraw BadVote BadReferee RoundOpen NotSettled Overflow UnknownPolicy NotEnoughApprovals "
+    "BadApproval NoSuchReserve ReserveOver"
 ).split()
 DTYPES = "uint8 int8 uint16 int16 uint32 int32 uint64 int64 float32 float64".split()
 
@@ -68,23 +69,25 @@ def row(*shapes):
 
 
 def record(**fields):
-    """A map; a field whose name ends with _ may be absent."""
-    names = [(name.rstrip("_"), name.endswith("_"), shape) for name, shape in fields.items()]
+    """A map; a field whose name ends with _ may be absent, and one without a shape is kept free."""
+    names = [(name.rstrip("_"), name.endswith("_") or shape is None, shape) for name, shape in fields.items()]
+    used = {at: (name, shape) for at, (name, _, shape) in enumerate(names) if shape is not None}
 
     def native(values):
-        assert sorted(values) == sorted(name for name, _, _ in names), f"fields {sorted(values)}"
-        return {at: shape[0](values[name]) for at, (name, _, shape) in enumerate(names) if values[name] is not None}
+        assert sorted(values) == sorted(name for name, _ in used.values()), f"fields {sorted(values)}"
+        return {at: shape[0](values[name]) for at, (name, shape) in used.items() if values[name] is not None}
 
     def fits(values):
-        good = type(values) is dict and values.keys() <= set(range(len(names)))
+        good = type(values) is dict and values.keys() <= used.keys()
         return good and all(shape[1](values[at]) if at in values else free for at, (_, free, shape) in enumerate(names))
 
     return native, fits
 
 
 def choice(**variants):
-    """One of several, each with its fields in order."""
-    shapes = [(name, row(*fields)) for name, fields in variants.items()]
+    """One of several, each with its fields in order; one whose fields are None is kept free."""
+    nothing = (None, lambda x: False)
+    shapes = [(name, nothing if fields is None else row(*fields)) for name, fields in variants.items()]
 
     def native(value):
         ((name, fields),) = value.items()
@@ -157,13 +160,18 @@ STATEMENTS = {
     ),
     "Failed": ("orion/failed/v1", record(lease=DIGEST, refusal=REFUSAL)),
     "Envelope": ("orion/tx/v1", record(signer=DIGEST, epoch=U64, id=ID, payload=BYTES)),
+    "Approval": ("orion/approval/v1", record(action=DIGEST)),
 }
-LEASE, TAIL, PREFLIGHTED, COMMITMENT, INGESTED, VOTE, AGGREGATED, FAILED, ENVELOPE = (
+LEASE, TAIL, PREFLIGHTED, COMMITMENT, INGESTED, VOTE, AGGREGATED, FAILED, ENVELOPE, APPROVAL = (
     signed(*statement) for statement in STATEMENTS.values()
 )
 
 POLICY = record(price=U64, fee_ppm=U32, vesting_ms=U64, escrow_ms=U64)
-GENESIS = record(nonce=DIGEST, operator=DIGEST, platform=DIGEST, issuer=DIGEST, checkpoint=DIGEST, policy=POLICY)
+ISSUERS = record(threshold=U32, keys=each(DIGEST))
+GENESIS = record(
+    nonce=DIGEST, operator=DIGEST, platform=DIGEST, issuer=DIGEST, checkpoint=DIGEST, policy=POLICY, issuers_=ISSUERS
+)
+PURSE = choice(Available=[DIGEST], Treasury=[], Consumer=[DIGEST])
 CONSUMER = record(account=DIGEST)
 CLOSE_ROUND = record(
     job=DIGEST, sequence=U64, entries=each(record(lease=LEASE, commitment=COMMITMENT, ingested=INGESTED)), eligible=each(DIGEST)
@@ -182,14 +190,27 @@ TRANSACTION = choice(
     RecordVerdict=[record(job=DIGEST, round=DIGEST, sequence=U64, shards=each(SHARD_VERDICT))],
     Settle=[SETTLE],
     Close=[record(job=DIGEST)],
+    TopUp=[record(job=DIGEST, amount=U64)],
+    Approved=[record(inner=BYTES, approvals=each(APPROVAL))],
+    Withdraw=[record(**{"from": PURSE}, amount=U64, to=DIGEST, reserve_=DIGEST)],
+    Reserve=[record(amount=U64, expires_ms=U64)],
+    Release=[record(reserve=DIGEST)],
+    Free13=None, Free14=None, Free15=None,
+    Issuers=[ISSUERS],
 )
 TRANSFERS = each(record(**{"from": DIGEST}, to=DIGEST, amount=U64))
 RECEIPT = record(code=word(CODES), transfers=TRANSFERS)
-TOTALS = record(deposited=U64, consumers=U64, escrows=U64, vesting=U64, providers=U64, treasury=U64)
+TOTALS = record(
+    deposited=U64, consumers=U64, escrows=U64, vesting=U64, providers=U64, treasury=U64, free6=None, free7=None, free8=None,
+    withdrawn_=U64,
+)
 SEAL = record(time_ms=U64, previous=DIGEST, state=DIGEST, totals=TOTALS)
 LEAF = record(
     height=U64, index=U64,
-    body=choice(Genesis=[BYTES], Transaction=[ENVELOPE, RECEIPT], Expire=[DIGEST, RECEIPT], Seal=[SEAL]),
+    body=choice(
+        Genesis=[BYTES], Transaction=[ENVELOPE, RECEIPT], Expire=[DIGEST, RECEIPT], Seal=[SEAL], Mature=[DIGEST, RECEIPT],
+        Lapse=[DIGEST, RECEIPT],
+    ),
 )
 
 SEAL_REF = record(height=U64, size=U64, root=DIGEST, time_ms=U64)

@@ -1,13 +1,16 @@
-//! Whether an envelope may be ordered at all: signed by a key of the genesis, decodable, short enough for a leaf. It needs
-//! no state, so callers check envelopes side by side, and only then queue for the block.
+//! Whether an envelope has the form and the signature of one that may be ordered: decodable, short enough for a leaf. It needs no
+//! state, so callers check envelopes side by side, and only then queue for the block. Whose envelopes are ordered follows from the
+//! state: see [`crate::Chain::orderable`].
 //!
-//! What fails here never reaches the log: strangers cannot make it grow.
+//! What fails either never reaches the log: strangers cannot make it grow.
 
 use orion_protocol::ids::ChainId;
 use orion_protocol::ledger::tx::{MAX_LEAF_BYTES, MAX_TRANSFERS};
 use orion_protocol::ledger::{Envelope, Genesis, Transaction};
 use orion_protocol::sign::{PublicKey, Signed, VerifyError};
-use orion_protocol::{CborError, cbor};
+use orion_protocol::{CborError, Digest, cbor};
+
+use crate::recall::Said;
 
 /// Bytes of a leaf kept free for what the ledger adds to a short receipt: height, index, keys, two transfers.
 const LEAF_OVERHEAD: usize = 1024;
@@ -23,7 +26,7 @@ pub enum Unorderable {
     /// Not the canonical bytes of a signed envelope.
     #[error("cannot read the signed envelope")]
     Envelope(#[source] CborError),
-    /// Neither the operator's key nor the issuer's.
+    /// Nobody who may send this, or anything at all.
     #[error("{0} may not sign transactions on this chain")]
     UnknownSigner(PublicKey),
     /// The signature or the signed content is refused.
@@ -46,14 +49,12 @@ pub enum Unorderable {
 #[derive(Clone, Debug)]
 pub struct Admission {
     chain: ChainId,
-    operator: PublicKey,
-    issuer: PublicKey,
 }
 
 impl Admission {
     /// For the chain that starts with `genesis`.
     pub fn new(genesis: &Genesis) -> Admission {
-        Admission { chain: genesis.chain(), operator: genesis.operator, issuer: genesis.issuer }
+        Admission { chain: genesis.chain() }
     }
 
     /// Reads and checks the canonical bytes of a `Signed<Envelope>`.
@@ -62,12 +63,9 @@ impl Admission {
         self.check(signed)
     }
 
-    /// Checks signer, signature, bounds and that the payload is a transaction.
+    /// Checks signature, bounds and that the payload is a transaction.
     pub fn check(&self, signed: Signed<Envelope>) -> Result<Admitted, Unorderable> {
         let key = signed.key();
-        if key != self.operator && key != self.issuer {
-            return Err(Unorderable::UnknownSigner(key));
-        }
         let envelope = signed.verify(&self.chain, &key).map_err(Unorderable::Signature)?.into_inner();
         if envelope.signer != key {
             return Err(Unorderable::Signer { named: envelope.signer, signed: key });
@@ -100,6 +98,12 @@ impl Admitted {
     /// Never: a signed envelope has bytes.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
+    }
+
+    /// All that it says: by this, what came of it before is found.
+    pub fn said(&self) -> Said {
+        let Envelope { signer, epoch, id, payload } = &self.envelope;
+        Said { signer: *signer, id: *id, epoch: *epoch, payload: Digest::of(payload) }
     }
 
     /// What it asks for.

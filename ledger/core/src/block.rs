@@ -5,7 +5,9 @@ use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Totals};
 use orion_protocol::ledger::tx::MAX_LEAF_BYTES;
 use orion_protocol::{CborError, JobId};
 
-/// Why a block cannot be made. Each but the first two is a bug in the ledger or an overflow of everything.
+use crate::admission::Unorderable;
+
+/// Why a block cannot be made. Each but the first three is a bug in the ledger or an overflow of everything.
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
     /// The genesis is refused.
@@ -19,6 +21,9 @@ pub enum BlockError {
         /// The last block's.
         last: u64,
     },
+    /// A transaction of somebody who may not have it ordered: see [`crate::Chain::orderable`].
+    #[error("a transaction cannot be ordered")]
+    Unorderable(#[source] Unorderable),
     /// A leaf is too long for the log.
     #[error("a leaf of {0} bytes does not fit the log")]
     LeafTooLong(usize),
@@ -27,6 +32,16 @@ pub enum BlockError {
     Expire {
         /// The job.
         job: JobId,
+        /// Why.
+        code: Code,
+    },
+    /// A page could not mature.
+    #[error("cannot mature page {page} of job {job}: {code}")]
+    Mature {
+        /// The job.
+        job: JobId,
+        /// The page.
+        page: u64,
         /// Why.
         code: Code,
     },

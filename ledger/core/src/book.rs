@@ -24,6 +24,11 @@ pub(crate) enum Kind {
     Treasury = 5,
 }
 
+impl Kind {
+    /// Those with a balance of their own: all but the issuance.
+    const HELD: [Kind; 5] = [Kind::Consumer, Kind::Escrow, Kind::Vesting, Kind::Available, Kind::Treasury];
+}
+
 /// An account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
@@ -70,6 +75,8 @@ pub(crate) struct Move {
 pub(crate) struct Book {
     /// Accounts with a balance above 0; the issuance is only in the totals.
     balances: BTreeMap<Place, u64>,
+    /// What of them is held back; nothing that is 0.
+    pending: BTreeMap<Place, u64>,
     totals: Totals,
     /// Whose balance was written since the last [`Book::seal`].
     changed: BTreeSet<Place>,
@@ -90,6 +97,40 @@ impl Book {
         self.totals
     }
 
+    /// What of a balance is held back.
+    pub(crate) fn pending(&self, place: &Place) -> u64 {
+        self.pending.get(place).copied().unwrap_or(0)
+    }
+
+    /// Everything that is held back, ascending by account.
+    pub(crate) fn all_pending(&self) -> impl Iterator<Item = (Place, u64)> {
+        self.pending.iter().map(|(place, held)| (*place, *held))
+    }
+
+    /// Holds back so much of a balance, which nothing can move until it is let go.
+    pub(crate) fn hold(&mut self, place: Place, amount: u64) -> Result<(), Code> {
+        let held = self.pending(&place).checked_add(amount).ok_or(Code::Overflow)?;
+        if held > self.balance(&place) {
+            return Err(Code::InsufficientCredits);
+        }
+        self.set_pending(place, held);
+        Ok(())
+    }
+
+    /// Lets go of what was held back.
+    pub(crate) fn let_go(&mut self, place: Place, amount: u64) {
+        self.set_pending(place, self.pending(&place).saturating_sub(amount));
+    }
+
+    fn set_pending(&mut self, place: Place, held: u64) {
+        self.changed.insert(place);
+        if held == 0 {
+            self.pending.remove(&place);
+        } else {
+            self.pending.insert(place, held);
+        }
+    }
+
     /// Does all the moves, in order, or none. Moves of nothing are left out of the transfers.
     pub(crate) fn apply(&mut self, moves: &[Move]) -> Result<Vec<Transfer>, Code> {
         let mut after: BTreeMap<Place, u64> = BTreeMap::new();
@@ -98,11 +139,14 @@ impl Book {
         for Move { from, to, amount } in moves.iter().filter(|one| one.amount > 0) {
             if from.kind != Kind::Issuance {
                 let have = after.get(from).copied().unwrap_or_else(|| self.balance(from));
-                after.insert(*from, have.checked_sub(*amount).ok_or(Code::InsufficientCredits)?);
+                let left = have.checked_sub(*amount).filter(|left| *left >= self.pending(from));
+                after.insert(*from, left.ok_or(Code::InsufficientCredits)?);
             }
             take(&mut totals, from.kind, *amount)?;
-            let have = after.get(to).copied().unwrap_or_else(|| self.balance(to));
-            after.insert(*to, have.checked_add(*amount).ok_or(Code::Overflow)?);
+            if to.kind != Kind::Issuance {
+                let have = after.get(to).copied().unwrap_or_else(|| self.balance(to));
+                after.insert(*to, have.checked_add(*amount).ok_or(Code::Overflow)?);
+            }
             give(&mut totals, to.kind, *amount)?;
             transfers.push(Transfer { from: from.id, to: to.id, amount: *amount });
         }
@@ -119,27 +163,63 @@ impl Book {
     }
 
     /// The state hash of the block that ends here: SHA3(frame("orion/ledger-state/v1", previous, [[account, kind, balance],
-    /// ...])) over what changed, ascending. Starts the next block's changes.
+    /// ...])) over what changed, ascending; a row ends with what is held back, where something is. Starts the next block's
+    /// changes.
     pub(crate) fn seal(&mut self, previous: &Digest) -> Digest {
         let changed = std::mem::take(&mut self.changed);
-        let rows: Vec<[Part<'_>; 3]> = changed
-            .iter()
-            .map(|place| [Part::Bytes(&place.id.0), Part::U64(place.kind as u64), Part::U64(self.balance(place))])
-            .collect();
+        let row = |place: &'_ Place| {
+            let held = self.pending(place);
+            let row = [place.kind as u64, self.balance(place)].map(Part::U64);
+            row.into_iter().chain((held > 0).then_some(Part::U64(held))).collect::<Vec<_>>()
+        };
+        let rows: Vec<Vec<Part<'_>>> =
+            changed.iter().map(|place| std::iter::once(Part::Bytes(&place.id.0)).chain(row(place)).collect()).collect();
         let rows: Vec<Part<'_>> = rows.iter().map(|row| Part::List(row)).collect();
         frame_digest("orion/ledger-state/v1", &[Part::Bytes(&previous.0), Part::List(&rows)])
     }
 
-    /// Whether deposited = the sum of everything else.
+    /// What vests, ascending by account.
+    pub(crate) fn vesting(&self) -> impl Iterator<Item = (Place, u64)> {
+        let vesting = self.balances.iter().filter(|(place, _)| place.kind == Kind::Vesting);
+        vesting.map(|(place, balance)| (*place, *balance))
+    }
+
+    /// Forgets what was written since the last seal: for a book that is put together.
+    pub(crate) fn forget_changes(&mut self) {
+        self.changed.clear();
+    }
+
+    /// Every balance above 0, ascending; for snapshots, at a seal.
+    pub(crate) fn rows(&self) -> Vec<(AccountId, u64, u64)> {
+        self.balances.iter().map(|(place, balance)| (place.id, place.kind as u64, *balance)).collect()
+    }
+
+    /// The book with these balances; `None` when they are not what [`Book::rows`] gives, or are not what `totals` says.
+    pub(crate) fn of_rows(rows: &[(AccountId, u64, u64)], totals: Totals) -> Option<Book> {
+        let mut book = Book { totals, ..Book::default() };
+        for (id, kind, balance) in rows {
+            let kind = Kind::HELD.into_iter().find(|one| *one as u64 == *kind)?;
+            let place = Place { id: *id, kind };
+            let ascending = book.balances.last_key_value().is_none_or(|(last, _)| *last < place);
+            if !ascending || *balance == 0 {
+                return None;
+            }
+            book.balances.insert(place, *balance);
+        }
+        (book.balances_out() && book.sums_hold()).then_some(book)
+    }
+
+    /// Whether deposited = the sum of everything else, what was withdrawn included.
     pub(crate) fn balances_out(&self) -> bool {
-        let Totals { deposited, consumers, escrows, vesting, providers, treasury } = self.totals;
-        let rest = [consumers, escrows, vesting, providers, treasury];
+        let Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn } = self.totals;
+        let rest = [consumers, escrows, vesting, providers, treasury, withdrawn];
         rest.iter().try_fold(0_u64, |sum, one| sum.checked_add(*one)) == Some(deposited)
     }
 
     /// Whether the sums by kind are those of the balances; slow, for audits.
     pub(crate) fn sums_hold(&self) -> bool {
-        let mut sums = Totals { deposited: self.totals.deposited, ..Totals::default() };
+        let Totals { deposited, withdrawn, .. } = self.totals;
+        let mut sums = Totals { deposited, withdrawn, ..Totals::default() };
         let added = self.balances.iter().all(|(place, balance)| give(&mut sums, place.kind, *balance).is_ok());
         added && sums == self.totals
     }
@@ -157,7 +237,8 @@ fn take(totals: &mut Totals, kind: Kind, amount: u64) -> Result<(), Code> {
 }
 
 fn give(totals: &mut Totals, kind: Kind, amount: u64) -> Result<(), Code> {
-    let sum = sum_of(totals, kind);
+    // What goes back to where deposits come from has left.
+    let sum = if kind == Kind::Issuance { &mut totals.withdrawn } else { sum_of(totals, kind) };
     *sum = sum.checked_add(amount).ok_or(Code::Overflow)?;
     Ok(())
 }

@@ -3,21 +3,22 @@
 //!
 //! A chain never goes back. After an error of `finalize_block` its state is unknown: drop it and replay the log.
 
-use std::collections::BTreeMap;
-
 use minicbor::bytes::ByteVec;
-use orion_protocol::ledger::Genesis;
-use orion_protocol::ledger::api::{AccountView, Head, JobView, OpenJobs, SealRef, Submitted};
-use orion_protocol::ledger::leaf::{Code, LeafBody, Seal, Totals};
+use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
+use orion_protocol::ledger::leaf::{Code, LeafBody, Seal};
+use orion_protocol::ledger::tx::Issuers;
+use orion_protocol::ledger::{Genesis, Policy, Transaction};
 use orion_protocol::merkle::{Sha256, Tree};
-use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey};
+use orion_protocol::{CborError, Digest, JobId};
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, Unorderable};
 use crate::block::Draft;
 pub use crate::block::{Block, BlockError};
-use crate::job::Job;
+use crate::due::Due;
+use crate::recall::{Fate, Recall, Record, Seen};
 use crate::rules;
-use crate::state::{Fate, Provider, Seen, State, paid, refused};
+use crate::snapshot::{self, SnapshotError};
+use crate::state::{State, paid, refused};
 
 /// What is known of a transaction before it is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +45,12 @@ enum Repeats {
 #[derive(Clone)]
 pub struct Chain {
     pub(crate) state: State,
-    tree: Tree<Sha256>,
-    /// By height; never empty.
-    seals: Vec<SealRef>,
+    pub(crate) tree: Tree<Sha256>,
+    /// The last one.
+    pub(crate) seal: SealRef,
     /// SHA3-256 of the last seal leaf.
-    previous: Digest,
-    state_hash: Digest,
+    pub(crate) previous: Digest,
+    pub(crate) state_hash: Digest,
 }
 
 impl Chain {
@@ -60,80 +61,143 @@ impl Chain {
         let mut chain = Chain {
             state: State::new(parsed),
             tree: Tree::default(),
-            seals: Vec::new(),
+            // Nobody sees this one: block 0 is sealed below.
+            seal: SealRef { height: 0, size: 0, root: Digest::ZERO, time_ms: 0 },
             previous: Digest::ZERO,
             state_hash: Digest::ZERO,
         };
         let mut draft = Draft::new(0, 0);
         draft.push(LeafBody::Genesis(ByteVec::from(genesis.to_vec())))?;
-        let block = chain.seal(draft, time_ms)?;
+        let block = chain.end_block(draft, time_ms)?;
         Ok((chain, block))
     }
 
-    /// Whether a transaction still needs to be ordered.
+    /// Goes on from a snapshot that was taken after the seal `want`.
+    pub fn restore(genesis: &Genesis, snapshot: &[u8], want: &SealRef) -> Result<Chain, SnapshotError> {
+        snapshot::restore(genesis.clone(), snapshot, want)
+    }
+
+    /// The chain as bytes: the same for all chains with the same log.
+    pub fn snapshot(&self) -> Vec<u8> {
+        snapshot::take(self)
+    }
+
+    /// Whether the sender may have it ordered in the next block: the operator and the issuers anything, a registered provider
+    /// what takes its credits out. The rules have the last word on what comes of it.
+    pub fn orderable(&self, admitted: &Admitted) -> Result<(), Unorderable> {
+        let State { genesis, issuers, providers, .. } = &self.state;
+        let signer = admitted.envelope.signer;
+        let own = match admitted.transaction {
+            Transaction::Approved(_) | Transaction::Reserve(_) | Transaction::Release(_) => {
+                providers.contains_key(&signer)
+            }
+            _ => false,
+        };
+        if signer == genesis.operator || issuers.has(&signer) || own {
+            Ok(())
+        } else {
+            Err(Unorderable::UnknownSigner(signer))
+        }
+    }
+
+    /// Whether a transaction still needs to be ordered, by what the chain itself remembers.
     pub fn check_tx(&self, admitted: &Admitted) -> Standing {
-        let Some(seen) = self.state.seen(admitted) else { return Standing::New };
+        self.standing(admitted, None)
+    }
+
+    /// As [`Chain::check_tx`], with what is kept about the transaction elsewhere.
+    pub fn check_recalled(&self, admitted: &Admitted, recall: &Recall) -> Standing {
+        self.standing(admitted, Some(recall))
+    }
+
+    fn standing(&self, admitted: &Admitted, recall: Option<&Recall>) -> Standing {
+        let Some(seen) = self.state.memory.seen(admitted, recall, self.state.epoch) else { return Standing::New };
         let (Seen::Same(fate) | Seen::Clash(fate)) = &seen;
-        // Every recorded transaction lies in a sealed block.
-        let Some(seal) = self.seal_at(fate.height) else { return Standing::New };
-        let submitted = Submitted { leaf: fate.leaf, receipt: fate.receipt.clone(), seal };
+        let submitted = submitted(fate.clone(), self.seal);
         match seen {
             Seen::Same(_) => Standing::Known(submitted),
             Seen::Clash(_) => Standing::Clash(submitted),
         }
     }
 
-    /// Makes the next block: expires what is due, applies `txs` in order, seals. A transaction that was there before, in
+    /// Makes the next block: does what is due, applies `txs` in order, seals. A transaction that was there before, in
     /// this block too, leaves no leaf. With nothing to record there is no block.
     pub fn finalize_block(&mut self, time_ms: u64, txs: &[Admitted]) -> Result<Block, BlockError> {
-        self.make_block(time_ms, txs, Repeats::Answered)
+        self.make_block(time_ms, txs.iter().map(|tx| (tx, None)), Repeats::Answered)
+    }
+
+    /// As [`Chain::finalize_block`], with what is kept about each transaction elsewhere.
+    pub fn finalize_recalled(&mut self, time_ms: u64, txs: &[(Admitted, Recall)]) -> Result<Block, BlockError> {
+        self.make_block(time_ms, txs.iter().map(|(tx, recall)| (tx, Some(recall))), Repeats::Answered)
     }
 
     /// Makes a block again from the transactions that its leaves hold.
     pub(crate) fn remake_block(&mut self, time_ms: u64, txs: &[Admitted]) -> Result<Block, BlockError> {
-        self.make_block(time_ms, txs, Repeats::Recorded)
+        self.make_block(time_ms, txs.iter().map(|tx| (tx, None)), Repeats::Recorded)
     }
 
-    fn make_block(&mut self, time_ms: u64, txs: &[Admitted], repeats: Repeats) -> Result<Block, BlockError> {
-        let last = self.seal_ref();
+    fn make_block<'t>(
+        &mut self,
+        time_ms: u64,
+        txs: impl Iterator<Item = (&'t Admitted, Option<&'t Recall>)>,
+        repeats: Repeats,
+    ) -> Result<Block, BlockError> {
+        let last = self.seal;
         if time_ms <= last.time_ms {
             return Err(BlockError::Time { have: time_ms, last: last.time_ms });
         }
-        let mut draft = Draft::new(self.seals.len() as u64, self.tree.size());
-        for job in self.state.due(time_ms) {
-            let receipts = rules::expire(&mut self.state, job).map_err(|code| BlockError::Expire { job, code })?;
-            for receipt in receipts {
-                draft.push(LeafBody::Expire(job, receipt))?;
-            }
+        let txs: Vec<_> = txs.collect();
+        for (tx, _) in &txs {
+            self.orderable(tx).map_err(BlockError::Unorderable)?;
         }
-        let mut fates = Vec::with_capacity(txs.len());
-        for tx in txs {
-            fates.push(self.deliver(&mut draft, tx, time_ms, repeats)?);
+        let mut draft = Draft::new(last.height + 1, self.tree.size());
+        self.do_what_is_due(&mut draft, time_ms)?;
+        let mut fates = Vec::new();
+        for (tx, recall) in txs {
+            fates.push(self.deliver(&mut draft, tx, recall, time_ms, repeats)?);
         }
         let block = if draft.leaves.is_empty() {
             Block { leaves: Vec::new(), seal: last, outcomes: Vec::new() }
         } else {
-            self.seal(draft, time_ms)?
+            self.end_block(draft, time_ms)?
         };
-        let outcomes = fates
-            .into_iter()
-            .map(|Fate { leaf, height, receipt }| Submitted {
-                leaf,
-                receipt,
-                seal: self.seal_at(height).unwrap_or(block.seal),
-            })
-            .collect();
+        let outcomes = fates.into_iter().map(|fate| submitted(fate, block.seal)).collect();
         Ok(Block { outcomes, ..block })
+    }
+
+    /// What the ledger does by itself, before any transaction.
+    fn do_what_is_due(&mut self, draft: &mut Draft, time_ms: u64) -> Result<(), BlockError> {
+        for due in self.state.due.past(time_ms) {
+            match due {
+                Due::Escrow(job) => {
+                    let receipts = rules::expire(&mut self.state, job, time_ms);
+                    for receipt in receipts.map_err(|code| BlockError::Expire { job, code })? {
+                        draft.push(LeafBody::Expire(job, receipt))?;
+                    }
+                }
+                Due::Lapse(id) => {
+                    self.state.release(id);
+                    draft.push(LeafBody::Lapse(id, paid(Vec::new())))?;
+                }
+                Due::Mature(job, page) => {
+                    let transfers = rules::mature(&mut self.state, job, page);
+                    let transfers = transfers.map_err(|code| BlockError::Mature { job, page, code })?;
+                    draft.push(LeafBody::Mature(job, paid(transfers)))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn deliver(
         &mut self,
         draft: &mut Draft,
         tx: &Admitted,
+        recall: Option<&Recall>,
         time_ms: u64,
         repeats: Repeats,
     ) -> Result<Fate, BlockError> {
-        match self.state.seen(tx) {
+        match self.state.memory.seen(tx, recall, self.state.epoch) {
             Some(Seen::Same(fate)) if repeats == Repeats::Recorded && fate.receipt.code == Code::StaleEpoch => {}
             Some(Seen::Same(fate) | Seen::Clash(fate)) => return Ok(fate),
             None => {}
@@ -143,12 +207,12 @@ impl Chain {
             Err(code) => refused(code),
         };
         let leaf = draft.push(LeafBody::Transaction(tx.signed.clone(), receipt.clone()))?;
-        let fate = Fate { leaf, height: draft.height, receipt };
-        self.state.remember(tx, fate.clone());
+        let fate = Fate { leaf, receipt, seal: None };
+        self.state.memory.remember(tx, fate.clone());
         Ok(fate)
     }
 
-    fn seal(&mut self, mut draft: Draft, time_ms: u64) -> Result<Block, BlockError> {
+    fn end_block(&mut self, mut draft: Draft, time_ms: u64) -> Result<Block, BlockError> {
         self.state_hash = self.state.book.seal(&self.state_hash);
         let totals = self.state.book.totals();
         if !self.state.book.balances_out() {
@@ -162,76 +226,9 @@ impl Chain {
         }
         self.previous = draft.leaves.last().map_or(Digest::ZERO, |leaf| Digest::of(leaf));
         let seal = SealRef { height, size: self.tree.size(), root: Digest(self.tree.root()), time_ms };
-        self.seals.push(seal);
+        self.seal = seal;
         self.state.sealed(seal);
         Ok(Block { leaves: draft.leaves, seal, outcomes: Vec::new() })
-    }
-
-    /// The chain's id.
-    pub fn id(&self) -> &ChainId {
-        &self.state.chain
-    }
-
-    /// What it started from.
-    pub fn genesis(&self) -> &Genesis {
-        &self.state.genesis
-    }
-
-    /// The last seal.
-    pub fn seal_ref(&self) -> SealRef {
-        // `start` seals block 0 before anybody sees the chain.
-        self.seals.last().copied().unwrap_or(SealRef { height: 0, size: 0, root: Digest::ZERO, time_ms: 0 })
-    }
-
-    fn seal_at(&self, height: u64) -> Option<SealRef> {
-        usize::try_from(height).ok().and_then(|at| self.seals.get(at)).copied()
-    }
-
-    /// The seals, by height.
-    pub fn seals(&self) -> &[SealRef] {
-        &self.seals
-    }
-
-    /// The current epoch.
-    pub fn epoch(&self) -> u64 {
-        self.state.epoch
-    }
-
-    /// Registered providers.
-    pub fn providers(&self) -> &BTreeMap<PublicKey, Provider> {
-        &self.state.providers
-    }
-
-    /// Sums of all accounts by kind.
-    pub fn totals(&self) -> Totals {
-        self.state.book.totals()
-    }
-
-    /// Every job that ever had an escrow and was not shed.
-    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
-        &self.state.jobs
-    }
-
-    /// When the next escrow's time is up: a block with a later time ends it.
-    pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.state.deadlines.first().map(|(deadline, _)| *deadline)
-    }
-
-    /// Where the log stands.
-    pub fn head(&self) -> Head {
-        let providers = self.state.providers.iter();
-        let providers = providers.map(|(key, provider)| (*key, provider.owner.clone(), provider.validates));
-        Head {
-            chain: self.id().clone(),
-            seal: self.seal_ref(),
-            epoch: self.state.epoch,
-            providers: providers.collect(),
-        }
-    }
-
-    /// An account's balance; 0 for one that was never used.
-    pub fn account(&self, account: AccountId) -> AccountView {
-        AccountView { account, balance: self.state.book.balance_of_id(account) }
     }
 
     /// Takes out what is known of jobs that ended in sealed blocks, and gives it: rounds and verdicts are most of what a
@@ -241,16 +238,10 @@ impl Chain {
         self.state.shed().into_iter().map(|(id, job)| (id, job.view())).collect()
     }
 
-    /// A job that was not shed.
-    pub fn job(&self, job: &JobId) -> Option<JobView> {
-        self.state.jobs.get(job).map(Job::view)
-    }
-
-    /// Jobs whose escrow is open.
-    pub fn open_jobs(&self) -> OpenJobs {
-        let mut jobs: Vec<JobId> = self.state.deadlines.iter().map(|(_, job)| *job).collect();
-        jobs.sort_unstable();
-        OpenJobs { jobs }
+    /// Takes out what came of transactions in sealed blocks. From then on the chain knows of them only by the [`Recall`]
+    /// that comes with them: whoever takes these keeps them. Whoever does not can call this never.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        self.state.memory.take()
     }
 
     /// Goes over every identity of money again, slowly; the error says which does not hold.
@@ -259,22 +250,41 @@ impl Chain {
         if !book.balances_out() || !book.sums_hold() {
             return Err(format!("the books do not balance: {:?}", book.totals()));
         }
+        if !self.state.vests_hold() {
+            return Err("what vests is not what the settlements' pages say".into());
+        }
+        if !self.state.reserves_hold() {
+            return Err("what is held back is not what the reserves say".into());
+        }
         crate::report::check_jobs(self)
     }
+}
+
+fn submitted(fate: Fate, seal: SealRef) -> Submitted {
+    let Fate { leaf, receipt, seal: own } = fate;
+    Submitted { leaf, receipt, seal: own.unwrap_or(seal) }
 }
 
 fn check_genesis(genesis: &Genesis) -> Result<(), CborError> {
     let refuse = |why: &str| Err(CborError::OutOfBounds { what: "genesis", why: why.into() });
     let policy = &genesis.policy;
-    if policy.vesting_ms != 0 {
-        return refuse("vesting_ms: only 0 is supported, which matures earnings in the same block");
+    if policy.vesting_ms > Policy::MAX_VESTING_MS {
+        return refuse("policy: vesting_ms must be at most 365 days");
     }
     if policy.escrow_ms == 0 || policy.fee_ppm > 1_000_000 {
         return refuse("policy: escrow_ms must be at least 1 and fee_ppm at most 1000000");
     }
-    let keys = [genesis.operator, genesis.platform, genesis.issuer, genesis.checkpoint];
-    let mut distinct = keys.to_vec();
-    distinct.sort_unstable();
-    distinct.dedup();
-    if distinct.len() == keys.len() { Ok(()) } else { refuse("one key has two roles") }
+    let issuers = genesis.issuers.clone().unwrap_or_else(|| Issuers::alone(genesis.issuer));
+    if let Err(why) = issuers.check() {
+        return refuse(&why);
+    }
+    if !issuers.has(&genesis.issuer) {
+        return refuse("the issuer is not among the issuers");
+    }
+    let mut keys = issuers.keys;
+    keys.extend([genesis.operator, genesis.platform, genesis.checkpoint]);
+    let named = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.len() == named { Ok(()) } else { refuse("one key has two roles") }
 }

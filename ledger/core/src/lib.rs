@@ -9,13 +9,16 @@
 //! | [`admission`] | whether an envelope may be ordered at all |
 //! | [`chain`] | blocks: [`chain::Chain::check_tx`], [`chain::Chain::finalize_block`] |
 //! | [`job`] | what the ledger knows of a job |
+//! | [`recall`] | what came of transactions, inside and outside of the chain |
 //! | [`replay`] | the same machine, driven by leaves that already exist |
+//! | [`snapshot`] | a chain as bytes, to go on from |
 //! | [`proof`] | inclusion and consistency |
 //! | [`log`] | tiles, notes, trust, receipts and evidence, as C2SP has them |
 //! | [`checkpoint`] | signed notes over the log's root |
 //! | [`export`] | the log as one file |
 //! | [`verify`] | checks such a file, with nothing but a key |
 //! | [`report`] | what a checked log says: who computed, who checked, who was paid |
+//! | [`reward`] | how a job's money is split, to be redone by hand |
 
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
@@ -25,19 +28,26 @@ mod block;
 mod book;
 pub mod chain;
 pub mod checkpoint;
+mod due;
 pub mod export;
 pub mod job;
 pub mod log;
 pub mod proof;
+pub mod recall;
 pub mod replay;
 pub mod report;
+pub mod reward;
 mod rules;
+pub mod snapshot;
 mod state;
 pub mod verify;
+mod views;
 
 pub use admission::{Admission, Admitted, Unorderable};
 pub use chain::{Block, BlockError, Chain, Standing};
 pub use checkpoint::{Checkpoint, Signer, VerifierKey};
+pub use recall::{Recall, Record, Said};
 pub use replay::{Replay, ReplayError};
 pub use report::{Report, Sums};
+pub use snapshot::SnapshotError;
 pub use verify::VerifyError;

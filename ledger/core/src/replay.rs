@@ -7,6 +7,7 @@ use orion_protocol::{CborError, ChainId, JobId};
 
 use crate::admission::{Admission, Admitted, Unorderable};
 use crate::chain::{BlockError, Chain};
+use crate::recall::Record;
 
 /// What is wrong, and with which leaf.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,14 @@ impl Replay {
         Replay { want: chain, chain: None, pending: Pending::default(), base: 0, genesis: None }
     }
 
+    /// Goes on after the last seal of `chain`. It does not know the ids of the leaves before, nor those that were taken out:
+    /// whoever skips leaves compares [`Replay::take_records`] with what it keeps, and finds an id that was used twice.
+    pub fn resume(chain: Chain) -> Replay {
+        let (want, base) = (chain.id().clone(), chain.seal_ref().size);
+        let admission = Admission::new(chain.genesis());
+        Replay { want, chain: Some((chain, admission)), pending: Pending::default(), base, genesis: None }
+    }
+
     /// Takes the next leaf; at a seal, gives it once the whole block was made again and compared.
     pub fn leaf(&mut self, bytes: &[u8]) -> Result<Option<SealRef>, ReplayError> {
         let at = self.base + self.pending.leaves.len() as u64;
@@ -96,6 +105,11 @@ impl Replay {
     /// Takes out what is known of jobs that ended: see [`Chain::shed`].
     pub fn shed(&mut self) -> Vec<(JobId, JobView)> {
         self.chain.as_mut().map(|(chain, _)| chain.shed()).unwrap_or_default()
+    }
+
+    /// Takes out what came of transactions: see [`Chain::take_records`].
+    pub fn take_records(&mut self) -> Vec<Record> {
+        self.chain.as_mut().map(|(chain, _)| chain.take_records()).unwrap_or_default()
     }
 
     /// Ends the log; gives the chain as it was after the last seal.
@@ -109,7 +123,7 @@ impl Replay {
     /// Reads a leaf into the pending block; gives the block's time when it is the seal.
     fn take(&mut self, bytes: &[u8]) -> Result<Option<u64>, Fault> {
         let Leaf { height, index, body } = Leaf::from_bytes(bytes).map_err(Fault::Unreadable)?;
-        let at_height = self.chain.as_ref().map_or(0, |(chain, _)| chain.seals().len() as u64);
+        let at_height = self.chain.as_ref().map_or(0, |(chain, _)| chain.seal_ref().height + 1);
         let at_index = self.pending.leaves.len() as u64;
         if (height, index) != (at_height, at_index) {
             return Err(Fault::Misplaced { height, index, at_height, at_index });
@@ -128,14 +142,17 @@ impl Replay {
                 None
             }
             LeafBody::Transaction(signed, _) => {
-                let Some((_, admission)) = &self.chain else {
+                let Some((chain, admission)) = &self.chain else {
                     return Err(Fault::Differs("block 0 holds a transaction".into()));
                 };
-                self.pending.txs.push(admission.check(signed).map_err(Fault::Unorderable)?);
+                let tx = admission.check(signed).map_err(Fault::Unorderable)?;
+                // By the state before the block, as it was when this was ordered.
+                chain.orderable(&tx).map_err(Fault::Unorderable)?;
+                self.pending.txs.push(tx);
                 None
             }
-            // The machine expires by itself; the comparison finds what it did not do.
-            LeafBody::Expire(..) => None,
+            // The machine expires, matures and lapses by itself; the comparison finds what it did not do.
+            LeafBody::Expire(..) | LeafBody::Mature(..) | LeafBody::Lapse(..) => None,
             LeafBody::Seal(seal) => Some(seal.time_ms),
         };
         self.pending.leaves.push(bytes.to_vec());
@@ -200,6 +217,9 @@ fn difference(have: &[u8], want: Option<&Vec<u8>>) -> String {
         (Some(LeafBody::Expire(job, _)), Some(LeafBody::Expire(due, _))) if job == due => {
             format!("the receipt of job {job}'s expiry is not what follows")
         }
+        (Some(LeafBody::Mature(job, _)), Some(LeafBody::Mature(due, _))) if job == due => {
+            format!("the receipt of job {job}'s maturity is not what follows")
+        }
         (Some(have), Some(want)) => format!("is a {}, expected a {}", kind(&have), kind(&want)),
         (Some(have), None) => format!("is a {} that leaves no leaf", kind(&have)),
         (None, _) => "cannot be read".into(),
@@ -211,6 +231,8 @@ fn kind(body: &LeafBody) -> &'static str {
         LeafBody::Genesis(_) => "genesis",
         LeafBody::Transaction(..) => "transaction",
         LeafBody::Expire(..) => "expiry",
+        LeafBody::Mature(..) => "maturity",
+        LeafBody::Lapse(..) => "lapse",
         LeafBody::Seal(_) => "seal",
     }
 }

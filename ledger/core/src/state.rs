@@ -1,16 +1,18 @@
 //! Everything that rules read and write. A rule checks first and writes last: a refusal leaves the state as it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use orion_protocol::bytes::Name;
+use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobPhase, SealRef};
 use orion_protocol::ledger::leaf::{Code, Receipt, Transfer};
-use orion_protocol::ledger::{Envelope, Genesis, Transaction};
-use orion_protocol::{ChainId, Digest, JobId, PublicKey, TxId, draw};
+use orion_protocol::ledger::tx::Issuers;
+use orion_protocol::{ChainId, Digest, JobId, PublicKey, draw};
 
-use crate::admission::Admitted;
-use crate::book::Book;
+use crate::book::{Book, Move, Place};
+use crate::due::{Due, Queue};
 use crate::job::{Drawn, Job};
+use crate::recall::Memory;
 
 /// A registered provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,36 +23,22 @@ pub struct Provider {
     pub validates: bool,
 }
 
-/// What came of a transaction, and where that is recorded.
-#[derive(Clone, Debug)]
-pub(crate) struct Fate {
-    pub(crate) leaf: u64,
-    pub(crate) height: u64,
-    pub(crate) receipt: Receipt,
+/// A page of a settlement that vests: not its providers' yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Vest {
+    /// In block time: the first block past it matures the page.
+    pub(crate) until_ms: u64,
+    /// What each provider gets then, ascending by key; none of it 0.
+    pub(crate) amounts: BTreeMap<PublicKey, u64>,
 }
 
-/// A transaction that holds its id.
-#[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    /// SHA3-256 of the payload.
-    payload: Digest,
-    fate: Fate,
-}
-
-/// A transaction that needs no leaf, because there is one already.
-pub(crate) enum Seen {
-    /// The same was there before.
-    Same(Fate),
-    /// Other bytes hold its id: their place, with this one's refusal.
-    Clash(Fate),
-}
-
-/// All that an envelope says; two that say the same are the same, whatever their signatures.
-type Said = (PublicKey, TxId, u64, Digest);
-
-fn said(tx: &Admitted) -> Said {
-    let Envelope { signer, epoch, id, payload } = &tx.envelope;
-    (*signer, *id, *epoch, Digest::of(payload))
+/// What a provider holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    pub(crate) provider: PublicKey,
+    pub(crate) amount: u64,
+    /// In block time: the first block past it ends the reserve.
+    pub(crate) expires_ms: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -60,18 +48,22 @@ pub(crate) struct State {
     /// Digest of the genesis' policy.
     pub(crate) policy: Digest,
     pub(crate) epoch: u64,
+    /// Who issues now.
+    pub(crate) issuers: Issuers,
     pub(crate) providers: BTreeMap<PublicKey, Provider>,
     pub(crate) book: Book,
-    sent: BTreeMap<(PublicKey, TxId), Sent>,
-    /// Envelopes that were refused for their epoch, which holds no id.
-    stale: BTreeMap<Said, Fate>,
+    pub(crate) memory: Memory,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     /// Jobs that ended and still lie in `jobs`, since they were last shed.
     ended: Vec<JobId>,
     /// What is left of jobs that were shed: no rule asks for more.
-    shed: BTreeMap<JobId, JobPhase>,
-    /// Escrows that are open, by deadline.
-    pub(crate) deadlines: BTreeSet<(u64, JobId)>,
+    pub(crate) shed: BTreeMap<JobId, JobPhase>,
+    /// Pages of settlements that have not matured, by job and page.
+    pub(crate) vests: BTreeMap<(JobId, u64), Vest>,
+    /// What providers hold back, by reserve.
+    pub(crate) reserves: BTreeMap<Digest, Reserved>,
+    /// What happens by itself, by time.
+    pub(crate) due: Queue,
     /// Rounds closed in the block that is being made; their seed comes with its seal.
     pub(crate) unsealed: Vec<(JobId, usize)>,
 }
@@ -81,52 +73,78 @@ impl State {
         State {
             chain: genesis.chain(),
             policy: genesis.policy.digest(),
+            issuers: genesis.issuers.clone().unwrap_or_else(|| Issuers::alone(genesis.issuer)),
             genesis,
             epoch: 0,
             providers: BTreeMap::new(),
             book: Book::default(),
-            sent: BTreeMap::new(),
-            stale: BTreeMap::new(),
+            memory: Memory::default(),
             jobs: BTreeMap::new(),
             ended: Vec::new(),
             shed: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
+            vests: BTreeMap::new(),
+            reserves: BTreeMap::new(),
+            due: Queue::default(),
             unsealed: Vec::new(),
         }
     }
 
-    /// What came of a transaction before. An envelope that was refused for its epoch is refused as long as that is not the
-    /// current one.
-    pub(crate) fn seen(&self, tx: &Admitted) -> Option<Seen> {
-        let key @ (signer, id, epoch, payload) = said(tx);
-        let Some(sent) = self.sent.get(&(signer, id)) else {
-            let fate = self.stale.get(&key).filter(|_| epoch != self.epoch);
-            return fate.cloned().map(Seen::Same);
-        };
-        if sent.payload == payload {
-            return Some(Seen::Same(sent.fate.clone()));
-        }
-        // Two replicas that race for an epoch use the same id with different nonces.
-        let race = matches!(tx.transaction, Transaction::OpenEpoch(_));
-        let code = if race { Code::EpochTaken } else { Code::ExistsWithDifferentBytes };
-        Some(Seen::Clash(Fate { receipt: refused(code), ..sent.fate.clone() }))
-    }
-
-    /// Records what came of a transaction. An old leader must not be able to spend ids that its successor needs: a stale
-    /// epoch leaves the id free.
-    pub(crate) fn remember(&mut self, tx: &Admitted, fate: Fate) {
-        let key @ (signer, id, _, payload) = said(tx);
-        if fate.receipt.code == Code::StaleEpoch {
-            self.stale.entry(key).or_insert(fate);
-        } else {
-            self.sent.insert((signer, id), Sent { payload, fate });
+    /// Holds back what was paid to `amounts` from a page until its window has passed.
+    pub(crate) fn vest(&mut self, id: JobId, page: u64, until_ms: u64, amounts: BTreeMap<PublicKey, u64>) {
+        if !amounts.is_empty() {
+            self.due.insert(until_ms, Due::Mature(id, page));
+            self.vests.insert((id, page), Vest { until_ms, amounts });
         }
     }
 
-    /// Jobs whose deadline lies before `time_ms`, ascending.
-    pub(crate) fn due(&self, time_ms: u64) -> Vec<JobId> {
-        let past = self.deadlines.iter().take_while(|(deadline, _)| *deadline < time_ms);
-        past.map(|(_, job)| *job).collect::<BTreeSet<_>>().into_iter().collect()
+    /// The moves by which a page matures.
+    pub(crate) fn matured(&self, id: JobId, vest: &Vest) -> Vec<Move> {
+        let chain = &self.chain;
+        let moves = vest.amounts.iter().map(|(key, amount)| Move {
+            from: Place::vesting(chain, *key, id),
+            to: Place::available(chain, *key),
+            amount: *amount,
+        });
+        moves.collect()
+    }
+
+    /// Whether what vests is what the pages say, provider by provider; slow, for audits.
+    pub(crate) fn vests_hold(&self) -> bool {
+        let mut want: BTreeMap<Place, u64> = BTreeMap::new();
+        for ((id, _), vest) in &self.vests {
+            for Move { from, amount, .. } in self.matured(*id, vest) {
+                let sum = want.entry(from).or_default();
+                *sum = sum.saturating_add(amount);
+            }
+        }
+        self.book.vesting().eq(want)
+    }
+
+    /// Holds back credits under a new reserve.
+    pub(crate) fn reserve(&mut self, id: Digest, reserved: Reserved) -> Result<(), Code> {
+        self.book.hold(Place::available(&self.chain, reserved.provider), reserved.amount)?;
+        self.due.insert(reserved.expires_ms, Due::Lapse(id));
+        self.reserves.insert(id, reserved);
+        Ok(())
+    }
+
+    /// Ends a reserve; gives it.
+    pub(crate) fn release(&mut self, id: Digest) -> Option<Reserved> {
+        let reserved = self.reserves.remove(&id)?;
+        self.book.let_go(Place::available(&self.chain, reserved.provider), reserved.amount);
+        self.due.remove(reserved.expires_ms, Due::Lapse(id));
+        Some(reserved)
+    }
+
+    /// Whether what is held back is what the reserves say, and is there; slow, for audits.
+    pub(crate) fn reserves_hold(&self) -> bool {
+        let mut want: BTreeMap<Place, u64> = BTreeMap::new();
+        for Reserved { provider, amount, .. } in self.reserves.values() {
+            let sum = want.entry(Place::available(&self.chain, *provider)).or_default();
+            *sum = sum.saturating_add(*amount);
+        }
+        self.book.all_pending().all(|(place, held)| held <= self.book.balance(&place))
+            && self.book.all_pending().eq(want)
     }
 
     /// How far a job is, whether or not it was shed.
@@ -138,7 +156,7 @@ impl State {
     pub(crate) fn end(&mut self, id: JobId, phase: JobPhase) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.phase = phase;
-            self.deadlines.remove(&(job.deadline_ms, id));
+            self.due.remove(job.deadline_ms, Due::Escrow(id));
             self.ended.push(id);
         }
     }
@@ -151,8 +169,16 @@ impl State {
         jobs
     }
 
+    /// Every job that ended with its phase, ascending, whether or not it was shed.
+    pub(crate) fn ended_phases(&self) -> Vec<(JobId, JobPhase)> {
+        let mut ended = self.shed.clone();
+        ended.extend(self.jobs.iter().filter(|(_, job)| !job.is_open()).map(|(id, job)| (*id, job.phase)));
+        ended.into_iter().collect()
+    }
+
     /// Seeds the draws of the rounds that were closed in the block sealed by `seal`.
     pub(crate) fn sealed(&mut self, seal: SealRef) {
+        self.memory.sealed(seal);
         for (job, at) in std::mem::take(&mut self.unsealed) {
             if let Some(round) = self.jobs.get_mut(&job).and_then(|job| job.rounds.get_mut(at)) {
                 let seed = draw::seed(&self.chain, seal.size, &seal.root.0, &round.id);

@@ -9,6 +9,7 @@ use orion_protocol::{Digest, PublicKey};
 use crate::chain::Chain;
 use crate::checkpoint::{Checkpoint, CheckpointError, VerifierKey};
 use crate::export::{ExportError, Reader};
+use crate::log::note::Note;
 use crate::replay::{Replay, ReplayError};
 use crate::report::Report;
 
@@ -82,21 +83,8 @@ pub fn log(export: impl Read, key: &VerifierKey) -> Result<Report, VerifyError> 
 
 /// Checks an export; gives the chain as it was at the checkpoint.
 pub fn chain(export: impl Read, key: &VerifierKey) -> Result<(Checkpoint, Chain), VerifyError> {
-    let id = key.chain().map_err(VerifyError::Checkpoint)?;
-    let (mut reader, note) = Reader::start(export).map_err(|source| VerifyError::Export { leaf: None, source })?;
-    let checkpoint = Checkpoint::open(&note, key).map_err(VerifyError::Checkpoint)?;
-    let mut replay = Replay::new(id);
-    let mut tree = Tree::<Sha256>::default();
-    for at in 0..checkpoint.size {
-        let leaf = reader.leaf().map_err(|source| VerifyError::Export { leaf: Some(at), source })?;
-        tree.push(Sha256::leaf(&leaf));
-        replay.leaf(&leaf).map_err(VerifyError::Log)?;
-    }
-    reader.end().map_err(|source| VerifyError::Export { leaf: Some(checkpoint.size), source })?;
-    let have = Digest(tree.root());
-    if have != checkpoint.root {
-        return Err(VerifyError::Root { size: checkpoint.size, have, want: checkpoint.root });
-    }
+    let mut replay = Replay::new(key.chain().map_err(VerifyError::Checkpoint)?);
+    let (_, checkpoint) = leaves(export, key, |leaf| replay.leaf(leaf).map(|_| ()).map_err(VerifyError::Log))?;
     let chain = replay.finish().map_err(VerifyError::Log)?;
     let named = chain.genesis().checkpoint;
     if named != key.key() {
@@ -104,4 +92,28 @@ pub fn chain(export: impl Read, key: &VerifierKey) -> Result<(Checkpoint, Chain)
     }
     chain.audit().map_err(VerifyError::Money)?;
     Ok((checkpoint, chain))
+}
+
+/// Checks only that the leaves of an export hash to its checkpoint, and that the key signed that; gives each leaf to `take`, in
+/// order, before the tree is compared. Says nothing about what the leaves say.
+pub fn leaves(
+    export: impl Read,
+    key: &VerifierKey,
+    mut take: impl FnMut(&[u8]) -> Result<(), VerifyError>,
+) -> Result<(Note, Checkpoint), VerifyError> {
+    let (mut reader, note) = Reader::start(export).map_err(|source| VerifyError::Export { leaf: None, source })?;
+    let note = Note::parse(&note).map_err(|error| VerifyError::Checkpoint(CheckpointError::Note(error)))?;
+    let checkpoint = Checkpoint::of_note(&note, key).map_err(VerifyError::Checkpoint)?;
+    let mut tree = Tree::<Sha256>::default();
+    for at in 0..checkpoint.size {
+        let leaf = reader.leaf().map_err(|source| VerifyError::Export { leaf: Some(at), source })?;
+        tree.push(Sha256::leaf(&leaf));
+        take(&leaf)?;
+    }
+    reader.end().map_err(|source| VerifyError::Export { leaf: Some(checkpoint.size), source })?;
+    let have = Digest(tree.root());
+    if have != checkpoint.root {
+        return Err(VerifyError::Root { size: checkpoint.size, have, want: checkpoint.root });
+    }
+    Ok((note, checkpoint))
 }

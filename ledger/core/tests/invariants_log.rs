@@ -76,7 +76,7 @@ fn i25_sizes_rise_and_every_checkpoint_is_consistent_with_each_earlier_one() {
     let files = Files::of(&world.log);
     let mut signer = Signer::new(world.chain.id(), world.signers.keys.checkpoint.clone(), None);
     let mut seen: Vec<Checkpoint> = Vec::new();
-    for seal in world.chain.seals() {
+    for seal in &world.seals {
         let note = signer.sign(seal).unwrap();
         let checkpoint = Checkpoint::open(note.as_bytes(), signer.key()).unwrap();
         for old in &seen {

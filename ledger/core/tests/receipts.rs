@@ -10,7 +10,9 @@ use std::convert::Infallible;
 use orion_ledger_core::log::note::{KeyType, Note, NoteSigner};
 use orion_ledger_core::log::proof_file::ProofFile;
 use orion_ledger_core::log::prove::{Hashes, inclusion};
-use orion_ledger_core::log::receipt::{Entry, Payment, Receipt, ReceiptError, Step, prove_unit, read_unit};
+use orion_ledger_core::log::receipt::{
+    Entry, Maker, NoReceipt, Payment, Receipt, ReceiptError, Step, prove_unit, read_unit,
+};
 use orion_ledger_core::log::tile::Tile;
 use orion_ledger_core::log::trust::Trust;
 use orion_ledger_core::{Checkpoint, Signer};
@@ -68,7 +70,7 @@ impl Log {
                 Transaction::from_bytes(&envelope.payload).unwrap().kind() == kind
             }
             LeafBody::Expire(..) => kind == "Expire",
-            LeafBody::Genesis(_) | LeafBody::Seal(_) => false,
+            LeafBody::Genesis(_) | LeafBody::Seal(_) | LeafBody::Mature(..) | LeafBody::Lapse(..) => false,
         };
         (0..self.0.len()).filter(|at| is(&self.0[*at])).collect()
     }
@@ -258,6 +260,82 @@ fn an_expiry_pays_too() {
     let receipt = Receipt { close, verdict, settle, unit: Some(unit(&work, 4)), task: None };
     let shown = receipt.verify(&work.lease, &trust(&world)).unwrap();
     assert_eq!((shown.payments[0].key, shown.payments[0].vested), (key(12).public(), 50));
+}
+
+fn maker(world: &World, task: &TaskSpec) -> Maker {
+    let mut maker = Maker::new(&world.signers.chain, task.job);
+    world.log.iter().for_each(|leaf| maker.leaf(leaf));
+    maker
+}
+
+#[test]
+fn receipts_made_from_a_log_are_those_put_together_by_hand() {
+    let mut case = case();
+    // Another job's leaves are in the log too, and a page that the ledger refused.
+    let second = spec(2, 5, 5, 2);
+    assert_eq!(case.world.open_escrow(&second), Code::Ok);
+    let work = case.world.signers.work(&second, 0, 1, key(12).public(), &[]);
+    let closed = case.world.close_round(&second, &[&work]);
+    assert_eq!(case.world.judge(&second, &closed, &[&work], &Ballot::default()), Code::Ok);
+    assert_eq!(case.world.settle(&case.task, 0).code, Code::JobSettling);
+    case.log = Log(case.world.log.clone());
+    let (maker, note) = (maker(&case.world, &case.task), case.log.note(&case.world));
+    let job = &case.world.chain.jobs()[&case.task.job];
+    for (work, round) in [(&case.good, 1), (&case.other, 1), (&case.bad, 0)] {
+        let mut want = case.receipt(round);
+        if round == 0 {
+            want.settle = None;
+        }
+        assert_eq!(maker.receipt(&note, job, &work.lease, None), Ok(want.clone()));
+        let judgement = want.verify(&work.lease, &trust(&case.world)).unwrap().verdict.unwrap();
+        let drawn: Vec<u64> = judgement.drawn.iter().map(|(unit, _)| *unit).collect();
+        for number in work.core.first_unit..work.core.first_unit + work.core.units {
+            let made = maker.receipt(&note, job, &work.lease, Some(number));
+            if drawn.contains(&number) {
+                assert_eq!(made, Ok(Receipt { unit: Some(unit(work, number)), ..want.clone() }));
+            } else {
+                assert_eq!(made, Err(NoReceipt::Unit(number, drawn.clone())));
+            }
+        }
+    }
+    assert_eq!(maker.receipt(&note, job, &work.lease, None), Err(NoReceipt::Lease));
+}
+
+#[test]
+fn the_page_in_a_receipt_is_the_one_that_pays_the_shard() {
+    let mut world = World::new();
+    let task = spec(1, 230, 1, 1);
+    assert_eq!(world.open_escrow(&task), Code::Ok);
+    let mut all = Vec::new();
+    for round in 0..8 {
+        let shards = (round * 32)..((round + 1) * 32).min(230);
+        let work =
+            |shard: u32| world.signers.work(&task, shard, 1, key(11 + u8::try_from(shard % 3).unwrap()).public(), &[]);
+        let work: Vec<Work> = shards.map(work).collect();
+        let some: Vec<&Work> = work.iter().collect();
+        let closed = world.close_round(&task, &some);
+        for some in some.chunks(16) {
+            assert_eq!(world.judge(&task, &closed, some, &Ballot::default()), Code::Ok);
+        }
+        all.extend(work);
+    }
+    // The first page by Settle, the others when the job expires.
+    assert_eq!(world.settle(&task, 0).code, Code::Ok);
+    world.time_ms += 100_000;
+    let _ = world.block(vec![]);
+    let (maker, job) = (maker(&world, &task), &world.chain.jobs()[&task.job]);
+    assert!(job.settlement.as_ref().unwrap().pages() > 2);
+    let mut signer = Signer::new(&world.signers.chain, world.signers.keys.checkpoint.clone(), None);
+    let note = Note::parse(signer.sign(&world.chain.seal_ref()).unwrap().as_bytes()).unwrap();
+    let trust = Trust::parse(format!("log {}\nquorum none\n", signer.key()).as_bytes()).unwrap();
+    let mut pages = BTreeSet::new();
+    for work in &all {
+        let receipt = maker.receipt(&note, job, &work.lease, None).unwrap();
+        let shown = receipt.verify(&work.lease, &trust).unwrap();
+        assert!(shown.payments.iter().any(|paid| paid.key == work.core.provider), "{}", work.core.shard);
+        pages.insert(shown.places[2].leaf);
+    }
+    assert_eq!(pages.len(), 2, "workers are on the first two pages");
 }
 
 /// A part of a receipt that is a leaf.

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use orion_ledger_core::Unorderable;
+use orion_ledger_core::{BlockError, Unorderable};
 use orion_protocol::digest::Digest;
 use orion_protocol::ledger::Transaction;
 use orion_protocol::ledger::leaf::Code;
@@ -66,7 +66,10 @@ fn whose_word_it_is() {
     assert_eq!(world.block(vec![by_operator])[0].code, Code::NotAllowed);
     assert_eq!(world.block(vec![in_epoch])[0].code, Code::OutOfBounds);
     let stranger = deposit.sign(&world.signers.chain, &key(66), 0, id);
-    assert!(matches!(world.admission.check(stranger), Err(Unorderable::UnknownSigner(_))));
+    let stranger = world.admission.check(stranger).unwrap();
+    assert!(matches!(world.chain.orderable(&stranger), Err(Unorderable::UnknownSigner(_))));
+    let refused = world.chain.clone().finalize_block(world.time_ms + 1, &[stranger]);
+    assert!(matches!(refused, Err(BlockError::Unorderable(_))));
     let mut other_chain = world.signers.keys.genesis();
     other_chain.nonce = Digest::ZERO;
     let elsewhere = deposit.sign(&other_chain.chain(), &world.signers.keys.issuer, 0, id);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
-use orion_ledger_core::log::prove::{Edge, Hashes, TileError, consistency, inclusion, prefix};
+use orion_ledger_core::log::prove::{Edge, Hashes, Levels, TileError, consistency, inclusion, prefix};
 use orion_ledger_core::log::tile::{
     EntriesError, FULL, PathError, Resource, Tile, entries, full_tiles, parse_hashes, partial_tiles, write_entry,
 };
@@ -246,6 +246,21 @@ fn tiles_that_are_missing_or_of_another_width_and_leaves_that_are_not_there_are_
     assert_eq!((consistency(0, 5, &Cut), consistency(5, 5, &Cut)), (Ok(vec![]), Ok(vec![])));
     for (old, new) in [(0, 5), (5, 5), (6, 5), (0, 0)] {
         assert_eq!(prefix(old, new, &Cut), Err(TileError::OutOfRange { at: old, size: new }));
+    }
+}
+
+#[test]
+fn a_log_in_memory_proves_what_its_root_accepts_across_all_borders() {
+    let hashes: Vec<Hash> = (0..66_000).map(|at| Sha256::leaf(&leaf(at))).collect();
+    for size in BORDERS.into_iter().chain([1, 2, 66_000]) {
+        let leaves = &hashes[..usize::try_from(size).unwrap()];
+        let (levels, root) = (Levels::of(leaves), orion_protocol::merkle::root::<Sha256>(leaves));
+        for at in [0, 1, 254, 255, 256, size / 2, size - 1].into_iter().filter(|at| *at < size) {
+            let path = inclusion(size, at, &levels).unwrap();
+            assert!(included(leaves[usize::try_from(at).unwrap()], at, size, &path, &root), "{at} of {size}");
+        }
+        // A tile that is not there is refused by its width.
+        assert!(matches!(inclusion(size + 256, size + 255, &levels), Err(TileError::Width { .. })));
     }
 }
 

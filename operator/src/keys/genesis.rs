@@ -19,13 +19,14 @@ pub fn fresh(keys: &Keys, policy: Policy) -> anyhow::Result<Genesis> {
         issuer: keys.issuer,
         checkpoint: keys.checkpoint,
         policy,
+        issuers: None,
     })
 }
 
 /// A genesis that names other keys than those there are belongs to another install, or a Secret was lost and made anew: then
 /// nothing that is signed from now on would count.
 pub fn check(genesis: &Genesis, keys: &Keys) -> anyhow::Result<()> {
-    let Genesis { nonce: _, operator, platform, issuer, checkpoint, policy: _ } = genesis;
+    let Genesis { nonce: _, operator, platform, issuer, checkpoint, policy: _, issuers: _ } = genesis;
     let pairs = [
         (*operator, keys.operator, "operator", "orion-operator-keys"),
         (*platform, keys.platform, "platform", "orion-platform-keys"),
@@ -68,6 +69,7 @@ mod tests {
             issuer: key(3),
             checkpoint: key(4),
             policy,
+            issuers: None,
         };
         let text = verifier_key(&genesis);
         let parts: Vec<&str> = text.splitn(3, '+').collect();

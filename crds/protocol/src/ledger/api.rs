@@ -142,7 +142,7 @@ pub enum JobPhase {
     Expired,
 }
 
-/// Who got what, in micro-credits.
+/// Who got what, in micro-credits. Under a policy with a window this is what was earned: it may still vest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Paid {

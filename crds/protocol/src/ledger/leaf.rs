@@ -52,6 +52,12 @@ pub enum LeafBody {
     /// The end of a block.
     #[n(3)]
     Seal(#[n(0)] Seal),
+    /// A page of a job's pay has vested; the ledger's own act.
+    #[n(4)]
+    Mature(#[n(0)] JobId, #[n(1)] Receipt),
+    /// A reserve's time has passed; the ledger's own act.
+    #[n(5)]
+    Lapse(#[n(0)] Digest, #[n(1)] Receipt),
 }
 
 /// What came of a transaction.
@@ -156,6 +162,14 @@ codes! {
     Overflow = 25,
     /// The task pins another policy than the chain's.
     UnknownPolicy = 26,
+    /// It needs the words of more than those who gave theirs.
+    NotEnoughApprovals = 27,
+    /// An approval is of somebody whose word is not needed, of something else, or out of order.
+    BadApproval = 28,
+    /// There is no such reserve, or it is somebody else's.
+    NoSuchReserve = 29,
+    /// More than was reserved.
+    ReserveOver = 30,
 }
 
 impl std::fmt::Display for Code {
@@ -182,7 +196,7 @@ pub struct Seal {
     pub totals: Totals,
 }
 
-/// Sums of all accounts of a kind, in micro-credits; deposited = the sum of the others.
+/// Sums of all accounts of a kind, in micro-credits; deposited = the sum of the others, withdrawn included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Totals {
@@ -204,4 +218,12 @@ pub struct Totals {
     /// The platform's fees.
     #[n(5)]
     pub treasury: u64,
+    /// Ever withdrawn; left out while that is nothing.
+    #[cbor(n(9), skip_if = "is_zero")]
+    pub withdrawn: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "a field is left out by a function of its reference")]
+fn is_zero(sum: &u64) -> bool {
+    *sum == 0
 }

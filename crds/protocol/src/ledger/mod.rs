@@ -2,6 +2,8 @@
 //! The rules that judge them are in `orion-ledger-core`.
 
 pub mod api;
+pub mod approved;
+pub mod genesis;
 pub mod leaf;
 pub mod tx;
 

@@ -12,6 +12,9 @@ use crate::ids::{AccountId, ChainId, JobId, TxId};
 use crate::sign::{PublicKey, Signed, Statement};
 use crate::statements::{Commitment, Ingested, LeaseCore, Vote};
 
+pub use crate::ledger::approved::{Approved, Purse, Release, Reserve, Withdraw};
+pub use crate::ledger::genesis::{Genesis, Issuers, Policy};
+
 /// A leaf of the log, and so a transaction, is at most so long.
 pub const MAX_LEAF_BYTES: usize = 65_535;
 /// Where a CloseRound or RecordVerdict is split, in bytes of payload.
@@ -20,75 +23,6 @@ pub const SPLIT_BYTES: usize = 48 * 1024;
 pub const MAX_ROUND: usize = 32;
 /// At most so many transfers a page of a settlement.
 pub const MAX_TRANSFERS: usize = 400;
-
-/// The rules of money that a job pins.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Policy {
-    /// Default price in micro-credits per million work.
-    #[n(0)]
-    pub price: u64,
-    /// Default fee in parts per million.
-    #[n(1)]
-    pub fee_ppm: u32,
-    /// How long earnings vest, in milliseconds; 0 matures them in the same block.
-    #[n(2)]
-    pub vesting_ms: u64,
-    /// How long an escrow lasts, in milliseconds of block time.
-    #[n(3)]
-    pub escrow_ms: u64,
-}
-
-impl Policy {
-    /// Digest of the policy's canonical bytes, by which a TaskSpec names it.
-    pub fn digest(&self) -> Digest {
-        cbor::frame_digest("orion/policy/v1", &[cbor::Part::Bytes(&cbor::to_vec(self))])
-    }
-}
-
-/// What a chain starts from; its digest is the chain's id.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Genesis {
-    /// Fresh random bytes, so that two installs are two chains.
-    #[n(0)]
-    pub nonce: Digest,
-    /// Signs leases and all transactions but deposits.
-    #[n(1)]
-    pub operator: PublicKey,
-    /// Signs preflights, ingests, aggregations and referee votes.
-    #[n(2)]
-    pub platform: PublicKey,
-    /// Signs deposits.
-    #[n(3)]
-    pub issuer: PublicKey,
-    /// Signs checkpoints.
-    #[n(4)]
-    pub checkpoint: PublicKey,
-    /// The default policy.
-    #[n(5)]
-    pub policy: Policy,
-}
-
-impl Genesis {
-    /// The longest encoding, in bytes.
-    pub const MAX_BYTES: usize = 1024;
-
-    /// The canonical bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        cbor::to_vec(self)
-    }
-
-    /// Reads canonical bytes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Genesis, CborError> {
-        cbor::from_slice("genesis", bytes, Self::MAX_BYTES)
-    }
-
-    /// The chain that starts here.
-    pub fn chain(&self) -> ChainId {
-        ChainId::of_genesis(&self.to_bytes())
-    }
-}
 
 /// What is signed and ordered. Sameness compares signer, id and payload: the same again gives the first receipt, other
 /// bytes under the same id are refused. The epoch is checked only for new ids.
@@ -114,7 +48,7 @@ impl Statement for Envelope {
     const MAX_BYTES: usize = MAX_LEAF_BYTES;
 }
 
-/// The transactions that are signed. Genesis and Expire are the ledger's own and appear only as leaves.
+/// The transactions that are signed. Genesis, Expire, Mature and Lapse are the ledger's own and appear only as leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Transaction {
     /// A provider's key, owner and whether it validates.
@@ -141,6 +75,24 @@ pub enum Transaction {
     /// Refunds the rest.
     #[n(7)]
     Close(#[n(0)] Close),
+    /// Locks more for a job that is open.
+    #[n(8)]
+    TopUp(#[n(0)] TopUp),
+    /// Something that needs more than its sender's word, with the others'.
+    #[n(9)]
+    Approved(#[n(0)] Approved),
+    /// Takes credits out; only within [`Approved`].
+    #[n(10)]
+    Withdraw(#[n(0)] Withdraw),
+    /// Holds back what a provider owns, for a withdrawal to come.
+    #[n(11)]
+    Reserve(#[n(0)] Reserve),
+    /// Gives up a reserve; the provider's word, or the issuers' within [`Approved`].
+    #[n(12)]
+    Release(#[n(0)] Release),
+    /// Other issuers from now on; only within [`Approved`].
+    #[n(16)]
+    Issuers(#[n(0)] Issuers),
 }
 
 impl Transaction {
@@ -160,6 +112,12 @@ impl Transaction {
             Transaction::RecordVerdict(_) => "RecordVerdict",
             Transaction::Settle(_) => "Settle",
             Transaction::Close(_) => "Close",
+            Transaction::TopUp(_) => "TopUp",
+            Transaction::Approved(_) => "Approved",
+            Transaction::Withdraw(_) => "Withdraw",
+            Transaction::Reserve(_) => "Reserve",
+            Transaction::Release(_) => "Release",
+            Transaction::Issuers(_) => "Issuers",
         }
     }
 
@@ -355,4 +313,16 @@ pub struct Close {
     /// The job.
     #[n(0)]
     pub job: JobId,
+}
+
+/// Locks more for a job that is open, from the account that pays for it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TopUp {
+    /// The job.
+    #[n(0)]
+    pub job: JobId,
+    /// Micro-credits.
+    #[n(1)]
+    pub amount: u64,
 }

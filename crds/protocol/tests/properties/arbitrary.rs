@@ -4,13 +4,13 @@ use minicbor::bytes::ByteVec;
 use orion_protocol::files::Extract;
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, OpenEpoch, OpenEscrow, RecordVerdict, RegisterProvider,
-    RoundEntry, Settle, ShardVerdict,
+    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, OpenEpoch, OpenEscrow, Purse,
+    RecordVerdict, RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Leaf, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
 use orion_protocol::statements::{
-    Aggregated, AuditOf, Commitment, Failed, Found, Ingested, LeaseCore, LeaseKind, LeaseTail, Preflighted,
+    Aggregated, Approval, AuditOf, Commitment, Failed, Found, Ingested, LeaseCore, LeaseKind, LeaseTail, Preflighted,
     ResultObject, Token, UnitDigest, Vote,
 };
 use orion_protocol::task::{
@@ -352,6 +352,27 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
         record_verdict().prop_map(Transaction::RecordVerdict),
         (job(), number()).prop_map(|(job, page)| Transaction::Settle(Settle { job, page })),
         job().prop_map(|job| Transaction::Close(Close { job })),
+        (job(), number()).prop_map(|(job, amount)| Transaction::TopUp(TopUp { job, amount })),
+        (bytes(40), vec(signed(approval()), 0..3))
+            .prop_map(|(inner, approvals)| Transaction::Approved(Approved { inner, approvals })),
+        (purse(), number(), digest(), proptest::option::of(digest()))
+            .prop_map(|(from, amount, to, reserve)| { Transaction::Withdraw(Withdraw { from, amount, to, reserve }) }),
+        (number(), number()).prop_map(|(amount, expires_ms)| Transaction::Reserve(Reserve { amount, expires_ms })),
+        digest().prop_map(|reserve| Transaction::Release(Release { reserve })),
+        (any::<u32>(), vec(public(), 0..3))
+            .prop_map(|(threshold, keys)| Transaction::Issuers(Issuers { threshold, keys })),
+    ]
+}
+
+pub fn approval() -> impl Strategy<Value = Approval> {
+    digest().prop_map(|action| Approval { action })
+}
+
+fn purse() -> impl Strategy<Value = Purse> {
+    prop_oneof![
+        public().prop_map(Purse::Available),
+        Just(Purse::Treasury),
+        any::<[u8; 32]>().prop_map(|id| Purse::Consumer(AccountId(id))),
     ]
 }
 
@@ -362,14 +383,17 @@ pub fn leaf() -> impl Strategy<Value = Leaf> {
     let code = select(vec![Code::Ok, Code::StaleEpoch, Code::UnknownPolicy]);
     let receipt =
         move || (code.clone(), vec(transfer.clone(), 0..4)).prop_map(|(code, transfers)| Receipt { code, transfers });
-    let totals = any::<[u64; 6]>().prop_map(|[deposited, consumers, escrows, vesting, providers, treasury]| Totals {
-        deposited,
-        consumers,
-        escrows,
-        vesting,
-        providers,
-        treasury,
-    });
+    let totals =
+        any::<[u64; 7]>().prop_map(|[deposited, consumers, escrows, vesting, providers, treasury, out]| Totals {
+            deposited,
+            consumers,
+            escrows,
+            vesting,
+            providers,
+            treasury,
+            // Nothing is left out of the bytes.
+            withdrawn: if out % 2 == 0 { 0 } else { out },
+        });
     let seal = (number(), digest(), digest(), totals).prop_map(|(time_ms, previous, state, totals)| Seal {
         time_ms,
         previous,
@@ -381,6 +405,8 @@ pub fn leaf() -> impl Strategy<Value = Leaf> {
         (signed(envelope()), receipt()).prop_map(|(envelope, receipt)| LeafBody::Transaction(envelope, receipt)),
         (digest(), receipt()).prop_map(|(job, receipt)| LeafBody::Expire(JobId(job.0), receipt)),
         seal.prop_map(LeafBody::Seal),
+        (digest(), receipt()).prop_map(|(job, receipt)| LeafBody::Mature(JobId(job.0), receipt)),
+        (digest(), receipt()).prop_map(|(reserve, receipt)| LeafBody::Lapse(reserve, receipt)),
     ];
     (number(), number(), body).prop_map(|(height, index, body)| Leaf { height, index, body })
 }

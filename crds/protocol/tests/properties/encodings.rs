@@ -79,6 +79,7 @@ fn any_value() -> impl Strategy<Value = Encoded> {
         of(arbitrary::aggregated()),
         of(arbitrary::failed()),
         of(arbitrary::envelope()),
+        of(arbitrary::approval()),
         of(arbitrary::signed(arbitrary::lease())),
     ];
     let others = prop_oneof![

@@ -8,13 +8,13 @@ use orion_protocol::ledger::api::{
 };
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, OpenEpoch, OpenEscrow, RecordVerdict, RegisterProvider,
-    RoundEntry, Settle, ShardVerdict,
+    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, OpenEpoch, OpenEscrow, Purse,
+    RecordVerdict, RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Genesis, Leaf, Policy, Submitted, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
 use orion_protocol::statements::{
-    Aggregated, AuditOf, Commitment, Failed, Found, Ingested, LeaseCore, LeaseKind, LeaseTail, Preflighted,
+    Aggregated, Approval, AuditOf, Commitment, Failed, Found, Ingested, LeaseCore, LeaseKind, LeaseTail, Preflighted,
     ResultObject, Token, UnitDigest, Vote,
 };
 use orion_protocol::task::{
@@ -103,6 +103,8 @@ as_object! {
     Aggregated { lease, results, refused }
     Alive { role, class, driver, slots, leases, version, kernels, fault }
     Answer { lease, body }
+    Approval { action }
+    Approved { inner, approvals }
     AuditOf { round, lease, units }
     Close { job }
     CloseRound { job, sequence, entries, eligible }
@@ -115,7 +117,8 @@ as_object! {
     Failed { lease, refusal }
     Feed { tensor, from, key }
     Found { unit_nanos, work_per_item, outputs, load_nanos }
-    Genesis { nonce, operator, platform, issuer, checkpoint, policy }
+    Genesis { nonce, operator, platform, issuer, checkpoint, policy, issuers }
+    Issuers { threshold, keys }
     Head { chain, seal, epoch, providers }
     InferenceWorkload { model, dims, tensors, results }
     Ingested { commitment, refused }
@@ -135,6 +138,8 @@ as_object! {
     Receipt { code, transfers }
     RecordVerdict { job, round, sequence, shards }
     Refusal { reason, message }
+    Release { reserve }
+    Reserve { amount, expires_ms }
     RegisterProvider { key, owner, validates }
     ResultObject { name, digest, size, extract, entries }
     RoundEntry { lease, commitment, ingested }
@@ -149,12 +154,23 @@ as_object! {
         job, workload, inputs, kernel_set, units, outputs, comparator, audits_per_shard, price, fee_ppm, policy
     }
     Token { epoch, attempt, copy }
-    Totals { deposited, consumers, escrows, vesting, providers, treasury }
+    TopUp { job, amount }
     Transfer { from, to, amount }
     Trial { workload, inputs, units, outputs, job }
     UnitDigest { unit, digest }
     UnitTable { items, items_per_unit, units_per_shard, work_per_item }
     Vote { round, lease, units, class }
+    Withdraw { from, amount, to, reserve }
+}
+
+impl Json for Totals {
+    fn json(&self) -> Value {
+        let Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn } = *self;
+        // Nothing that was ever withdrawn is left out.
+        let withdrawn = (withdrawn > 0).then_some(withdrawn);
+        json!({"deposited": deposited, "consumers": consumers, "escrows": escrows, "vesting": vesting,
+               "providers": providers, "treasury": treasury, "withdrawn": withdrawn})
+    }
 }
 
 /// A variant as `{"Name": [fields]}`.
@@ -175,10 +191,14 @@ as_variants! {
     Argument { Input(at), Output(at), Scalar(dtype, bits), Builtin(which), Local(bytes) }
     Beat { Alive(a), Started(lease), Progress(lease, units) }
     Layout { Lengths(output), Unit(combine) }
-    LeafBody { Genesis(bytes), Transaction(envelope, receipt), Expire(job, receipt), Seal(seal) }
+    LeafBody { Genesis(bytes), Transaction(envelope, receipt), Expire(job, receipt), Seal(seal), Mature(job, receipt),
+        Lapse(reserve, receipt),
+    }
+    Purse { Available(key), Treasury, Consumer(account) }
     TaskBody { Execute, Preflight(trial), Ingest(committed), Aggregate(manifest) }
     Transaction {
-        RegisterProvider(a), OpenEpoch(a), Deposit(a), OpenEscrow(a), CloseRound(a), RecordVerdict(a), Settle(a), Close(a)
+        RegisterProvider(a), OpenEpoch(a), Deposit(a), OpenEscrow(a), CloseRound(a), RecordVerdict(a), Settle(a), Close(a),
+        TopUp(a), Approved(a), Withdraw(a), Reserve(a), Release(a), Issuers(a)
     }
     FeedFrom { Rows(at), Shared(at), Fill(text) }
     Workload { Kernel(kernel), Inference(inference) }

@@ -1,17 +1,18 @@
 //! Vectors of the ledger's formats: transactions with their envelopes, leaves and the tree over them, answers.
 
 use orion_protocol::bytes::hex;
-use orion_protocol::ids::Account;
+use orion_protocol::ids::{Account, action_digest, reserve_id};
 use orion_protocol::ledger::api::{
     AccountView, EntryVerdict, Head, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
 };
 use orion_protocol::ledger::leaf::{Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Close, CloseRound, Consumer, Deposit, DrawnUnit, OpenEpoch, OpenEscrow, RecordVerdict, RegisterProvider,
-    RoundEntry, Settle, ShardVerdict,
+    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Issuers, OpenEpoch, OpenEscrow, Purse, RecordVerdict,
+    RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Code, Leaf, LeafBody, Submitted, Transaction};
 use orion_protocol::merkle::{self, Sha3, Sha256};
+use orion_protocol::statements::Approval;
 use orion_protocol::task::unit_salt;
 use orion_protocol::{Digest, JobId, PublicKey, Signed, TxId, cbor, price};
 use serde_json::{Value, json};
@@ -47,7 +48,48 @@ pub fn all() -> Vec<(Transaction, &'static str, u64, JobId, u64, u64)> {
         (Transaction::RecordVerdict(record_verdict()), "operator", 3, job(), 0, 0),
         (Transaction::Settle(Settle { job: job(), page: 0 }), "operator", 4, job(), 0, 0),
         (Transaction::Close(Close { job: job() }), "operator", 4, job(), 0, 0),
+        (Transaction::TopUp(TopUp { job: job(), amount: 1_000 }), "operator", 4, job(), 0, 0),
+        (Transaction::Approved(approved()), "issuer", 0, none, 1, 0),
+        (Transaction::Withdraw(withdraw(Purse::Consumer(consumer()))), "operator", 0, none, 2, 0),
+        (Transaction::Withdraw(withdraw(Purse::Treasury)), "operator", 0, none, 3, 0),
+        (Transaction::Reserve(Reserve { amount: 700, expires_ms: 1_800_000_600_000 }), "worker", 0, none, 5, 0),
+        (
+            Transaction::Withdraw(Withdraw { reserve: Some(reserve()), ..withdraw(Purse::Treasury) }),
+            "operator",
+            0,
+            none,
+            6,
+            0,
+        ),
+        (Transaction::Release(Release { reserve: reserve() }), "worker", 0, none, 7, 0),
+        (Transaction::Issuers(issuers()), "issuer", 0, none, 4, 0),
     ]
+}
+
+fn withdraw(from: Purse) -> Withdraw {
+    Withdraw { from, amount: 11_500, to: digest("an account elsewhere"), reserve: None }
+}
+
+/// What the worker's provider reserves.
+fn reserve() -> Digest {
+    reserve_id(&public("worker"), &TxId::derive("Reserve", &JobId::NONE, 5, 0))
+}
+
+/// Two of the keys that there are.
+fn issuers() -> Issuers {
+    let mut keys = vec![public("issuer"), public("validator-b")];
+    keys.sort_unstable();
+    Issuers { threshold: 2, keys }
+}
+
+/// What the worker's provider takes out, with its own word and the issuer's.
+fn approved() -> Approved {
+    let inner = cbor::to_vec(&Transaction::Withdraw(withdraw(Purse::Available(public("worker")))));
+    let action = action_digest(&public("issuer"), &TxId::derive("Approved", &JobId::NONE, 1, 0), &inner);
+    let mut approvals =
+        ["issuer", "worker"].map(|key| Signed::new(&chain(), &secret(key), &Approval { action })).to_vec();
+    approvals.sort_by_key(Signed::key);
+    Approved { inner: inner.into(), approvals }
 }
 
 fn close_round() -> CloseRound {
@@ -131,6 +173,7 @@ fn seal() -> Seal {
         vesting: 0,
         providers: 11_500,
         treasury: 230,
+        withdrawn: 0,
     };
     Seal { time_ms: 1_800_000_000_000, previous: digest("the seal before"), state: digest("state"), totals }
 }
@@ -146,6 +189,9 @@ pub fn leaves() -> Value {
         LeafBody::Transaction(signed, refused),
         LeafBody::Expire(job, Receipt { code: Code::Ok, transfers: receipt().transfers }),
         LeafBody::Seal(seal()),
+        LeafBody::Seal(Seal { totals: Totals { deposited: 25_000_700, withdrawn: 700, ..seal().totals }, ..seal() }),
+        LeafBody::Mature(job, Receipt { code: Code::Ok, transfers: vec![receipt().transfers[1]] }),
+        LeafBody::Lapse(reserve(), Receipt { code: Code::Ok, transfers: vec![] }),
     ];
     let leaves: Vec<Leaf> = (0..).zip(bodies).map(|(index, body)| Leaf { height: 1 << 33, index, body }).collect();
     let hashes: Vec<[u8; 32]> = leaves.iter().map(|leaf| Sha256::leaf(&leaf.to_bytes())).collect();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::convert::Infallible;
 
 use orion_protocol::merkle::{self, Scheme as _, Sha256};
 
@@ -17,6 +18,33 @@ pub trait Hashes {
 
     /// The hashes of `tile`, as many as it is wide. A full tile may be cut where only the full one is kept.
     fn hashes(&self, tile: Tile) -> Result<Vec<[u8; 32]>, Self::Error>;
+}
+
+/// All hashes of a log that is in memory, by the levels of its tiles.
+#[derive(Clone, Debug)]
+pub struct Levels(Vec<Vec<[u8; 32]>>);
+
+impl Levels {
+    /// Of a log with these leaves' hashes.
+    pub fn of(leaves: &[[u8; 32]]) -> Levels {
+        let mut levels = vec![leaves.to_vec()];
+        while let Some(last) = levels.last().filter(|last| last.len() >= usize::from(FULL)) {
+            let above = last.chunks_exact(usize::from(FULL)).map(merkle::root::<Sha256>).collect();
+            levels.push(above);
+        }
+        Levels(levels)
+    }
+}
+
+impl Hashes for Levels {
+    type Error = Infallible;
+
+    /// What is not there comes back as too few, which the caller refuses.
+    fn hashes(&self, tile: Tile) -> Result<Vec<[u8; 32]>, Infallible> {
+        let start = usize::try_from(tile.index).unwrap_or(usize::MAX).saturating_mul(usize::from(FULL));
+        let level = self.0.get(usize::from(tile.level)).map_or(&[][..], Vec::as_slice);
+        Ok(level.iter().skip(start).take(usize::from(tile.width)).copied().collect())
+    }
 }
 
 /// Why no proof can be made.

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use orion_protocol::ids::JobId;
 use orion_protocol::ledger::api::{JobPhase, Paid};
 use orion_protocol::ledger::leaf::{Code, Transfer};
-use orion_protocol::ledger::tx::{Deposit, OpenEpoch, OpenEscrow, RegisterProvider};
+use orion_protocol::ledger::tx::{Deposit, OpenEpoch, OpenEscrow, RegisterProvider, TopUp};
 use orion_protocol::price;
 use orion_protocol::task::TaskSpec;
 
+use super::running_job;
 use crate::book::{Move, Place};
+use crate::due::Due;
 use crate::job::Job;
 use crate::state::{Provider, State};
 
@@ -44,6 +46,22 @@ pub(super) fn deposit(state: &mut State, tx: &Deposit) -> Result<Vec<Transfer>, 
     }
     let (from, to) = (Place::issuance(&state.chain), Place::consumer(consumer.account));
     state.book.apply(&[Move { from, to, amount: *amount }])
+}
+
+/// More for a job whose rounds may still close. What it may cost is covered from the start; this is for who wants to lock more.
+pub(super) fn top_up(state: &mut State, tx: &TopUp) -> Result<Vec<Transfer>, Code> {
+    let TopUp { job: id, amount } = tx;
+    let job = running_job(state, id)?;
+    if *amount == 0 {
+        return Err(Code::OutOfBounds);
+    }
+    let escrowed = job.escrowed.checked_add(*amount).ok_or(Code::Overflow)?;
+    let (from, to) = (Place::consumer(job.consumer), Place::escrow(&state.chain, *id));
+    let transfers = state.book.apply(&[Move { from, to, amount: *amount }])?;
+    if let Some(job) = state.jobs.get_mut(id) {
+        job.escrowed = escrowed;
+    }
+    Ok(transfers)
 }
 
 pub(super) fn open_escrow(state: &mut State, tx: &OpenEscrow, time_ms: u64) -> Result<Vec<Transfer>, Code> {
@@ -83,6 +101,6 @@ pub(super) fn open_escrow(state: &mut State, tx: &OpenEscrow, time_ms: u64) -> R
         paid: Paid::default(),
     };
     state.jobs.insert(id, job);
-    state.deadlines.insert((deadline_ms, id));
+    state.due.insert(deadline_ms, Due::Escrow(id));
     Ok(transfers)
 }

@@ -2,6 +2,8 @@
 //! else writes; money moves in one all-or-nothing set a transaction.
 
 mod accounts;
+mod approved;
+mod reserve;
 mod round;
 mod settle;
 mod verdict;
@@ -14,7 +16,7 @@ use orion_protocol::ledger::{Envelope, Transaction};
 use crate::job::Job;
 use crate::state::State;
 
-pub(crate) use settle::expire;
+pub(crate) use settle::{expire, mature};
 
 /// Applies a transaction under a new id in a block with time `time_ms`.
 pub(crate) fn apply(
@@ -31,24 +33,44 @@ pub(crate) fn apply(
         Transaction::OpenEscrow(tx) => accounts::open_escrow(state, tx, time_ms),
         Transaction::CloseRound(tx) => round::close(state, tx),
         Transaction::RecordVerdict(tx) => verdict::record(state, tx),
-        Transaction::Settle(tx) => settle::settle(state, tx),
+        Transaction::Settle(tx) => settle::settle(state, tx, time_ms),
         Transaction::Close(tx) => settle::close(state, tx),
+        Transaction::TopUp(tx) => accounts::top_up(state, tx),
+        Transaction::Approved(tx) => approved::apply(state, envelope, tx),
+        Transaction::Reserve(tx) => reserve::reserve(state, envelope, tx, time_ms),
+        Transaction::Release(tx) => reserve::release(state, envelope, tx),
+        Transaction::Withdraw(_) | Transaction::Issuers(_) => Err(Code::NotEnoughApprovals),
     }
 }
 
-/// The issuer deposits and does nothing else, outside of epochs; everything else is the operator's, in its epoch.
+/// An issuer deposits where its word is enough, outside of epochs; so are approvals and reserves, whose rules say whose they are. Everything
+/// else is the operator's, in its epoch.
 fn may_send(state: &State, envelope: &Envelope, transaction: &Transaction) -> Result<(), Code> {
+    let own_rules = matches!(
+        transaction,
+        Transaction::Approved(_)
+            | Transaction::Withdraw(_)
+            | Transaction::Issuers(_)
+            | Transaction::Reserve(_)
+            | Transaction::Release(_)
+    );
     let deposit = matches!(transaction, Transaction::Deposit(_));
-    let owner = if deposit { state.genesis.issuer } else { state.genesis.operator };
-    if envelope.signer != owner {
+    let signer = envelope.signer;
+    if own_rules || deposit {
+        if deposit && !state.issuers.has(&signer) {
+            return Err(Code::NotAllowed);
+        }
+        if envelope.epoch != 0 {
+            return Err(Code::OutOfBounds);
+        }
+        let enough = own_rules || state.issuers.threshold == 1;
+        return if enough { Ok(()) } else { Err(Code::NotEnoughApprovals) };
+    }
+    if signer != state.genesis.operator {
         return Err(Code::NotAllowed);
     }
-    match transaction {
-        Transaction::Deposit(_) if envelope.epoch != 0 => Err(Code::OutOfBounds),
-        Transaction::Deposit(_) | Transaction::OpenEpoch(_) => Ok(()),
-        _ if envelope.epoch != state.epoch => Err(Code::StaleEpoch),
-        _ => Ok(()),
-    }
+    let opens = matches!(transaction, Transaction::OpenEpoch(_));
+    if opens || envelope.epoch == state.epoch { Ok(()) } else { Err(Code::StaleEpoch) }
 }
 
 /// The job, in any phase but ended ones.

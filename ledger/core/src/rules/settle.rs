@@ -1,4 +1,5 @@
-//! Settle, Close and the ledger's own Expire: money leaves an escrow by these, and no other way.
+//! Settle, Close and the ledger's own Expire: money leaves an escrow by these, and no other way. What is earned vests for as long
+//! as the policy says, and matures by the ledger's own act.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +7,15 @@ use orion_protocol::ledger::api::{JobPhase, Paid};
 use orion_protocol::ledger::leaf::{Code, Receipt, Transfer};
 use orion_protocol::ledger::tx::{Close, Settle};
 use orion_protocol::price::{self, fee_of, price_of};
-use orion_protocol::{Digest, JobId};
+use orion_protocol::{Digest, JobId, PublicKey};
 
 use super::open_job;
 use crate::book::{Move, Place};
+use crate::due::Due;
 use crate::job::{Contribution, Job, Round, Settlement, Share};
 use crate::state::{State, paid};
 
-pub(super) fn settle(state: &mut State, tx: &Settle) -> Result<Vec<Transfer>, Code> {
+pub(super) fn settle(state: &mut State, tx: &Settle, time_ms: u64) -> Result<Vec<Transfer>, Code> {
     let Settle { job: id, page } = tx;
     let job = open_job(state, id)?;
     if !job.rounds.iter().all(Round::judged) {
@@ -23,7 +25,7 @@ pub(super) fn settle(state: &mut State, tx: &Settle) -> Result<Vec<Transfer>, Co
     if *page != settlement.done || settlement.complete() {
         return Err(Code::WrongSequence);
     }
-    pay_page(state, *id, settlement, false)
+    pay_page(state, *id, settlement, time_ms, false)
 }
 
 pub(super) fn close(state: &mut State, tx: &Close) -> Result<Vec<Transfer>, Code> {
@@ -44,13 +46,13 @@ pub(super) fn close(state: &mut State, tx: &Close) -> Result<Vec<Transfer>, Code
 
 /// Ends a job whose deadline passed: what is left of Settle's pages, one receipt each, the refund with the last; rounds
 /// without verdict go unpaid. A settlement that was complete already leaves one receipt, with the refund.
-pub(crate) fn expire(state: &mut State, id: JobId) -> Result<Vec<Receipt>, Code> {
+pub(crate) fn expire(state: &mut State, id: JobId, time_ms: u64) -> Result<Vec<Receipt>, Code> {
     let mut receipts = Vec::new();
     loop {
         let job = open_job(state, &id)?;
         let settlement = job.settlement.clone().map_or_else(|| fix(job), Ok)?;
         let last = settlement.done + 1 >= settlement.pages();
-        receipts.push(paid(pay_page(state, id, settlement, last)?));
+        receipts.push(paid(pay_page(state, id, settlement, time_ms, last)?));
         if last {
             state.end(id, JobPhase::Expired);
             return Ok(receipts);
@@ -78,8 +80,27 @@ fn split(pool: u64, contributions: &BTreeMap<Digest, Contribution>, audit: bool)
     contributions.values().zip(amounts).map(|(one, amount)| Share { provider: one.provider, audit, amount }).collect()
 }
 
+/// Matures a page whose window has passed.
+pub(crate) fn mature(state: &mut State, id: JobId, page: u64) -> Result<Vec<Transfer>, Code> {
+    let vest = state.vests.get(&(id, page)).ok_or(Code::NoSuchJob)?;
+    let (until_ms, moves) = (vest.until_ms, state.matured(id, vest));
+    let transfers = state.book.apply(&moves)?;
+    state.due.remove(until_ms, Due::Mature(id, page));
+    state.vests.remove(&(id, page));
+    Ok(transfers)
+}
+
 /// Pays the next page of `settlement`, and, where asked, refunds the rest in the same set of moves.
-fn pay_page(state: &mut State, id: JobId, mut settlement: Settlement, refunding: bool) -> Result<Vec<Transfer>, Code> {
+fn pay_page(
+    state: &mut State,
+    id: JobId,
+    mut settlement: Settlement,
+    time_ms: u64,
+    refunding: bool,
+) -> Result<Vec<Transfer>, Code> {
+    // The one policy that a task may pin is the genesis'.
+    let window_ms = state.genesis.policy.vesting_ms;
+    let mut vesting_later: BTreeMap<PublicKey, u64> = BTreeMap::new();
     let job = open_job(state, &id)?;
     let escrow = Place::escrow(&state.chain, id);
     let (mut moves, mut sums, mut spent) = (Vec::new(), job.paid, 0_u64);
@@ -91,8 +112,12 @@ fn pay_page(state: &mut State, id: JobId, mut settlement: Settlement, refunding:
         let vesting = Place::vesting(&state.chain, provider, id);
         let available = Place::available(&state.chain, provider);
         moves.push(Move { from: escrow, to: vesting, amount });
-        // The policy's window is 0: vesting and maturing fall into the same block.
-        moves.push(Move { from: vesting, to: available, amount });
+        if window_ms == 0 {
+            // Vesting and maturing fall into the same block.
+            moves.push(Move { from: vesting, to: available, amount });
+        } else if amount > 0 {
+            add(vesting_later.entry(provider).or_default(), amount)?;
+        }
         add(if audit { &mut sums.validators } else { &mut sums.workers }, amount)?;
         add(&mut spent, amount)?;
     }
@@ -107,6 +132,8 @@ fn pay_page(state: &mut State, id: JobId, mut settlement: Settlement, refunding:
         moves.push(refund);
     }
     let transfers = state.book.apply(&moves)?;
+    // At the end of time nothing matures, and nothing fails either.
+    state.vest(id, settlement.done, time_ms.saturating_add(window_ms), vesting_later);
     settlement.done = (settlement.done + 1).min(settlement.pages());
     record(state, id, settlement, sums);
     Ok(transfers)

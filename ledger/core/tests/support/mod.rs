@@ -1,6 +1,6 @@
 //! A world for tests: keys, a chain that logs itself, and the signed statements of every party, honest or not.
 
-#![expect(dead_code, reason = "each test binary uses its own part of this module")]
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
 #![expect(clippy::unwrap_used, reason = "what a fixture cannot do fails its test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,13 +9,14 @@ use orion_ledger_core::{Admission, Chain, Signer, VerifierKey};
 use orion_protocol::bytes::Name;
 use orion_protocol::draw::{self, Draw};
 use orion_protocol::dtype::DType;
-use orion_protocol::ids::{Account, AccountId, ChainId, JobId, TxId};
+use orion_protocol::ids::{Account, AccountId, ChainId, JobId, TxId, action_digest};
+use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::leaf::{Code, Receipt};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::merkle::{self, Sha3};
 use orion_protocol::statements::*;
 use orion_protocol::task::*;
-use orion_protocol::{Digest, PublicKey, SecretKey, Signed};
+use orion_protocol::{Digest, PublicKey, SecretKey, Signed, cbor};
 
 /// What everything costs here.
 pub const POLICY: Policy = Policy { price: 1_000_000, fee_ppm: 20_000, vesting_ms: 0, escrow_ms: 60_000 };
@@ -45,13 +46,18 @@ impl Keys {
     }
 
     pub fn genesis(&self) -> Genesis {
+        self.genesis_under(POLICY)
+    }
+
+    pub fn genesis_under(&self, policy: Policy) -> Genesis {
         Genesis {
             nonce: Digest::of(b"a chain for tests"),
             operator: self.operator.public(),
             platform: self.platform.public(),
             issuer: self.issuer.public(),
             checkpoint: self.checkpoint.public(),
-            policy: POLICY,
+            policy,
+            issuers: None,
         }
     }
 }
@@ -63,6 +69,11 @@ pub fn consumer(chain: &ChainId) -> AccountId {
 
 /// A job of `items` items, one a unit, `per_shard` units a shard, 10 operations an item.
 pub fn spec(number: u8, items: u64, per_shard: u64, audits: u32) -> TaskSpec {
+    spec_under(&POLICY, number, items, per_shard, audits)
+}
+
+/// As [`spec`], on a chain with another policy.
+pub fn spec_under(policy: &Policy, number: u8, items: u64, per_shard: u64, audits: u32) -> TaskSpec {
     TaskSpec {
         job: JobId([number; 32]),
         workload: Digest::of(b"workload"),
@@ -72,9 +83,9 @@ pub fn spec(number: u8, items: u64, per_shard: u64, audits: u32) -> TaskSpec {
         outputs: vec![OutputSpec { name: name("out"), dtype: DType::Int32, shape: vec![items], layout: None }],
         comparator: Comparator::Exact,
         audits_per_shard: audits,
-        price: POLICY.price,
-        fee_ppm: POLICY.fee_ppm,
-        policy: POLICY.digest(),
+        price: policy.price,
+        fee_ppm: policy.fee_ppm,
+        policy: policy.digest(),
     }
 }
 
@@ -132,8 +143,12 @@ pub struct Signers {
 
 impl Signers {
     pub fn new() -> Signers {
+        Signers::of(&Keys::new().genesis())
+    }
+
+    pub fn of(genesis: &Genesis) -> Signers {
         let keys = Keys::new();
-        let chain = keys.genesis().chain();
+        let chain = genesis.chain();
         let platform = keys.platform.clone();
         let providers = BTreeMap::from([(platform.public(), platform)]);
         Signers { chain, keys, providers, owners: BTreeMap::new() }
@@ -226,6 +241,15 @@ fn leaves(core: &LeaseCore, lies: &BTreeSet<u64>) -> Vec<[u8; 32]> {
     units.map(|unit| Sha3::unit_leaf(&salt_of(unit), unit, &digest_of(unit, lies.contains(&unit)))).collect()
 }
 
+/// A transaction with the words of these keys, for an envelope of `sender` under this id.
+pub fn approve(chain: &ChainId, sender: &SecretKey, id: TxId, inner: &Transaction, by: &[SecretKey]) -> Approved {
+    let inner = cbor::to_vec(inner);
+    let action = action_digest(&sender.public(), &id, &inner);
+    let mut approvals: Vec<_> = by.iter().map(|key| Signed::new(chain, key, &Approval { action })).collect();
+    approvals.sort_by_key(Signed::key);
+    Approved { inner: inner.into(), approvals }
+}
+
 /// A round after its seal.
 pub struct Closed {
     pub round: Digest,
@@ -239,6 +263,8 @@ pub struct World {
     pub chain: Chain,
     pub admission: Admission,
     pub log: Vec<Vec<u8>>,
+    /// By height; but for blocks that a test made behind the world's back.
+    pub seals: Vec<SealRef>,
     pub time_ms: u64,
     next_id: u64,
 }
@@ -246,18 +272,32 @@ pub struct World {
 impl World {
     /// Block 0 and epoch 1; nobody registered, no money.
     pub fn bare() -> World {
-        let signers = Signers::new();
-        let genesis = signers.keys.genesis();
+        World::bare_under(POLICY)
+    }
+
+    pub fn bare_under(policy: Policy) -> World {
+        World::bare_of(&Keys::new().genesis_under(policy))
+    }
+
+    /// As [`World::bare`], from another genesis with the same keys.
+    pub fn bare_of(genesis: &Genesis) -> World {
+        let signers = Signers::of(genesis);
         let (chain, block) = Chain::start(&genesis.to_bytes(), START_MS).unwrap();
-        let admission = Admission::new(&genesis);
-        let mut world = World { signers, chain, admission, log: block.leaves, time_ms: START_MS, next_id: 0 };
+        let admission = Admission::new(genesis);
+        let (log, seals) = (block.leaves, vec![block.seal]);
+        let mut world = World { signers, chain, admission, log, seals, time_ms: START_MS, next_id: 0 };
         assert_eq!(world.open_epoch(1), Code::Ok);
         world
     }
 
     /// Three providers of three owners, all validating, and a consumer with 10 million micro-credits.
     pub fn new() -> World {
-        let mut world = World::bare();
+        World::under(POLICY)
+    }
+
+    /// As [`World::new`], with another policy.
+    pub fn under(policy: Policy) -> World {
+        let mut world = World::bare_under(policy);
         for (number, owner) in [(11, "alice"), (12, "bob"), (13, "carol")] {
             assert_eq!(world.register(number, owner), Code::Ok);
         }
@@ -285,7 +325,7 @@ impl World {
     pub fn sign(&mut self, tx: &Transaction, id: TxId) -> Signed<Envelope> {
         let keys = &self.signers.keys;
         match tx {
-            Transaction::Deposit(_) => tx.sign(&self.signers.chain, &keys.issuer, 0, id),
+            Transaction::Deposit(_) | Transaction::Approved(_) => tx.sign(&self.signers.chain, &keys.issuer, 0, id),
             Transaction::OpenEpoch(open) => tx.sign(&self.signers.chain, &keys.operator, open.epoch, id),
             _ => tx.sign(&self.signers.chain, &keys.operator, self.chain.epoch(), id),
         }
@@ -296,6 +336,9 @@ impl World {
         self.time_ms += 10;
         let txs: Vec<_> = txs.into_iter().map(|tx| self.admission.check(tx).unwrap()).collect();
         let block = self.chain.finalize_block(self.time_ms, &txs).unwrap();
+        if !block.leaves.is_empty() {
+            self.seals.push(block.seal);
+        }
         self.log.extend(block.leaves);
         self.chain.audit().unwrap();
         block.outcomes.into_iter().map(|outcome| outcome.receipt).collect()
@@ -310,6 +353,14 @@ impl World {
 
     pub fn send(&mut self, tx: &Transaction) -> Code {
         self.receipt(tx).code
+    }
+
+    /// A transaction with the words of these keys, in an envelope of the issuer.
+    pub fn approved(&mut self, inner: &Transaction, by: &[SecretKey]) -> Receipt {
+        let (sender, id) = (self.signers.keys.issuer.clone(), self.id());
+        let tx = Transaction::Approved(approve(&self.signers.chain, &sender, id, inner, by));
+        let signed = self.sign(&tx, id);
+        self.block(vec![signed]).remove(0)
     }
 
     pub fn open_epoch(&mut self, epoch: u64) -> Code {
@@ -386,13 +437,13 @@ impl World {
 
     /// The log as an export, and the key that verifies it.
     pub fn export(&self) -> (Vec<u8>, VerifierKey) {
-        export_of(&self.signers, &self.chain, &self.log)
+        export_of(&self.signers, &self.chain.seal_ref(), &self.log)
     }
 }
 
-pub fn export_of(signers: &Signers, chain: &Chain, log: &[Vec<u8>]) -> (Vec<u8>, VerifierKey) {
+pub fn export_of(signers: &Signers, seal: &SealRef, log: &[Vec<u8>]) -> (Vec<u8>, VerifierKey) {
     let mut signer = Signer::new(&signers.chain, signers.keys.checkpoint.clone(), None);
-    let note = signer.sign(&chain.seal_ref()).unwrap();
+    let note = signer.sign(seal).unwrap();
     let mut bytes = Vec::new();
     orion_ledger_core::export::write(&mut bytes, &note, log.iter().map(Vec::as_slice)).unwrap();
     (bytes, signer.key().clone())

@@ -403,7 +403,15 @@ impl Job {
                 self.query = true;
             }
             Transaction::Close(_) => self.query = true,
-            Transaction::RegisterProvider(_) | Transaction::OpenEpoch(_) | Transaction::Deposit(_) => {}
+            Transaction::RegisterProvider(_)
+            | Transaction::OpenEpoch(_)
+            | Transaction::Deposit(_)
+            | Transaction::TopUp(_)
+            | Transaction::Approved(_)
+            | Transaction::Withdraw(_)
+            | Transaction::Reserve(_)
+            | Transaction::Release(_)
+            | Transaction::Issuers(_) => {}
         }
     }
 

@@ -106,6 +106,7 @@ impl World {
             issuer: key(3).public(),
             checkpoint: key(4).public(),
             policy,
+            issuers: None,
         };
         let mut world = World {
             seed,

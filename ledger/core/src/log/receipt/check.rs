@@ -48,7 +48,7 @@ pub(super) fn open(step: Step, entry: &Entry, trust: &Trust) -> Result<Opened, R
             (Act::Sent(sent), outcome)
         }
         LeafBody::Expire(job, outcome) => (Act::Expired(job), outcome),
-        LeafBody::Genesis(_) | LeafBody::Seal(_) => {
+        LeafBody::Genesis(_) | LeafBody::Seal(_) | LeafBody::Mature(..) | LeafBody::Lapse(..) => {
             return Err(ReceiptError::Content(step, "the leaf holds no transaction"));
         }
     };

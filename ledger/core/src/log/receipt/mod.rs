@@ -6,6 +6,7 @@
 //! the round's id, paths and amounts are checked here again.
 
 mod check;
+mod make;
 
 use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::tx::{DrawnUnit, Transaction};
@@ -14,6 +15,8 @@ use orion_protocol::sign::VerifyError;
 use orion_protocol::statements::{Commitment, LeaseCore};
 use orion_protocol::task::{TaskSpec, unit_salt};
 use orion_protocol::{CborError, ChainId, Digest, JobId, PublicKey, cbor};
+
+pub use self::make::{Maker, NoReceipt};
 
 use self::check::{Act, Work, check_one_log, open, payments};
 use super::proof_file::ProofFile;

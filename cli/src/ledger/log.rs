@@ -1,105 +1,35 @@
-//! `orion ledger export` and `orion ledger verify log`.
+//! `orion ledger verify log`: everything that an export says, recomputed.
 
-use std::fs::File;
-use std::io::{BufReader, Write};
-use std::path::PathBuf;
-
-use anyhow::Context as _;
-use orion_ledger_core::checkpoint::VerifierKey;
 use orion_ledger_core::report::{JobReport, Report, Sums};
-use orion_ledger_core::verify;
+use orion_ledger_core::verify::{self, VerifyError};
 use orion_protocol::price::format_credits;
 use serde_json::{Value, json};
 
-use crate::cluster::{Access, Cluster};
+use super::{LogArgs, chain, open, read_key};
 use crate::{Format, Verdict};
 
-/// `orion ledger ...`
-#[derive(clap::Subcommand)]
-pub enum LedgerCommand {
-    /// Write the whole log to a file.
-    Export {
-        /// The file.
-        file: PathBuf,
-    },
-    /// Recompute what a log says.
-    #[command(subcommand)]
-    Verify(VerifyCommand),
-}
-
-/// `orion ledger verify ...`
-#[derive(clap::Subcommand)]
-pub enum VerifyCommand {
-    /// Signatures, tree, draws, verdicts and every balance of an exported log. Needs no network.
-    Log {
-        /// The export.
-        file: PathBuf,
-        /// The log's key, as the install wrote it.
-        #[arg(long)]
-        key: PathBuf,
-    },
-}
-
 /// Runs the command.
-pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> anyhow::Result<Verdict> {
-    match command {
-        LedgerCommand::Export { file } => {
-            let cluster = Cluster::connect(access).await?;
-            let bytes = export(&cluster, file).await?;
-            match format {
-                Format::Text => println!("ledger: exported {bytes} bytes to {}", file.display()),
-                Format::Json => println!("{}", json!({"file": file, "bytes": bytes})),
-            }
-            Ok(Verdict::Good)
-        }
-        LedgerCommand::Verify(VerifyCommand::Log { file, key }) => {
-            let text = std::fs::read_to_string(key).with_context(|| format!("reading the key {}", key.display()))?;
-            let key = VerifierKey::parse(text.trim()).with_context(|| format!("reading the key {}", key.display()))?;
-            let log = File::open(file).with_context(|| format!("opening the export {}", file.display()))?;
-            Ok(say(verify::log(BufReader::new(log), &key), format))
-        }
-    }
-}
-
-/// Fetches the log into a file, which appears whole or not at all.
-pub async fn export(cluster: &Cluster, file: &std::path::Path) -> anyhow::Result<u64> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).context("making a file for the export")?;
-    let bytes = cluster.ledger().fetch("/v1/export", &mut temporary).await?;
-    temporary.flush().context("writing the export")?;
-    temporary.persist(file).with_context(|| format!("writing {}", file.display()))?;
-    Ok(bytes)
-}
-
-fn say(outcome: Result<Report, verify::VerifyError>, format: Format) -> Verdict {
-    match outcome {
+pub fn run(format: Format, args: &LogArgs) -> anyhow::Result<Verdict> {
+    match verify::log(open(&args.export)?, &read_key(&args.key)?) {
         Ok(report) => {
             match format {
                 Format::Text => print_report(&report),
                 Format::Json => println!("{}", as_json(&report)),
             }
-            Verdict::Good
+            Ok(Verdict::Good)
         }
-        Err(error) => {
-            let text = chain(&error);
-            match format {
-                Format::Text => eprintln!("ledger: NOT verified: {text}"),
-                Format::Json => println!("{}", json!({"verified": false, "leaf": error.leaf(), "error": text})),
-            }
-            if error.undecided() { Verdict::Undecided } else { Verdict::Bad }
-        }
+        Err(error) => Ok(refuse(&error, format)),
     }
 }
 
-/// An error with its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
+/// Says why an export is not verified.
+pub fn refuse(error: &VerifyError, format: Format) -> Verdict {
+    let text = chain(error);
+    match format {
+        Format::Text => eprintln!("ledger: NOT verified: {text}"),
+        Format::Json => println!("{}", json!({"verified": false, "leaf": error.leaf(), "error": text})),
     }
-    text
+    if error.undecided() { Verdict::Undecided } else { Verdict::Bad }
 }
 
 /// The one line that sums it up.
@@ -169,7 +99,7 @@ fn as_json(report: &Report) -> Value {
     };
     let attempt = |attempt: &orion_ledger_core::report::Attempt| {
         json!({
-            "round": attempt.round, "attempt": attempt.lease.token.attempt, "epoch": attempt.lease.token.epoch,
+            "round": attempt.round, "leaseDigest": attempt.commitment.lease, "attempt": attempt.lease.token.attempt, "epoch": attempt.lease.token.epoch,
             "provider": attempt.lease.provider, "worker": attempt.lease.worker, "owner": attempt.owner,
             "root": attempt.commitment.root, "driver": attempt.commitment.driver,
             "drawn": attempt.drawn.iter().map(|(unit, right)| json!({"unit": unit, "right": right})).collect::<Vec<_>>(),

@@ -1,0 +1,165 @@
+//! `orion ledger`: export the log, verify it, make receipts out of it. All but the export works on files, without a network.
+//!
+//! Exit codes: 0 proven, 1 proven wrong, 2 cannot be decided from what is there, 3 usage.
+
+mod folder;
+mod fork;
+mod log;
+mod prove;
+mod receipt;
+mod reward;
+mod units;
+
+use std::fs::File;
+use std::io::{BufReader, Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use orion_ledger_core::Chain;
+use orion_ledger_core::checkpoint::VerifierKey;
+use orion_protocol::JobId;
+use serde_json::json;
+
+use crate::cluster::{Access, Cluster};
+use crate::{Format, Verdict};
+
+pub use self::log::{headline, print_job};
+
+/// Below the help of every command here.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  proven, or done
+  1  proven wrong
+  2  cannot be decided from what is there: a file cannot be read, the log has no such job, signatures are missing
+  3  usage";
+/// Fewer digits of a job's id are not taken for one.
+const JOB_DIGITS_MIN: usize = 8;
+/// More jobs are not listed in an error.
+const JOBS_SHOWN_MAX: usize = 10;
+
+/// `orion ledger ...`
+#[derive(clap::Subcommand)]
+pub enum LedgerCommand {
+    /// Write the whole log to a file.
+    Export {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Make the receipt of a shard's work out of an exported log: what its provider keeps. Needs no network.
+    #[command(after_help = EXIT_CODES)]
+    Prove(prove::ProveArgs),
+    /// Recompute what a log, a receipt or evidence says. Needs no network.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Verify(VerifyCommand),
+}
+
+/// `orion ledger verify ...`
+#[derive(clap::Subcommand)]
+pub enum VerifyCommand {
+    /// Signatures, tree, draws, verdicts and every balance of an exported log.
+    #[command(after_help = EXIT_CODES)]
+    Log(LogArgs),
+    /// A receipt: the shard's commitment, verdict and payment, from one unit to the signed checkpoint.
+    #[command(after_help = EXIT_CODES)]
+    Receipt(receipt::ReceiptArgs),
+    /// Whether two checkpoints show that the log forked. 0: it did; 1: one log has both, or they are no evidence.
+    #[command(after_help = EXIT_CODES)]
+    Fork(fork::ForkArgs),
+    /// The split of a job's money, as a table that a person can redo by hand.
+    #[command(after_help = EXIT_CODES)]
+    Reward(reward::RewardArgs),
+}
+
+/// `orion ledger verify log ...`
+#[derive(clap::Args)]
+pub struct LogArgs {
+    /// The export.
+    #[arg(id = "file")]
+    export: PathBuf,
+    /// The log's key, as the install wrote it.
+    #[arg(long)]
+    key: PathBuf,
+}
+
+/// Runs the command.
+pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> anyhow::Result<Verdict> {
+    match command {
+        LedgerCommand::Export { file } => {
+            let cluster = Cluster::connect(access).await?;
+            let bytes = export(&cluster, file).await?;
+            match format {
+                Format::Text => println!("ledger: exported {bytes} bytes to {}", file.display()),
+                Format::Json => println!("{}", json!({"file": file, "bytes": bytes})),
+            }
+            Ok(Verdict::Good)
+        }
+        LedgerCommand::Prove(args) => prove::run(format, args),
+        LedgerCommand::Verify(VerifyCommand::Log(args)) => log::run(format, args),
+        LedgerCommand::Verify(VerifyCommand::Receipt(args)) => receipt::run(format, args),
+        LedgerCommand::Verify(VerifyCommand::Fork(args)) => fork::run(format, args),
+        LedgerCommand::Verify(VerifyCommand::Reward(args)) => reward::run(format, args),
+    }
+}
+
+/// Fetches the log into a file, which appears whole or not at all.
+pub async fn export(cluster: &Cluster, file: &Path) -> anyhow::Result<u64> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::NamedTempFile::new_in(folder).context("making a file for the export")?;
+    let bytes = cluster.ledger().fetch("/v1/export", &mut temporary).await?;
+    temporary.flush().context("writing the export")?;
+    temporary.persist(file).with_context(|| format!("writing {}", file.display()))?;
+    Ok(bytes)
+}
+
+/// An error with its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn open(file: &Path) -> anyhow::Result<BufReader<File>> {
+    let open = File::open(file).with_context(|| format!("opening {}", file.display()))?;
+    Ok(BufReader::new(open))
+}
+
+/// Reads a whole file of at most so many bytes.
+fn read(file: &Path, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = bytes_max as u64 + 1;
+    open(file)?.take(limit).read_to_end(&mut bytes).with_context(|| format!("reading {}", file.display()))?;
+    if bytes.len() > bytes_max {
+        bail!("{} is longer than {bytes_max} bytes, which nothing of its kind is", file.display());
+    }
+    Ok(bytes)
+}
+
+fn read_key(file: &Path) -> anyhow::Result<VerifierKey> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading the key {}", file.display()))?;
+    VerifierKey::parse(text.trim()).with_context(|| format!("reading the key {}", file.display()))
+}
+
+/// The one job of the log whose id begins with these digits.
+fn find_job(chain: &Chain, digits: &str) -> anyhow::Result<JobId> {
+    let text = digits.to_ascii_lowercase();
+    let mut found = chain.jobs().keys().filter(|job| job.to_string().starts_with(&text));
+    if text.len() < JOB_DIGITS_MIN {
+        bail!("--job {digits} is too short: give at least {JOB_DIGITS_MIN} digits of the job's id");
+    }
+    match (found.next(), found.next()) {
+        (Some(job), None) => Ok(*job),
+        (Some(_), Some(_)) => bail!("several jobs of the log begin with {digits}: give more digits"),
+        (None, _) => {
+            let jobs = chain.jobs().keys().take(JOBS_SHOWN_MAX).map(|job| job.to_string()[..16].to_owned());
+            let jobs: Vec<String> = jobs.collect();
+            let first = if chain.jobs().len() > jobs.len() { "begin with" } else { "are" };
+            bail!(
+                "the log has no job {digits}; its jobs {first}: {}. A newer export may have it: orion ledger export",
+                jobs.join(", ")
+            )
+        }
+    }
+}

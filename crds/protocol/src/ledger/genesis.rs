@@ -1,0 +1,124 @@
+//! What a chain starts from: whose keys do what, and the rules of money.
+
+use minicbor::{Decode, Encode};
+
+use crate::cbor::{self, CborError};
+use crate::digest::Digest;
+use crate::ids::ChainId;
+use crate::sign::PublicKey;
+
+/// The rules of money that a job pins.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Policy {
+    /// Default price in micro-credits per million work.
+    #[n(0)]
+    pub price: u64,
+    /// Default fee in parts per million.
+    #[n(1)]
+    pub fee_ppm: u32,
+    /// How long earnings vest, in milliseconds; 0 matures them in the same block.
+    #[n(2)]
+    pub vesting_ms: u64,
+    /// How long an escrow lasts, in milliseconds of block time.
+    #[n(3)]
+    pub escrow_ms: u64,
+}
+
+impl Policy {
+    /// The longest that earnings vest, in milliseconds: 365 days.
+    pub const MAX_VESTING_MS: u64 = 365 * 86_400_000;
+
+    /// Digest of the policy's canonical bytes, by which a TaskSpec names it.
+    pub fn digest(&self) -> Digest {
+        cbor::frame_digest("orion/policy/v1", &[cbor::Part::Bytes(&cbor::to_vec(self))])
+    }
+}
+
+/// What a chain starts from; its digest is the chain's id.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Genesis {
+    /// Fresh random bytes, so that two installs are two chains.
+    #[n(0)]
+    pub nonce: Digest,
+    /// Signs leases and all transactions but deposits.
+    #[n(1)]
+    pub operator: PublicKey,
+    /// Signs preflights, ingests, aggregations and referee votes.
+    #[n(2)]
+    pub platform: PublicKey,
+    /// Signs deposits.
+    #[n(3)]
+    pub issuer: PublicKey,
+    /// Signs checkpoints.
+    #[n(4)]
+    pub checkpoint: PublicKey,
+    /// The default policy.
+    #[n(5)]
+    pub policy: Policy,
+    /// Who issues instead of the one issuer, who must be among them; absent: that one alone.
+    #[n(6)]
+    pub issuers: Option<Issuers>,
+}
+
+/// Who issues credits and takes them back: so many of these keys together.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Issuers {
+    /// How many of them must approve.
+    #[n(0)]
+    pub threshold: u32,
+    /// Ascending.
+    #[n(1)]
+    pub keys: Vec<PublicKey>,
+}
+
+impl Issuers {
+    /// At most so many keys.
+    pub const MAX_KEYS: usize = 16;
+
+    /// One key, which needs nobody else.
+    pub fn alone(key: PublicKey) -> Issuers {
+        Issuers { threshold: 1, keys: vec![key] }
+    }
+
+    /// Whether this key is one of them.
+    pub fn has(&self, key: &PublicKey) -> bool {
+        self.keys.binary_search(key).is_ok()
+    }
+
+    /// Checks counts and order.
+    pub fn check(&self) -> Result<(), String> {
+        let Issuers { threshold, keys } = self;
+        if keys.is_empty() || keys.len() > Self::MAX_KEYS || !keys.is_sorted_by(|a, b| a < b) {
+            return Err(format!("issuers: between 1 and {} keys, ascending, none twice", Self::MAX_KEYS));
+        }
+        let most = u32::try_from(keys.len()).unwrap_or(0);
+        if (1..=most).contains(threshold) {
+            Ok(())
+        } else {
+            Err(format!("issuers: the threshold is between 1 and {most}"))
+        }
+    }
+}
+
+impl Genesis {
+    /// The longest encoding, in bytes.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor::to_vec(self)
+    }
+
+    /// Reads canonical bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Genesis, CborError> {
+        cbor::from_slice("genesis", bytes, Self::MAX_BYTES)
+    }
+
+    /// The chain that starts here.
+    pub fn chain(&self) -> ChainId {
+        ChainId::of_genesis(&self.to_bytes())
+    }
+}

@@ -1,0 +1,89 @@
+//! What a chain says of itself to whoever asks; nothing here changes it.
+
+use std::collections::BTreeMap;
+
+use orion_protocol::ledger::Genesis;
+use orion_protocol::ledger::api::{AccountView, Head, JobView, OpenJobs, SealRef};
+use orion_protocol::ledger::leaf::Totals;
+use orion_protocol::ledger::tx::Issuers;
+use orion_protocol::{AccountId, ChainId, JobId, PublicKey};
+
+use crate::chain::Chain;
+use crate::job::Job;
+use crate::state::Provider;
+
+impl Chain {
+    /// The chain's id.
+    pub fn id(&self) -> &ChainId {
+        &self.state.chain
+    }
+
+    /// What it started from.
+    pub fn genesis(&self) -> &Genesis {
+        &self.state.genesis
+    }
+
+    /// The last seal.
+    pub fn seal_ref(&self) -> SealRef {
+        self.seal
+    }
+
+    /// Who issues now.
+    pub fn issuers(&self) -> &Issuers {
+        &self.state.issuers
+    }
+
+    /// The current epoch.
+    pub fn epoch(&self) -> u64 {
+        self.state.epoch
+    }
+
+    /// Registered providers.
+    pub fn providers(&self) -> &BTreeMap<PublicKey, Provider> {
+        &self.state.providers
+    }
+
+    /// Sums of all accounts by kind.
+    pub fn totals(&self) -> Totals {
+        self.state.book.totals()
+    }
+
+    /// Every job that ever had an escrow and was not shed.
+    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
+        &self.state.jobs
+    }
+
+    /// When the ledger next does something by itself, ends an escrow or matures a page: a block with a later time does it.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.state.due.next_ms()
+    }
+
+    /// Where the log stands.
+    pub fn head(&self) -> Head {
+        let providers = self.state.providers.iter();
+        let providers = providers.map(|(key, provider)| (*key, provider.owner.clone(), provider.validates));
+        Head {
+            chain: self.id().clone(),
+            seal: self.seal_ref(),
+            epoch: self.state.epoch,
+            providers: providers.collect(),
+        }
+    }
+
+    /// An account's balance; 0 for one that was never used.
+    pub fn account(&self, account: AccountId) -> AccountView {
+        AccountView { account, balance: self.state.book.balance_of_id(account) }
+    }
+
+    /// A job that was not shed.
+    pub fn job(&self, job: &JobId) -> Option<JobView> {
+        self.state.jobs.get(job).map(Job::view)
+    }
+
+    /// Jobs whose escrow is open.
+    pub fn open_jobs(&self) -> OpenJobs {
+        let mut jobs: Vec<JobId> = self.state.due.escrows().collect();
+        jobs.sort_unstable();
+        OpenJobs { jobs }
+    }
+}

@@ -1,0 +1,36 @@
+//! The ledger's invariants as properties over random histories, each test named after the one it shows. A failure prints its
+//! seed; `ORION_SEED` runs it again. `ORION_LEDGER_HISTORIES` asks for more of them.
+
+#[path = "../support/history.rs"]
+mod history;
+mod identity;
+mod log;
+mod money;
+#[path = "../support/mod.rs"]
+mod support;
+mod two_phase;
+
+use history::History;
+use orion_protocol::ledger::Policy;
+use support::POLICY;
+
+/// Seeds a test, and steps a history.
+const HISTORIES: u64 = 6;
+const STEPS: u64 = 40;
+
+/// Earnings vest for 5 s: half of the pause that a history makes now and then.
+const VESTING: Policy = Policy { vesting_ms: 5_000, ..POLICY };
+
+/// Calls `each` with some histories, which it drives itself: for each seed, without and with a window. Prints the seed that makes
+/// them again.
+fn histories(mut each: impl FnMut(History)) {
+    let seed = support::seed();
+    let asked = std::env::var("ORION_LEDGER_HISTORIES").ok().and_then(|text| text.parse().ok());
+    for number in 0..asked.unwrap_or(HISTORIES) {
+        let seed = seed.wrapping_add(number);
+        println!("ORION_SEED={seed}");
+        for policy in [POLICY, VESTING] {
+            each(History::new(seed, &policy));
+        }
+    }
+}
