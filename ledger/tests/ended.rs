@@ -6,18 +6,14 @@
 mod support;
 
 use std::path::Path;
-use std::sync::Arc;
 
-use orion_ledger::clock;
-use orion_ledger::metrics::Metrics;
-use orion_ledger::node::{Ended, Node, NodeError, Past};
+use orion_ledger::node::Past;
 use orion_ledger::store::{Kept, Store};
-use orion_ledger_core::Signer;
 use orion_protocol::ledger::api::{JobPhase, JobView};
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
 use orion_protocol::{JobId, cbor};
-use support::world::{self, Ballot, Keys, World, spec};
-use tempfile::TempDir;
+use support::local::{close, open, stored};
+use support::world::{self, Ballot, World, spec};
 use tokio::runtime::Runtime;
 
 const MAX: usize = 1 << 20;
@@ -35,35 +31,13 @@ fn world() -> (World, JobId) {
     (world, task.job)
 }
 
-/// A store with this world's log and no views, as earlier versions left it.
-fn stored(world: &World) -> TempDir {
-    let directory = TempDir::new().unwrap();
-    let store = Store::open(directory.path()).unwrap();
-    let mut signer = Signer::new(world.chain.id(), Keys::new().checkpoint, None);
-    let mut from = 0;
-    for seal in &world.seals {
-        let to = usize::try_from(seal.size).unwrap();
-        store.commit(&world.log[from..to], seal, &signer.sign(seal).unwrap(), &Kept::default()).unwrap();
-        from = to;
-    }
-    directory
-}
-
-fn open(runtime: &Runtime, directory: &Path) -> Result<(Node, Ended), NodeError> {
-    let (directory, keys) = (directory.to_owned(), Keys::new());
-    let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
-    let open = move || Node::open(&directory, Past::Begun, &genesis, keys.checkpoint, clock::wall(), metrics);
-    runtime.block_on(runtime.spawn_blocking(open)).unwrap()
-}
-
 /// What a node that was opened says of a job; then it is closed.
 fn said(runtime: &Runtime, directory: &Path, job: JobId) -> Option<Vec<u8>> {
-    let (node, ended) = open(runtime, directory).unwrap();
+    let (node, ended) = open(runtime, directory, Past::Begun).unwrap();
     let remembered = runtime.block_on(node.look(|chain| chain.jobs().len())).unwrap();
     assert_eq!(remembered, 0, "what ended is not held in memory");
     let view = runtime.block_on(node.job(job)).unwrap();
-    drop(node);
-    runtime.block_on(ended).unwrap().unwrap();
+    close(runtime, node, ended);
     view
 }
 
@@ -103,7 +77,7 @@ fn a_job_that_ends_while_the_ledger_runs_is_answered_as_before() {
     let done = world.log.len();
     assert_eq!(world.settle(&task, 0).code, Code::Ok);
     assert_eq!(world.close(&task).code, Code::Ok);
-    let (node, ended) = open(&runtime, directory.path()).unwrap();
+    let (node, ended) = open(&runtime, directory.path(), Past::Begun).unwrap();
     // The escrow's deadline is long past for the wall clock: it may have ended by that already, which is as good.
     for leaf in &world.log[done..] {
         if let LeafBody::Transaction(tx, _) = Leaf::from_bytes(leaf).unwrap().body {

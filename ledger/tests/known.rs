@@ -1,21 +1,15 @@
 //! What came of a transaction is known from the store, not from memory: over restarts, over stores of earlier versions, and
 //! never against the log.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 mod support;
 
-use std::path::Path;
-use std::sync::Arc;
-
-use orion_ledger::clock;
-use orion_ledger::metrics::Metrics;
-use orion_ledger::node::{Ended, Node, NodeError, Past};
+use orion_ledger::node::{NodeError, Past};
 use orion_ledger::store::{Kept, Store, StoreError};
-use orion_ledger_core::{Record, Signer, Standing};
+use orion_ledger_core::{Record, Standing};
 use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, JobId, Signed};
+use support::local::{close, open, stored};
 use support::world::{Keys, World};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -40,32 +34,6 @@ fn world() -> (World, [Signed<Envelope>; 3]) {
     (world, txs)
 }
 
-/// A store with this world's log and no records, as earlier versions left it.
-fn stored(world: &World) -> TempDir {
-    let directory = TempDir::new().unwrap();
-    let store = Store::open(directory.path()).unwrap();
-    let mut signer = Signer::new(world.chain.id(), Keys::new().checkpoint, None);
-    let mut from = 0;
-    for seal in &world.seals {
-        let to = usize::try_from(seal.size).unwrap();
-        store.commit(&world.log[from..to], seal, &signer.sign(seal).unwrap(), &Kept::default()).unwrap();
-        from = to;
-    }
-    directory
-}
-
-fn open(runtime: &Runtime, directory: &Path) -> Result<(Node, Ended), NodeError> {
-    let (directory, keys) = (directory.to_owned(), Keys::new());
-    let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
-    let open = move || Node::open(&directory, Past::Begun, &genesis, keys.checkpoint, clock::wall(), metrics);
-    runtime.block_on(runtime.spawn_blocking(open)).unwrap()
-}
-
-fn close(runtime: &Runtime, node: Node, ended: Ended) {
-    drop(node);
-    runtime.block_on(ended).unwrap().unwrap();
-}
-
 #[test]
 fn i15_a_transaction_is_known_after_a_restart_also_over_a_store_that_kept_no_records() {
     let (mut world, txs) = world();
@@ -79,7 +47,7 @@ fn i15_a_transaction_is_known_after_a_restart_also_over_a_store_that_kept_no_rec
     let (id, keys) = (admitted(&txs[0]).said().id, Keys::new());
     let clash = admitted(&other.sign(world.chain.id(), &keys.issuer, 0, id));
     for _ in 0..2 {
-        let (node, ended) = open(&runtime, directory.path()).unwrap();
+        let (node, ended) = open(&runtime, directory.path(), Past::Begun).unwrap();
         for (tx, want) in txs.iter().zip(&want) {
             let tx = admitted(tx);
             let in_memory = runtime.block_on(node.look(|chain| chain.check_tx(&tx))).unwrap();
@@ -104,7 +72,7 @@ fn i15_what_is_ordered_is_known_from_the_moment_it_is_answered() {
     let (world, _) = world();
     let directory = stored(&world);
     let runtime = Runtime::new().unwrap();
-    let (node, ended) = open(&runtime, directory.path()).unwrap();
+    let (node, ended) = open(&runtime, directory.path(), Past::Begun).unwrap();
     let consumer = Consumer { account: world.account() };
     let deposit = Transaction::Deposit(Deposit { consumer, amount: 7 });
     let id = orion_protocol::TxId([9; 16]);
@@ -113,7 +81,7 @@ fn i15_what_is_ordered_is_known_from_the_moment_it_is_answered() {
     let first = runtime.block_on(node.submit(tx.clone())).unwrap();
     assert_eq!(runtime.block_on(node.standing(&tx)).unwrap(), Standing::Known(first.clone()));
     close(&runtime, node, ended);
-    let (node, ended) = open(&runtime, directory.path()).unwrap();
+    let (node, ended) = open(&runtime, directory.path(), Past::Begun).unwrap();
     assert_eq!(runtime.block_on(node.submit(tx)).unwrap(), first);
     close(&runtime, node, ended);
 }
@@ -125,7 +93,7 @@ fn a_record_that_the_log_contradicts_halts_the_start() {
     let said = world.admission.check(txs[0].clone()).unwrap().said();
     let wrong = Record { said, stale: false, leaf: 1, height: 1 };
     Store::open(directory.path()).unwrap().add(&Kept { ended: Vec::new(), records: vec![wrong] }).unwrap();
-    let error = open(&Runtime::new().unwrap(), directory.path()).err();
+    let error = open(&Runtime::new().unwrap(), directory.path(), Past::Begun).err();
     assert!(matches!(error, Some(NodeError::Store(StoreError::Damaged(_)))), "{error:?}");
 }
 

@@ -5,41 +5,22 @@
 
 mod support;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orion_ledger::clock::{self, Clock};
-use orion_ledger::metrics::Metrics;
-use orion_ledger::node::{Ended, Node, NodeError, Past, SubmitError};
+use orion_ledger::node::{NodeError, Past, SubmitError};
 use orion_ledger::store::{Kept, Store};
 use orion_ledger_core::{Chain, Signer};
 use orion_protocol::ids::TxId;
 use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, JobId, SecretKey, Signed};
+use support::local::{close, open, open_at};
 use support::world::{self, Keys};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-
-fn open(runtime: &Runtime, directory: &Path, clock: Clock) -> Result<(Node, Ended), NodeError> {
-    open_with(runtime, directory, Past::Unknown, clock)
-}
-
-fn open_with(runtime: &Runtime, directory: &Path, past: Past, clock: Clock) -> Result<(Node, Ended), NodeError> {
-    let keys = Keys::new();
-    let (directory, genesis) = (directory.to_owned(), keys.genesis());
-    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, Arc::new(Metrics::default()));
-    let task = runtime.spawn_blocking(open);
-    runtime.block_on(task).unwrap()
-}
-
-/// Ends a node and waits for its writer, so that the store is free again.
-fn close(runtime: &Runtime, node: Node, ended: Ended) {
-    drop(node);
-    runtime.block_on(ended).unwrap().unwrap();
-}
 
 fn deposit(number: u64) -> Signed<Envelope> {
     let keys = Keys::new();
@@ -57,7 +38,7 @@ fn note(seal: &SealRef, secret: SecretKey) -> String {
 /// A store with block 0, and its seal.
 fn started(runtime: &Runtime) -> (TempDir, SealRef) {
     let directory = TempDir::new().unwrap();
-    let (node, ended) = open(runtime, directory.path(), clock::wall()).unwrap();
+    let (node, ended) = open(runtime, directory.path(), Past::Unknown).unwrap();
     let seal = runtime.block_on(node.look(Chain::seal_ref)).unwrap();
     close(runtime, node, ended);
     (directory, seal)
@@ -72,7 +53,7 @@ fn tampered(leaf: &[u8], change: impl FnOnce(&mut SealRef), secret: SecretKey) -
     let store = Store::open(directory.path()).unwrap();
     store.commit(&[leaf.to_vec()], &seal, &note(&seal, secret), &Kept::default()).unwrap();
     drop(store);
-    match open(&runtime, directory.path(), clock::wall()) {
+    match open(&runtime, directory.path(), Past::Unknown) {
         Ok(_) => panic!("it went on from a log that does not replay"),
         Err(error) => error,
     }
@@ -94,7 +75,7 @@ fn a_stored_seal_or_checkpoint_that_the_log_contradicts_halts_the_start() {
         changed_note(&mut signed);
         // No new leaves: only what is said about them.
         Store::open(directory.path()).unwrap().commit(&[], &seal, &note(&signed, secret), &Kept::default()).unwrap();
-        open(&runtime, directory.path(), clock::wall()).err()
+        open(&runtime, directory.path(), Past::Unknown).err()
     };
     let same: fn(&mut SealRef) = |_| {};
     let root: fn(&mut SealRef) = |seal| seal.root = Digest::ZERO;
@@ -109,17 +90,17 @@ fn a_stored_seal_or_checkpoint_that_the_log_contradicts_halts_the_start() {
 fn an_empty_store_begins_no_second_log() {
     let runtime = Runtime::new().unwrap();
     let (directory, seal) = started(&runtime);
-    let again = open_with(&runtime, directory.path(), Past::Begun, clock::wall());
+    let again = open(&runtime, directory.path(), Past::Begun);
     let (node, ended) = again.expect("a log that was begun goes on");
     assert_eq!(runtime.block_on(node.look(Chain::seal_ref)).unwrap(), seal);
     close(&runtime, node, ended);
 
     let emptied = TempDir::new().unwrap();
     for _ in 0..2 {
-        let refused = open_with(&runtime, emptied.path(), Past::Begun, clock::wall()).err();
+        let refused = open(&runtime, emptied.path(), Past::Begun).err();
         assert!(matches!(refused, Some(NodeError::Lost(_))), "{refused:?}");
     }
-    let (node, ended) = open(&runtime, emptied.path(), clock::wall()).expect("a refusal leaves nothing behind");
+    let (node, ended) = open(&runtime, emptied.path(), Past::Unknown).expect("a refusal leaves nothing behind");
     close(&runtime, node, ended);
 }
 
@@ -145,7 +126,7 @@ fn block_time_rises_whatever_the_clock_says() {
         let now = now.clone();
         Arc::new(move || now.load(Ordering::SeqCst))
     };
-    let (node, ended) = open(&runtime, directory.path(), clock).unwrap();
+    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, clock).unwrap();
     let mut times = Vec::new();
     for (number, time) in [(1, 1000), (2, 500), (3, 0), (4, 2000), (5, u64::MAX / 2)] {
         now.store(time, Ordering::SeqCst);
@@ -172,7 +153,7 @@ fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
             wall()
         })
     };
-    let (node, ended) = open(&runtime, directory.path(), clock).unwrap();
+    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, clock).unwrap();
     let node = Arc::new(node);
     let stalled = hold.lock().unwrap();
     let submit = |number| {
@@ -217,7 +198,7 @@ fn whoever_waits_for_a_block_that_fails_sees_nothing_of_it() {
     let directory = TempDir::new().unwrap();
     let hold = Arc::new(Mutex::new(()));
     let (clock, asked) = held_clock(u64::MAX, &hold);
-    let (node, ended) = open(&runtime, directory.path(), clock).unwrap();
+    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, clock).unwrap();
     let wait_for = |count| {
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
         while asked.load(Ordering::SeqCst) < count {

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use orion_ledger::clock;
-use orion_ledger::metrics::Metrics;
-use orion_ledger::node::{Ended, Node, NodeError, Past};
+use orion_ledger::node::{Node, NodeError, Past};
 use orion_ledger::store::{Kept, Store};
 use orion_ledger_core::{Chain, Signer, Standing};
 use orion_protocol::ledger::Submitted;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{JobId, Signed, TxId};
+use support::local::{close, open};
 use support::world::{self, Keys};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -29,18 +28,6 @@ fn deposit(number: u64) -> Signed<Envelope> {
     let consumer = Consumer { account: world::consumer(&chain) };
     let id = TxId::derive("Deposit", &JobId::NONE, number, 0);
     Transaction::Deposit(Deposit { consumer, amount: 1 + number }).sign(&chain, &keys.issuer, 0, id)
-}
-
-fn open(runtime: &Runtime, directory: &Path) -> Result<(Node, Ended), NodeError> {
-    let (directory, keys) = (directory.to_owned(), Keys::new());
-    let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
-    let open = move || Node::open(&directory, Past::Unknown, &genesis, keys.checkpoint, clock::wall(), metrics);
-    runtime.block_on(runtime.spawn_blocking(open)).unwrap()
-}
-
-fn close(runtime: &Runtime, node: Node, ended: Ended) {
-    drop(node);
-    runtime.block_on(ended).unwrap().unwrap();
 }
 
 fn submit(runtime: &Runtime, node: Node, numbers: std::ops::Range<u64>) -> (Node, Vec<Submitted>) {
@@ -67,7 +54,7 @@ fn snapshots(directory: &Path) -> Vec<PathBuf> {
 /// What a node that starts here says of itself; then it is closed.
 fn started(runtime: &Runtime, directory: &Path, known: &Submitted) -> (u64, Vec<u8>) {
     let begun = Instant::now();
-    let (node, ended) = open(runtime, directory).unwrap();
+    let (node, ended) = open(runtime, directory, Past::Unknown).unwrap();
     println!("{} leaves were replayed in {:?}", node.replayed(), begun.elapsed());
     let tx = node.admission().check(deposit(0)).unwrap();
     assert_eq!(runtime.block_on(node.standing(&tx)).unwrap(), Standing::Known(known.clone()));
@@ -80,7 +67,7 @@ fn started(runtime: &Runtime, directory: &Path, known: &Submitted) -> (u64, Vec<
 fn a_start_from_a_snapshot_gives_what_a_start_from_the_genesis_gives() {
     let runtime = Runtime::new().unwrap();
     let directory = TempDir::new().unwrap();
-    let (node, ended) = open(&runtime, directory.path()).unwrap();
+    let (node, ended) = open(&runtime, directory.path(), Past::Unknown).unwrap();
     let (node, submitted) = submit(&runtime, node, 0..DEPOSITS);
     let seal = runtime.block_on(node.look(Chain::seal_ref)).unwrap();
     close(&runtime, node, ended);
@@ -98,7 +85,7 @@ fn a_start_from_a_snapshot_gives_what_a_start_from_the_genesis_gives() {
 
     // It goes on from there, and the snapshot still holds.
     std::fs::write(file, &intact).unwrap();
-    let (node, ended) = open(&runtime, directory.path()).unwrap();
+    let (node, ended) = open(&runtime, directory.path(), Past::Unknown).unwrap();
     let (node, _) = submit(&runtime, node, DEPOSITS..DEPOSITS + 10);
     close(&runtime, node, ended);
     let (more, after) = started(&runtime, directory.path(), &submitted[0]);
@@ -115,7 +102,7 @@ fn a_start_from_a_snapshot_gives_what_a_start_from_the_genesis_gives() {
     let signed = Signer::new(&Keys::new().genesis().chain(), Keys::new().checkpoint, None).sign(&head).unwrap();
     store.commit(&[b"no leaf".to_vec()], &head, &signed, &Kept::default()).unwrap();
     drop(store);
-    let error = open(&runtime, directory.path()).err().unwrap();
+    let error = open(&runtime, directory.path(), Past::Unknown).err().unwrap();
     assert!(matches!(error, NodeError::Replay(ref error) if error.leaf == head.size - 1), "{error}");
 }
 
@@ -132,7 +119,7 @@ fn two_snapshots_are_kept_and_each_is_good_to_start_from() {
     let mut first = None;
     // Each start counts from its snapshot on, so each of these makes one more.
     for round in 0..3 {
-        let (node, ended) = open(&runtime, directory.path()).unwrap();
+        let (node, ended) = open(&runtime, directory.path(), Past::Unknown).unwrap();
         let (node, submitted) = submit(&runtime, node, round * DEPOSITS..(round + 1) * DEPOSITS);
         first.get_or_insert(submitted[0].clone());
         close(&runtime, node, ended);

@@ -6,6 +6,8 @@
 #[path = "../../core/tests/support/mod.rs"]
 pub mod world;
 
+pub mod local;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,47 @@
+//! A ledger's node in the test's own process, and a store as earlier versions left it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use orion_ledger::clock::{self, Clock};
+use orion_ledger::metrics::Metrics;
+use orion_ledger::node::{Ended, Node, NodeError, Past};
+use orion_ledger::store::{Kept, Store};
+use orion_ledger_core::Signer;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::world::{Keys, World};
+
+/// A store with this world's log, without views of jobs and without records.
+pub fn stored(world: &World) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let mut signer = Signer::new(world.chain.id(), Keys::new().checkpoint, None);
+    let mut from = 0;
+    for seal in &world.seals {
+        let to = usize::try_from(seal.size).unwrap();
+        store.commit(&world.log[from..to], seal, &signer.sign(seal).unwrap(), &Kept::default()).unwrap();
+        from = to;
+    }
+    directory
+}
+
+/// A node on this directory, by the wall's clock.
+pub fn open(runtime: &Runtime, directory: &Path, past: Past) -> Result<(Node, Ended), NodeError> {
+    open_at(runtime, directory, past, clock::wall())
+}
+
+/// A node on this directory.
+pub fn open_at(runtime: &Runtime, directory: &Path, past: Past, clock: Clock) -> Result<(Node, Ended), NodeError> {
+    let (directory, keys) = (directory.to_owned(), Keys::new());
+    let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
+    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, metrics);
+    runtime.block_on(runtime.spawn_blocking(open)).unwrap()
+}
+
+/// Ends it; its store may be opened again then.
+pub fn close(runtime: &Runtime, node: Node, ended: Ended) {
+    drop(node);
+    runtime.block_on(ended).unwrap().unwrap();
+}
