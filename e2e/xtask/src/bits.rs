@@ -30,6 +30,8 @@ const TESTS: [&str; 10] = [
     "purity",
     "selftest",
 ];
+/// Examples as `orion run` computes them: their digests are written down beside them.
+const EXAMPLES: [&str; 3] = ["a_kernel_gives_the_file", "a_kernel_on_floats_gives", "a_model_gives_the_same_digests"];
 /// What a simulator ends in minutes: files of tests, and which of theirs.
 const SMALL: [(&str, &[&str]); 8] = [
     ("math", &[]),
@@ -68,10 +70,14 @@ fn on_other_pocl(settings: &Settings) -> Result<()> {
     let bound = [programs::root()?, programs::target()?];
     let bound: Vec<String> = bound.iter().map(|path| path.display().to_string()).collect();
     let runner = format!("unshare --mount --propagation private sh {} {}", script.display(), root.display());
-    let mut command = engine_tests(&TESTS, &[]);
-    command.env("ORION_BOUND", bound.join(" ")).env("POCL_CACHE_DIR", scratch.path().join("cache"));
     let variable = format!("CARGO_TARGET_{}_RUNNER", programs::host()?.replace('-', "_").to_uppercase());
-    process::show(command.env(variable, runner))
+    // What the second runs beside itself.
+    programs::build(settings)?;
+    for mut command in [tests("orion-engine", &TESTS, &[]), tests("orion-cli", &["run"], &EXAMPLES)] {
+        command.env("ORION_BOUND", bound.join(" ")).env("POCL_CACHE_DIR", scratch.path().join("cache"));
+        process::show(command.env(&variable, &runner))?;
+    }
+    Ok(())
 }
 
 /// The other Debian's root, made once.
@@ -96,7 +102,7 @@ fn on_oclgrind() -> Result<()> {
     files::write(&scratch.path().join("oclgrind.icd"), OCLGRIND)?;
     let log = scratch.path().join("log");
     for (file, which) in SMALL {
-        let mut command = engine_tests(&[file], which);
+        let mut command = tests("orion-engine", &[file], which);
         // Of two tests at once one finds zeros now and then: the simulator is not made for two contexts.
         command.arg("--test-threads=1");
         command.env("OCL_ICD_VENDORS", scratch.path()).env("OCLGRIND_DATA_RACES", "1").env("OCLGRIND_LOG", &log);
@@ -115,9 +121,9 @@ fn silent(log: &Path) -> Result<()> {
 }
 
 /// Files of tests and which of theirs, with what they print: it names the driver and the CPU.
-fn engine_tests(files: &[&str], which: &[&str]) -> Command {
+fn tests(package: &str, files: &[&str], which: &[&str]) -> Command {
     let mut command = process::cargo();
-    command.args(["test", "--locked", "--package", "orion-engine"]);
+    command.args(["test", "--locked", "--package", package]);
     command.args(files.iter().flat_map(|file| ["--test", file]));
     command.args(["--", "--show-output"]).args(which);
     command
