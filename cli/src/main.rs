@@ -78,8 +78,24 @@ pub enum Verdict {
     Usage,
 }
 
+/// What a shell says of a program that SIGPIPE ended.
+const PIPE_CLOSED: i32 = 141;
+
+/// Who reads may stop in the middle, as `head` does. Printing panics then, for Rust ignores SIGPIPE; the rest is for nobody, so the program just ends.
+fn end_with_the_reader() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let words = panic.payload_as_str().unwrap_or_default();
+        if words.starts_with("failed printing to std") && words.contains("Broken pipe") {
+            std::process::exit(PIPE_CLOSED);
+        }
+        others(panic);
+    }));
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
+    end_with_the_reader();
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("orion: TLS was set up twice");
         return ExitCode::from(2);

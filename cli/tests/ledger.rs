@@ -463,6 +463,18 @@ fn a_reward_is_a_table_that_can_be_redone_by_hand() {
 }
 
 #[test]
+fn a_reader_that_stops_ends_the_command_without_a_word() {
+    let case = Case::paid();
+    let orion = case.files();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let words = format!("ledger verify reward log.export --key orion.vkey --job {}", case.task.job);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orion"));
+    let output = command.args(words.split(' ')).current_dir(orion.folder.path()).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
+}
+
+#[test]
 fn a_reward_of_a_job_that_is_not_settled_is_not_decided() {
     let case = Case::judged();
     let orion = case.files();
