@@ -13,7 +13,7 @@ use orion_protocol::ledger::api::{JobPhase, JobView};
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
 use orion_protocol::{JobId, cbor};
 use support::local::{close, open, stored};
-use support::world::{self, Ballot, World, spec};
+use support::world::{World, spec};
 use tokio::runtime::Runtime;
 
 const MAX: usize = 1 << 20;
@@ -22,12 +22,7 @@ const MAX: usize = 1 << 20;
 fn world() -> (World, JobId) {
     let mut world = World::new();
     let task = spec(1, 4, 4, 2);
-    assert_eq!(world.open_escrow(&task), Code::Ok);
-    let work = world.signers.work(&task, 0, 1, world::key(11).public(), &[]);
-    let closed = world.close_round(&task, &[&work]);
-    assert_eq!(world.judge(&task, &closed, &[&work], &Ballot::default()), Code::Ok);
-    assert_eq!(world.settle(&task, 0).code, Code::Ok);
-    assert_eq!(world.close(&task).code, Code::Ok);
+    world.pay(&task);
     (world, task.job)
 }
 

@@ -37,12 +37,7 @@ fn small_world() -> World {
     }
     assert_eq!(world.deposit(1000), Code::Ok);
     let task = spec(1, 2, 2, 1);
-    assert_eq!(world.open_escrow(&task), Code::Ok);
-    let work = world.signers.work(&task, 0, 1, key(11).public(), &[]);
-    let closed = world.close_round(&task, &[&work]);
-    assert_eq!(world.judge(&task, &closed, &[&work], &Ballot::default()), Code::Ok);
-    assert_eq!(world.settle(&task, 0).code, Code::Ok);
-    assert_eq!(world.close(&task).code, Code::Ok);
+    world.pay(&task);
     world
 }
 

@@ -130,12 +130,7 @@ fn only_what_needs_approvals_can_be_approved() {
 fn earned() -> (World, SecretKey) {
     let mut world = World::new();
     let task = spec(1, 4, 4, 1);
-    assert_eq!(world.open_escrow(&task), Code::Ok);
-    let work = world.signers.work(&task, 0, 1, key(11).public(), &[]);
-    let closed = world.close_round(&task, &[&work]);
-    assert_eq!(world.judge(&task, &closed, &[&work], &Ballot::default()), Code::Ok);
-    assert_eq!(world.settle(&task, 0).code, Code::Ok);
-    assert_eq!(world.close(&task).code, Code::Ok);
+    world.pay(&task);
     (world, key(11))
 }
 

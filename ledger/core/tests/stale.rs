@@ -6,7 +6,7 @@
 mod support;
 
 use orion_ledger_core::checkpoint::Signer;
-use orion_ledger_core::{Chain, Replay, Standing, export, verify};
+use orion_ledger_core::{Chain, Standing, export, verify};
 use orion_protocol::Signed;
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt};
 use orion_protocol::ledger::tx::*;
@@ -39,14 +39,6 @@ fn standing(world: &World, chain: &Chain, tx: &Signed<Envelope>) -> Standing {
     chain.check_tx(&world.admission.check(tx.clone()).unwrap())
 }
 
-fn replayed(world: &World) -> Chain {
-    let mut replay = Replay::new(world.chain.id().clone());
-    for leaf in &world.log {
-        replay.leaf(leaf).unwrap();
-    }
-    replay.finish().unwrap()
-}
-
 #[test]
 fn it_leaves_one_leaf_however_often_it_is_sent_and_after_a_restart_too() {
     let (mut world, old, first) = refused_once();
@@ -56,7 +48,7 @@ fn it_leaves_one_leaf_however_often_it_is_sent_and_after_a_restart_too() {
     let size = world.chain.seal_ref().size;
     assert_eq!(world.block(vec![old.clone(), old.clone()]), vec![receipt(Code::StaleEpoch); 2]);
     assert_eq!(world.chain.seal_ref().size, size);
-    world.chain = replayed(&world);
+    world.chain = world.replayed();
     assert_eq!(standing(&world, &world.chain, &old), Standing::Known(first));
     assert_eq!(world.block(vec![old]), [receipt(Code::StaleEpoch)]);
     assert_eq!(world.chain.seal_ref().size, size);
@@ -87,7 +79,7 @@ fn one_of_an_epoch_to_come_is_judged_when_that_has_come() {
     assert_eq!(world.open_epoch(2), Code::Ok);
     assert_eq!(standing(&world, &world.chain, &early), Standing::New);
     assert_eq!(world.block(vec![early]), [receipt(Code::NoSuchJob)]);
-    assert_eq!(replayed(&world).seal_ref(), world.chain.seal_ref());
+    assert_eq!(world.replayed().seal_ref(), world.chain.seal_ref());
 }
 
 /// A block that repeats `old`, as ledgers wrote them that did not remember it: its seal is that of a block with another

@@ -48,14 +48,6 @@ fn wait_until(world: &mut World, time_ms: u64) -> Vec<LeafBody> {
     leaves
 }
 
-fn replayed(world: &World) -> Chain {
-    let mut replay = Replay::new(world.chain.id().clone());
-    for leaf in &world.log {
-        replay.leaf(leaf).unwrap();
-    }
-    replay.finish().unwrap()
-}
-
 #[test]
 fn what_is_earned_is_nobodys_to_spend_until_the_first_block_past_the_window() {
     let mut world = World::under(VESTING);
@@ -86,7 +78,7 @@ fn what_is_earned_is_nobodys_to_spend_until_the_first_block_past_the_window() {
     assert!(receipt.transfers.len() <= 3, "one for each provider");
     assert_eq!(held(&world), (30, 0, 0));
     assert_eq!((world.chain.totals().providers, world.chain.next_deadline_ms()), (60, None));
-    assert_eq!(replayed(&world).snapshot(), world.chain.snapshot());
+    assert_eq!(world.replayed().snapshot(), world.chain.snapshot());
 }
 
 #[test]
@@ -105,7 +97,7 @@ fn each_page_matures_by_its_own_time_also_when_the_escrow_ran_out() {
         assert!(matches!(wait_until(&mut world, until + 1)[..], [LeafBody::Mature(..), LeafBody::Seal(_)]));
         assert_eq!(world.chain.totals().vesting, left);
     }
-    assert_eq!(replayed(&world).snapshot(), world.chain.snapshot());
+    assert_eq!(world.replayed().snapshot(), world.chain.snapshot());
 }
 
 #[test]
@@ -123,7 +115,7 @@ fn after_an_outage_what_is_due_is_done_over_several_blocks() {
     let pages = [0, 1, 2].map(|block| wait_until(&mut world, late + block).len().saturating_sub(1));
     assert_eq!(pages, [256, 44, 0]);
     assert_eq!((world.chain.totals().vesting, world.chain.next_deadline_ms()), (0, None));
-    assert_eq!(replayed(&world).snapshot(), world.chain.snapshot());
+    assert_eq!(world.replayed().snapshot(), world.chain.snapshot());
 }
 
 #[test]
@@ -133,7 +125,7 @@ fn a_log_that_matures_too_early_too_late_or_something_else_is_refused() {
     assert_eq!(world.settle(&task, 0).code, Code::Ok);
     let until = world.time_ms + WINDOW_MS;
     assert_eq!(world.close(&task).code, Code::Ok);
-    let (before, start) = (replayed(&world), world.log.len());
+    let (before, start) = (world.replayed(), world.log.len());
     wait_until(&mut world, until + 1);
     let good: Vec<Leaf> = world.log[start..].iter().map(|leaf| Leaf::from_bytes(leaf).unwrap()).collect();
     let accepted = |leaves: &[Leaf]| {

@@ -10,7 +10,7 @@ use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, SecretKey};
 
-use crate::support::{Ballot, Random, World, key, spec};
+use crate::support::{Random, World, key, spec};
 use crate::{HISTORIES, support};
 
 /// Micro-credits that the provider has at first.
@@ -20,12 +20,7 @@ const EARNED: u64 = 5_120;
 fn earned() -> World {
     let mut world = World::new();
     let task = spec(1, 512, 512, 1);
-    assert_eq!(world.open_escrow(&task), Code::Ok);
-    let work = world.signers.work(&task, 0, 1, key(11).public(), &[]);
-    let closed = world.close_round(&task, &[&work]);
-    assert_eq!(world.judge(&task, &closed, &[&work], &Ballot::default()), Code::Ok);
-    assert_eq!(world.settle(&task, 0).code, Code::Ok);
-    assert_eq!(world.close(&task).code, Code::Ok);
+    world.pay(&task);
     assert_eq!(world.balance(&Account::Available(key(11).public())), EARNED);
     world
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orion_ledger_core::{Admission, Chain, Signer, VerifierKey};
+use orion_ledger_core::{Admission, Chain, Replay, Signer, VerifierKey};
 use orion_protocol::bytes::Name;
 use orion_protocol::draw::{self, Draw};
 use orion_protocol::dtype::DType;
@@ -433,6 +433,25 @@ impl World {
 
     pub fn close(&mut self, spec: &TaskSpec) -> Receipt {
         self.receipt(&Transaction::Close(Close { job: spec.job }))
+    }
+
+    /// A whole life of a job: the provider 11 computes its first shard, which is accepted, paid for and closed.
+    pub fn pay(&mut self, task: &TaskSpec) {
+        assert_eq!(self.open_escrow(task), Code::Ok);
+        let work = self.signers.work(task, 0, 1, key(11).public(), &[]);
+        let closed = self.close_round(task, &[&work]);
+        assert_eq!(self.judge(task, &closed, &[&work], &Ballot::default()), Code::Ok);
+        assert_eq!(self.settle(task, 0).code, Code::Ok);
+        assert_eq!(self.close(task).code, Code::Ok);
+    }
+
+    /// The chain that the log gives from its beginning.
+    pub fn replayed(&self) -> Chain {
+        let mut replay = Replay::new(self.chain.id().clone());
+        for leaf in &self.log {
+            replay.leaf(leaf).unwrap();
+        }
+        replay.finish().unwrap()
     }
 
     /// The log as an export, and the key that verifies it.
