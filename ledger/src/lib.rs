@@ -1,4 +1,4 @@
-//! The ledger's service: one writer that orders transactions into blocks, commits each block durably before anybody hears
+//! The ledger's service: one engine that orders transactions into blocks, commits each block durably before anybody hears
 //! of it, and a small HTTP surface over it. What a transaction means is decided in `orion-ledger-core`, nowhere here.
 //!
 //! | part | what |
@@ -9,7 +9,8 @@
 //! | `snapshots` | the chain as files, to start from |
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
 //! | `start` | what of that is replayed, and what it is compared with |
-//! | `writer` | the queue becomes blocks |
+//! | [`engine`] | what orders transactions, and the seam to it; the queue becomes blocks |
+//! | [`app`] | the ledger behind that seam: blocks become durable |
 //! | [`publisher`] | signs and publishes checkpoints |
 //! | [`http`] | the routes |
 //! | [`serve`] | connections, bounded and with timeouts |
@@ -19,7 +20,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod clock;
+pub mod engine;
 pub mod http;
 pub mod metrics;
 pub mod node;
@@ -31,4 +34,3 @@ mod snapshots;
 mod stall;
 mod start;
 pub mod store;
-mod writer;

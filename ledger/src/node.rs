@@ -11,15 +11,16 @@ use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
 use orion_protocol::{JobId, SecretKey, cbor};
 use tokio::runtime::Handle;
-use tokio::sync::{RwLock, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
+pub use crate::app::Halted;
+use crate::app::{Books, LedgerApp, Opened, standing};
 use crate::clock::Clock;
+use crate::engine::Halt;
+use crate::engine::embedded::{Embedded, Order};
 use crate::metrics::Metrics;
 use crate::publisher::{self, Board, Published, Publisher, Publishing};
-use crate::snapshots::Snapshots;
-use crate::start::{self, Started};
 use crate::store::{self, Store, StoreError};
-use crate::writer::{self, Order, Writer};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
 const MAX_QUEUE: usize = 1024;
@@ -64,9 +65,12 @@ pub enum NodeError {
     /// A block could not be made.
     #[error("cannot make a block")]
     Block(#[source] BlockError),
+    /// The engine had to stop.
+    #[error("the engine had to stop")]
+    Halt(#[source] Halt),
     /// A thread is gone.
-    #[error("the writer or the publisher ended without saying why")]
-    Writer,
+    #[error("the engine or the publisher ended without saying why")]
+    Gone,
 }
 
 /// A transaction could not be queued.
@@ -89,11 +93,6 @@ pub enum Past {
     Begun,
 }
 
-/// The ledger has halted: its last block could not be stored, and nothing is known until it starts again from its store.
-#[derive(Debug, thiserror::Error)]
-#[error("the ledger has halted: its last block could not be stored")]
-pub struct Halted;
-
 /// A question got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
@@ -107,9 +106,6 @@ pub enum LookError {
     #[error("the transaction cannot be ordered")]
     Unorderable(#[source] Unorderable),
 }
-
-/// The chain as it is on disk; empty while that cannot be told any more.
-pub(crate) type Books = Arc<RwLock<Option<Chain>>>;
 
 /// A running ledger.
 pub struct Node {
@@ -138,35 +134,18 @@ impl Node {
         metrics: Arc<Metrics>,
         publishing: Publishing,
     ) -> Result<(Node, Ended), NodeError> {
-        let (want, have) = (genesis.checkpoint, secret.public());
-        if want != have {
-            return Err(NodeError::CheckpointKey { want, have });
-        }
         let store = Arc::new(Store::open(directory)?);
-        let Started { chain, signer, published, since } = match store.snapshot()?.head()? {
-            None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
-            None => start::first(&store, genesis, secret, &clock)?,
-            Some(head) => start::again(directory, &store, genesis, secret, head)?,
-        };
-        let key = signer.key().clone();
-        metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
-        let (seals, committed) = watch::channel(chain.seal_ref());
+        let opened = LedgerApp::open(directory, store.clone(), past, genesis, secret, &clock, metrics.clone())?;
+        let Opened { app, signer, published, replayed } = opened;
+        let (key, books) = (signer.key().clone(), app.books().clone());
         let board = Board::new(store.clone(), published);
-        let books = Arc::new(RwLock::new(Some(chain)));
         let (queue, orders) = mpsc::channel(MAX_QUEUE);
-        let writer = Writer {
-            books: books.clone(),
-            store: store.clone(),
-            snapshots: Snapshots::new(directory, store.clone(), since),
-            seals,
-            orders,
-            clock,
-            metrics: metrics.clone(),
-        };
-        let publisher = Publisher { publishing, board: board.clone(), store: store.clone(), signer, seals: committed };
-        let ended = both(writer::spawn(writer)?, publisher::spawn(publisher)?);
+        let seals = app.seals();
+        let publisher = Publisher { publishing, board: board.clone(), store: store.clone(), signer, seals };
+        let engine = Embedded::new(app, orders, clock, metrics.clone()).map_err(NodeError::Halt)?;
+        let ended = both(engine.spawn()?, publisher::spawn(publisher)?);
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, books, store, board, queue, metrics, replayed: since.leaves }, ended))
+        Ok((Node { admission, key, books, store, board, queue, metrics, replayed }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -211,7 +190,7 @@ impl Node {
 
     /// Looks at the chain as it is on disk: never at a block that is still being committed, or could not be.
     pub async fn look<T>(&self, at: impl FnOnce(&Chain) -> T) -> Result<T, Halted> {
-        self.books.read().await.as_ref().map(at).ok_or(Halted)
+        self.books.look(at).await
     }
 
     /// The canonical bytes of a job's view; `None` when it has no escrow. Of a job that ended, the view lies in the store.
@@ -232,20 +211,16 @@ impl Node {
     /// Whether a transaction still needs to be ordered, and may be, by all that is known at this moment.
     pub async fn standing(&self, tx: &Admitted) -> Result<Standing, LookError> {
         let (store, said) = (self.store.clone(), tx.said());
-        // Read before the look: what is committed in between is found by the writer.
+        // Read before the look: what is committed in between is found by the engine.
         let recall =
             tokio::task::spawn_blocking(move || store.snapshot()?.recall(&said)).await.map_err(|_| Halted)??;
-        let standing = self.look(|chain| match chain.check_recalled(tx, &recall) {
-            Standing::New => chain.orderable(tx).map(|()| Standing::New),
-            known => Ok(known),
-        });
-        standing.await?.map_err(LookError::Unorderable)
+        self.look(|chain| standing(chain, tx, &recall)).await?.map_err(LookError::Unorderable)
     }
 
     /// Orders a transaction; answers once its block is durable.
     pub async fn submit(&self, tx: Admitted) -> Result<Submitted, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Order { tx, reply }).map_err(|error| match error {
+        self.queue.try_send(Order { tx: Arc::new(tx), reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.metrics.busy.inc();
                 SubmitError::Busy
@@ -260,7 +235,7 @@ impl Node {
 fn both(writer: Ended, mut publisher: Ended) -> Ended {
     let (end, ended) = oneshot::channel();
     Handle::current().spawn(async move {
-        let gone = |_| Err(NodeError::Writer);
+        let gone = |_| Err(NodeError::Gone);
         let result = tokio::select! {
             biased;
             written = writer => {

@@ -12,8 +12,8 @@ use orion_protocol::ledger::api::{SealRef, Submitted};
 use orion_protocol::ledger::{Leaf, LeafBody};
 use orion_protocol::{CborError, Digest, JobId, cbor};
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
+    TableDefinition, WriteTransaction, backends::FileBackend,
 };
 
 use crate::publisher::Published;
@@ -106,7 +106,18 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Store, StoreError> {
         let on_disk = |source| StoreError::Directory { path: directory.display().to_string(), source };
         fs::create_dir_all(directory).map_err(on_disk)?;
-        let database = Database::create(directory.join(FILE)).map_err(doing("open its file"))?;
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(false).open(directory.join(FILE));
+        let backend = FileBackend::new(file.map_err(on_disk)?).map_err(doing("open its file"))?;
+        let store = Store::with_backend(backend)?;
+        // The file's name must survive a power cut as well as its content.
+        File::open(directory).and_then(|dir| dir.sync_all()).map_err(on_disk)?;
+        Ok(store)
+    }
+
+    /// Opens the store on what holds its bytes, making it where needed. It is durable as far as `backend` is.
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Store, StoreError> {
+        let database = Builder::new().create_with_backend(backend).map_err(doing("open its file"))?;
         let store = Store { database };
         let write = store.begin()?;
         write.open_table(LEAVES).map_err(doing("make its tables"))?;
@@ -116,8 +127,6 @@ impl Store {
         records::make(&write)?;
         snapshots::make(&write)?;
         write.commit().map_err(doing("commit its tables"))?;
-        // The file's name must survive a power cut as well as its content.
-        File::open(directory).and_then(|dir| dir.sync_all()).map_err(on_disk)?;
         Ok(store)
     }
 

@@ -6,6 +6,7 @@
 #[path = "../../core/tests/support/mod.rs"]
 pub mod world;
 
+pub mod disk;
 pub mod local;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
