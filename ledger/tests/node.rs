@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orion_ledger::clock::{self, Clock};
+use orion_ledger::engine::{Fault, Halt};
 use orion_ledger::node::{NodeError, Past, SubmitError};
 use orion_ledger::publisher::Published;
 use orion_ledger::store::{Kept, Store};
@@ -180,48 +181,21 @@ fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
     close(&runtime, Arc::into_inner(node).unwrap(), ended);
 }
 
-/// A clock that says `time` and stops everybody who asks it while `hold` is locked; and how often it was asked.
-fn held_clock(time: u64, hold: &Arc<Mutex<()>>) -> (Clock, Arc<AtomicU64>) {
-    let (hold, asked) = (hold.clone(), Arc::new(AtomicU64::new(0)));
-    let count = asked.clone();
-    let clock = move || {
-        count.fetch_add(1, Ordering::SeqCst);
-        drop(hold.lock().unwrap());
-        time
-    };
-    (Arc::new(clock), asked)
-}
-
 #[test]
-fn whoever_waits_for_a_block_that_fails_sees_nothing_of_it() {
+fn a_block_that_cannot_be_made_ends_the_ledger_and_answers_nobody() {
     let runtime = Runtime::new().unwrap();
     let directory = TempDir::new().unwrap();
-    let hold = Arc::new(Mutex::new(()));
-    let (clock, asked) = held_clock(u64::MAX, &hold);
-    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, clock).unwrap();
-    let wait_for = |count| {
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
-        while asked.load(Ordering::SeqCst) < count {
-            assert!(std::time::Instant::now() < deadline, "the clock is not asked");
-            std::thread::yield_now();
-        }
-    };
-    // Asked for block 0, and by the writer before it waits. There is no time after block 0's, so the next block fails.
-    wait_for(2);
-    let node = Arc::new(node);
-    let stalled = hold.lock().unwrap();
-    let (sender, tx) = (node.clone(), node.admission().check(deposit(1)).unwrap());
-    let submitted = runtime.spawn(async move { sender.submit(tx).await });
-    // The writer is within the block.
-    wait_for(3);
-    let reader = node.clone();
-    let mut looked = runtime.spawn(async move { reader.look(Chain::seal_ref).await });
-    let waits = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(50), &mut looked).await.is_err() });
-    assert!(waits, "a block that is being made is not looked at");
-    drop(stalled);
-    assert!(runtime.block_on(looked).unwrap().is_err(), "nothing is known after a block that failed");
-    assert!(matches!(runtime.block_on(submitted).unwrap(), Err(SubmitError::Stopped)));
-    assert!(matches!(runtime.block_on(ended).unwrap(), Err(NodeError::Block(_))));
+    // There is no time after block 0's.
+    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, Arc::new(|| u64::MAX)).unwrap();
+    let tx = node.admission().check(deposit(1)).unwrap();
+    assert!(matches!(runtime.block_on(node.submit(tx)), Err(SubmitError::Stopped)));
+    let ended = runtime.block_on(ended).unwrap();
+    let rejected = |fault: &Fault| matches!(fault, Fault::Time { have: u64::MAX, last: u64::MAX });
+    assert!(
+        matches!(&ended, Err(NodeError::Halt(Halt::Rejected { height: 1, fault })) if rejected(fault)),
+        "{ended:?}"
+    );
     assert!(!node.is_running());
-    assert!(runtime.block_on(node.look(Chain::seal_ref)).is_err());
+    let seal = runtime.block_on(node.look(Chain::seal_ref)).unwrap();
+    assert_eq!(seal.height, 0, "what is on disk may still be looked at");
 }
