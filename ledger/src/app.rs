@@ -24,7 +24,7 @@ use crate::node::{NodeError, Past, encoded};
 use crate::publisher::Published;
 use crate::snapshots::{self, Snapshots};
 use crate::start::{self, Started};
-use crate::store::{Kept, Snapshot, Store, StoreError};
+use crate::store::{Kept, Store, StoreError};
 
 /// A block takes no more transactions than this,
 pub const MAX_BLOCK_TXS: usize = 1024;
@@ -45,7 +45,6 @@ impl Books {
     pub async fn look<T>(&self, at: impl FnOnce(&Chain) -> T) -> Result<T, Halted> {
         self.0.read().await.as_ref().map(at).ok_or(Halted)
     }
-
 }
 
 /// An application out of its store.
@@ -169,9 +168,10 @@ impl LedgerApp {
                 if at >= MAX_BLOCK_TXS || bytes > MAX_BLOCK_BYTES {
                     return Ok(Err(Fault::TooMuch { txs: proposal.txs.len(), bytes }));
                 }
-                let recall = recall(&snapshot, &tx)?;
+                let says = tx.said();
+                let recall = snapshot.recall(&says)?;
                 match standing(chain, &tx, &recall) {
-                    Ok(Standing::New) if said.insert(tx.said()) => txs.push((tx, recall)),
+                    Ok(Standing::New) if said.insert(says) => txs.push((tx, recall)),
                     Ok(_) => return Ok(Err(Fault::Repeated { at })),
                     Err(source) => return Ok(Err(Fault::Unorderable { at, source })),
                 }
@@ -187,10 +187,6 @@ pub(crate) fn standing(chain: &Chain, tx: &Admitted, recall: &Recall) -> Result<
         Standing::New => chain.orderable(tx).map(|()| Standing::New),
         known => Ok(known),
     }
-}
-
-fn recall(snapshot: &Snapshot, tx: &Admitted) -> Result<Recall, StoreError> {
-    snapshot.recall(&tx.said())
 }
 
 /// Whether a proposal comes right after this seal.
@@ -211,7 +207,7 @@ fn follows(proposal: &Proposal, last: &SealRef) -> Result<(), Fault> {
 
 impl Application for LedgerApp {
     fn info(&self) -> Result<Info, Halt> {
-        let head = self.store.snapshot()?.head()?.ok_or(Halt::Failed)?;
+        let head = self.store.snapshot()?.head()?.ok_or_else(|| StoreError::Damaged("there is no seal".into()))?;
         let due_ms = self.look(Chain::next_deadline_ms)?;
         Ok(Info { height: head.height, time_ms: head.time_ms, app_hash: app_hash(&head), due_ms })
     }
@@ -221,7 +217,7 @@ impl Application for LedgerApp {
             Ok(tx) => tx,
             Err(why) => return Ok(CheckTx::Refused(why)),
         };
-        let recall = recall(&self.store.snapshot()?, &tx)?;
+        let recall = self.store.snapshot()?.recall(&tx.said())?;
         Ok(match self.look(|chain| standing(chain, &tx, &recall))? {
             Ok(Standing::New) => CheckTx::New(Tx::Checked(tx)),
             Ok(Standing::Known(submitted)) => CheckTx::Known(submitted),
@@ -240,11 +236,11 @@ impl Application for LedgerApp {
                     break;
                 }
                 let Ok(read) = self.read(&tx) else { continue };
-                let recall = recall(&snapshot, &read)?;
-                let new = matches!(standing(chain, &read, &recall), Ok(Standing::New));
-                // What has no room must not go ahead of what came before it, so that one is the last.
+                // Nothing goes ahead of what has no room.
                 let Some(rest) = left.checked_sub(read.len()) else { break };
-                if new && said.insert(read.said()) {
+                let says = read.said();
+                let recall = snapshot.recall(&says)?;
+                if matches!(standing(chain, &read, &recall), Ok(Standing::New)) && said.insert(says) {
                     left = rest;
                     picked.push(tx);
                 }

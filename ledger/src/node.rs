@@ -231,16 +231,16 @@ impl Node {
     }
 }
 
-/// The end of both: of the publisher only when it fails, or after the writer, which it follows.
-fn both(writer: Ended, mut publisher: Ended) -> Ended {
+/// The end of both: of the publisher only when it fails, or after the engine, which it follows.
+fn both(engine: Ended, mut publisher: Ended) -> Ended {
     let (end, ended) = oneshot::channel();
     Handle::current().spawn(async move {
         let gone = |_| Err(NodeError::Gone);
         let result = tokio::select! {
             biased;
-            written = writer => {
+            made = engine => {
                 let published = publisher.await.unwrap_or_else(gone);
-                written.unwrap_or_else(gone).and(published)
+                made.unwrap_or_else(gone).and(published)
             }
             published = &mut publisher => published.unwrap_or_else(gone),
         };

@@ -147,7 +147,7 @@ impl Snapshots {
 }
 
 impl Drop for Snapshots {
-    /// Whoever waits for the end of the writer may open the store again.
+    /// Whoever waits for the end of the engine may open the store again.
     fn drop(&mut self) {
         if let Some(thread) = self.writing.take() {
             let _ = thread.join();

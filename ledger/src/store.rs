@@ -12,8 +12,8 @@ use orion_protocol::ledger::api::{SealRef, Submitted};
 use orion_protocol::ledger::{Leaf, LeafBody};
 use orion_protocol::{CborError, Digest, JobId, cbor};
 use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
-    TableDefinition, WriteTransaction, backends::FileBackend,
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    StorageBackend, TableDefinition, WriteTransaction, backends::FileBackend,
 };
 
 use crate::publisher::Published;

@@ -101,7 +101,13 @@ impl Life {
     }
 
     /// Goes on until the power fails; with luck not even that.
-    fn run(&mut self, app: &mut LedgerApp, store: &Store, signer: &mut Signer, random: &mut Random) -> Result<(), Halt> {
+    fn run(
+        &mut self,
+        app: &mut LedgerApp,
+        store: &Store,
+        signer: &mut Signer,
+        random: &mut Random,
+    ) -> Result<(), Halt> {
         for _ in 0..random.below(16) {
             let txs: Vec<_> = (0..=random.below(3)).map(|_| self.deposit()).collect();
             let outcomes = block(app, &txs, (self.clock)())?;
@@ -167,6 +173,8 @@ fn i30_what_was_acknowledged_survives_lost_and_torn_writes() {
         life.check(&app, &store);
         (acknowledged, signed) = (acknowledged + life.known.len(), signed + life.signed.len());
     }
-    println!("{cuts} power cuts, {while_starting} of them while it started; {acknowledged} acknowledged, {signed} signed");
+    println!(
+        "{cuts} power cuts, {while_starting} of them while it started; {acknowledged} acknowledged, {signed} signed"
+    );
     assert!(cuts > LIVES * CRASHES / 2 && while_starting > 0 && acknowledged > 0 && signed > 0, "nothing was tried");
 }

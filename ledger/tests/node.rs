@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orion_ledger::clock::{self, Clock};
 use orion_ledger::engine::{Fault, Halt};
@@ -16,8 +16,8 @@ use orion_ledger::publisher::Published;
 use orion_ledger::store::{Kept, Store};
 use orion_ledger_core::{Chain, Signer};
 use orion_protocol::ids::TxId;
-use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::tx::*;
+use orion_protocol::ledger::{Code, SealRef};
 use orion_protocol::{Digest, JobId, SecretKey, Signed};
 use support::local::{close, open, open_at};
 use support::world::{self, Keys};
@@ -140,12 +140,12 @@ fn block_time_rises_whatever_the_clock_says() {
 
 #[test]
 fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
-    // A block of 1,024 may be with the writer, and 1,024 fit the queue.
+    // A block of 1,024 may be with the engine, and 1,024 fit the queue.
     const TASKS: usize = 2100;
     const SURPLUS: usize = TASKS - 2048;
     let runtime = Runtime::new().unwrap();
     let directory = TempDir::new().unwrap();
-    // A clock that stops while somebody holds it stops the writer.
+    // A clock that stops while somebody holds it stops the engine.
     let hold = Arc::new(Mutex::new(()));
     let clock: Clock = {
         let (hold, wall) = (hold.clone(), clock::wall());
@@ -175,10 +175,73 @@ fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
     let results: Vec<_> = tasks.into_iter().map(|task| runtime.block_on(task).unwrap()).collect();
     let busy = results.iter().filter(|result| matches!(result, Err(SubmitError::Busy))).count();
     assert!((SURPLUS..=TASKS - 1024).contains(&busy), "{busy} were turned away");
-    assert!(results.iter().flatten().all(|submitted| submitted.receipt.code == orion_protocol::ledger::Code::Ok));
+    assert!(results.iter().flatten().all(|submitted| submitted.receipt.code == Code::Ok));
     let deposited = runtime.block_on(node.look(|chain| chain.totals().deposited)).unwrap();
     assert_eq!(deposited, (TASKS - busy) as u64);
     close(&runtime, Arc::into_inner(node).unwrap(), ended);
+}
+
+#[test]
+fn whatever_comes_together_is_answered_as_if_it_came_one_by_one() {
+    let runtime = Runtime::new().unwrap();
+    let directory = TempDir::new().unwrap();
+    let (hold, stuck) = (Arc::new(Mutex::new(())), Arc::new(AtomicU64::new(0)));
+    let clock: Clock = {
+        let (hold, stuck, wall) = (hold.clone(), stuck.clone(), clock::wall());
+        Arc::new(move || {
+            stuck.fetch_add(1, Ordering::SeqCst);
+            drop(hold.lock().unwrap());
+            stuck.fetch_sub(1, Ordering::SeqCst);
+            wall()
+        })
+    };
+    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, clock).unwrap();
+    let (keys, chain) = (Keys::new(), Keys::new().genesis().chain());
+    let sign = |tx: &Transaction, epoch, id: u8| {
+        let key = if matches!(tx, Transaction::Deposit(_)) { &keys.issuer } else { &keys.operator };
+        node.admission().check(tx.sign(&chain, key, epoch, TxId([id; 16]))).unwrap()
+    };
+    let epoch = |epoch| Transaction::OpenEpoch(OpenEpoch { epoch, nonce: vec![1; 16].into() });
+    let deposit =
+        |amount| Transaction::Deposit(Deposit { consumer: Consumer { account: world::consumer(&chain) }, amount });
+    let provider = RegisterProvider { key: world::key(11).public(), owner: world::name("alice"), validates: false };
+    let provider = Transaction::RegisterProvider(provider);
+    for tx in [sign(&epoch(1), 1, 1), sign(&provider, 2, 9)] {
+        runtime.block_on(node.submit(tx)).unwrap();
+    }
+
+    let stalled = hold.lock().unwrap();
+    let together = [
+        sign(&deposit(1), 0, 2),
+        sign(&deposit(1), 0, 3),
+        sign(&deposit(1), 0, 3),
+        sign(&deposit(2), 0, 3),
+        sign(&epoch(2), 2, 4),
+        // Refused before, and of the epoch that is being opened.
+        sign(&provider, 2, 9),
+    ];
+    let mut fates = Vec::new();
+    for tx in together {
+        let mut fate = Box::pin(node.submit(tx));
+        let waits = async { tokio::time::timeout(Duration::ZERO, &mut fate).await.is_err() };
+        assert!(runtime.block_on(waits));
+        fates.push(fate);
+        // With the first, or before it; so the others come together.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while stuck.load(Ordering::SeqCst) == 0 {
+            assert!(Instant::now() < deadline, "the clock is not asked");
+            std::thread::yield_now();
+        }
+    }
+    drop(stalled);
+    let fates: Vec<_> = fates.into_iter().map(|fate| runtime.block_on(fate).unwrap()).collect();
+    let codes: Vec<_> = fates.iter().map(|fate| fate.receipt.code).collect();
+    assert_eq!(codes, [Code::Ok, Code::Ok, Code::Ok, Code::ExistsWithDifferentBytes, Code::Ok, Code::Ok]);
+    assert_eq!(fates[1], fates[2]);
+    let heights: Vec<_> = fates.iter().map(|fate| fate.seal.height).collect();
+    let block = heights[1];
+    assert_eq!(heights[1..], [block, block, block, block, block + 1]);
+    close(&runtime, node, ended);
 }
 
 #[test]

@@ -192,3 +192,79 @@ impl<A: Application + 'static> Embedded<A> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fault, Finalized, Offer, SnapshotInfo};
+    use super::*;
+    use crate::clock;
+    use orion_protocol::Digest;
+
+    /// Wants a block at once, and does not say the same twice.
+    struct Liar {
+        rejects: bool,
+    }
+
+    impl Application for Liar {
+        fn info(&self) -> Result<Info, Halt> {
+            Ok(Info { height: 0, time_ms: 0, app_hash: Digest::ZERO, due_ms: Some(0) })
+        }
+
+        fn check_tx(&self, tx: Tx) -> Result<CheckTx, Halt> {
+            Ok(CheckTx::New(tx))
+        }
+
+        fn prepare_proposal(&mut self, prepare: Prepare) -> Result<Vec<Tx>, Halt> {
+            Ok(prepare.txs)
+        }
+
+        fn process_proposal(&mut self, proposal: &Arc<Proposal>) -> Result<Vote, Halt> {
+            let fault = Fault::Height { have: proposal.height, want: 7 };
+            Ok(if self.rejects { Vote::Reject(fault) } else { Vote::Accept })
+        }
+
+        fn finalize_block(&mut self, _decided: &Arc<Proposal>) -> Result<Finalized, Halt> {
+            Ok(Finalized { app_hash: Digest([1; 32]), outcomes: Vec::new() })
+        }
+
+        fn commit(&mut self) -> Result<(), Halt> {
+            Ok(())
+        }
+
+        fn list_snapshots(&self) -> Result<Vec<SnapshotInfo>, Halt> {
+            Ok(Vec::new())
+        }
+
+        fn load_snapshot_chunk(&self, _snapshot: &SnapshotInfo, _chunk: u32) -> Result<Option<Vec<u8>>, Halt> {
+            Ok(None)
+        }
+
+        fn offer_snapshot(&mut self, _snapshot: &SnapshotInfo, _app_hash: &Digest) -> Offer {
+            Offer::Reject("there are none")
+        }
+
+        fn apply_snapshot_chunk(&mut self, _index: u32, _chunk: &[u8]) -> Offer {
+            Offer::Reject("there are none")
+        }
+    }
+
+    fn halted(app: Liar) -> Result<(), NodeError> {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let _entered = runtime.enter();
+        let (_submit, queue) = mpsc::channel(1);
+        let engine = Embedded::new(app, queue, clock::wall(), Arc::default()).expect("it stands somewhere");
+        runtime.block_on(engine.spawn().expect("a thread")).expect("it says why it ended")
+    }
+
+    #[test]
+    fn an_application_that_rejects_what_it_proposed_is_halted() {
+        let halted = halted(Liar { rejects: true });
+        assert!(matches!(halted, Err(NodeError::Halt(Halt::Rejected { height: 1, .. }))), "{halted:?}");
+    }
+
+    #[test]
+    fn an_application_that_stores_another_state_than_it_finalized_is_halted() {
+        let halted = halted(Liar { rejects: false });
+        assert!(matches!(halted, Err(NodeError::Halt(Halt::Diverged { height: 1, .. }))), "{halted:?}");
+    }
+}
