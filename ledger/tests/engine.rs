@@ -323,6 +323,7 @@ fn whoever_waits_for_a_block_that_fails_sees_nothing_of_it() {
     let waits = async { tokio::time::timeout(Duration::from_millis(50), &mut looked).await.is_err() };
     assert!(runtime.block_on(waits), "a block that is being made is not looked at");
     assert!(matches!(node.app.check_tx(decided.txs[0].clone()), Err(Halt::Order(_))));
+    assert!(matches!(node.app.finalize_block(&decided), Err(Halt::Order(_))));
     node.disk.fails_after(0);
     assert!(matches!(node.app.commit(), Err(Halt::Store(_))));
     assert!(runtime.block_on(looked).unwrap().is_err(), "nothing is known after a block that failed");

@@ -1,5 +1,5 @@
 //! The seam between the ledger and whatever orders its transactions: the calls of ABCI 2.0 by their names, so that an engine of
-//! several validators takes the place of [`embedded`] without a change on this side. [`crate::app::LedgerApp`] is the
+//! several validators takes the place of `embedded`, the engine of one, without a change on this side. [`crate::app::LedgerApp`] is the
 //! application; what it does with a block hangs on nothing but the block and the log before it.
 //!
 //! What ABCI leaves to its engine's headers is said here in the open: each proposal names the state that it follows. Heights are
