@@ -47,6 +47,26 @@ impl Books {
     }
 }
 
+/// What an application starts from.
+pub struct Opening<'a> {
+    /// Where its snapshots lie.
+    pub directory: &'a Path,
+    /// Its log.
+    pub store: Arc<Store>,
+    /// What the log begins with.
+    pub genesis: &'a Genesis,
+    /// Signs its checkpoints.
+    pub secret: SecretKey,
+    /// What is known of the log from elsewhere,
+    pub past: Past,
+    /// and what was signed last: size and root.
+    pub marked: Option<(u64, Digest)>,
+    /// Asked for the time of block 0.
+    pub clock: &'a Clock,
+    /// What Prometheus sees.
+    pub metrics: Arc<Metrics>,
+}
+
 /// An application out of its store.
 pub struct Opened {
     /// The application.
@@ -87,29 +107,23 @@ struct Pending {
 }
 
 impl LedgerApp {
-    /// Goes on from `store`, with the snapshots in `directory`; blocks while it replays. The `clock` is asked for the time of
-    /// block 0. Must be called within a tokio runtime, off its async threads, as all calls that follow.
+    /// Begins a log, or goes on with one; blocks while it replays. Must be called within a tokio runtime, off its async
+    /// threads, as all calls that follow.
     ///
     /// # Errors
     ///
     /// A log that does not replay, is another chain's, or contradicts what was signed.
-    pub fn open(
-        directory: &Path,
-        store: Arc<Store>,
-        past: Past,
-        genesis: &Genesis,
-        secret: SecretKey,
-        clock: &Clock,
-        metrics: Arc<Metrics>,
-    ) -> Result<Opened, NodeError> {
+    pub fn open(opening: Opening<'_>) -> Result<Opened, NodeError> {
+        let Opening { directory, store, genesis, secret, past, marked, clock, metrics } = opening;
         let (want, have) = (genesis.checkpoint, secret.public());
         if want != have {
             return Err(NodeError::CheckpointKey { want, have });
         }
         let Started { chain, signer, published, since } = match store.snapshot()?.head()? {
             None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
+            None if let Some((marked, _)) = marked => return Err(NodeError::Behind { own: 0, marked }),
             None => start::first(&store, genesis, secret, clock)?,
-            Some(head) => start::again(directory, &store, genesis, secret, head)?,
+            Some(head) => start::again(directory, &store, genesis, secret, head, marked)?,
         };
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
         let app = LedgerApp {

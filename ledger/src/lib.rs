@@ -11,7 +11,9 @@
 //! | `start` | what of that is replayed, and what it is compared with |
 //! | [`engine`] | what orders transactions, and the seam to it; the queue becomes blocks |
 //! | [`app`] | the ledger behind that seam: blocks become durable |
+//! | [`mark`] | what was signed last, kept outside of the volume |
 //! | [`publisher`] | signs and publishes checkpoints |
+//! | [`tiles`] | the log as files for any client |
 //! | [`http`] | the routes |
 //! | [`serve`] | connections, bounded and with timeouts |
 //! | [`ready`] | waits for a ledger from outside |
@@ -24,6 +26,7 @@ pub mod app;
 pub mod clock;
 pub mod engine;
 pub mod http;
+pub mod mark;
 pub mod metrics;
 pub mod node;
 pub mod publisher;
@@ -34,3 +37,4 @@ mod snapshots;
 mod stall;
 mod start;
 pub mod store;
+pub mod tiles;

@@ -14,13 +14,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::app::Halted;
-use crate::app::{Books, LedgerApp, Opened, standing};
+use crate::app::{Books, LedgerApp, Opened, Opening, standing};
 use crate::clock::Clock;
 use crate::engine::Halt;
 use crate::engine::embedded::{Embedded, Order};
+use crate::mark::{Held, MarkError};
 use crate::metrics::Metrics;
 use crate::publisher::{self, Board, Published, Publisher, Publishing};
 use crate::store::{self, Store, StoreError};
+use crate::tiles::{Tiles, TilesError};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
 const MAX_QUEUE: usize = 1024;
@@ -62,6 +64,25 @@ pub enum NodeError {
     /// A checkpoint was signed that the log contradicts.
     #[error("a checkpoint of size {0} was signed, which the log does not have; refusing to sign another")]
     Forked(u64),
+    /// The log's files.
+    #[error("the tiles failed")]
+    Tiles(#[source] TilesError),
+    /// The mark outside of the volume.
+    #[error(
+        "the mark cannot be read, and without it nobody knows whether this volume is an old one; start again when it can"
+    )]
+    Mark(#[source] MarkError),
+    /// More was signed than the log has.
+    #[error(
+        "this volume's log has {own} leaves, but {marked} were signed: it is older than that. Bring the missing entries back \
+         (orion-ledger import --data DIR --genesis FILE --from URL|FILE, from an export, a witness or a mirror), then start"
+    )]
+    Behind {
+        /// Leaves in the store.
+        own: u64,
+        /// Leaves under the last signed checkpoint.
+        marked: u64,
+    },
     /// A block could not be made.
     #[error("cannot make a block")]
     Block(#[source] BlockError),
@@ -113,6 +134,7 @@ pub struct Node {
     key: VerifierKey,
     books: Books,
     store: Arc<Store>,
+    tiles: Arc<Tiles>,
     board: Board,
     queue: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
@@ -135,17 +157,37 @@ impl Node {
         publishing: Publishing,
     ) -> Result<(Node, Ended), NodeError> {
         let store = Arc::new(Store::open(directory)?);
-        let opened = LedgerApp::open(directory, store.clone(), past, genesis, secret, &clock, metrics.clone())?;
-        let Opened { app, signer, published, replayed } = opened;
+        let Publishing { interval, mark } = publishing;
+        let mark = mark.map(Held::wait).transpose().map_err(NodeError::Mark)?;
+        let opened = LedgerApp::open(Opening {
+            directory,
+            store: store.clone(),
+            genesis,
+            secret,
+            past,
+            marked: mark.as_ref().and_then(Held::signed),
+            clock: &clock,
+            metrics: metrics.clone(),
+        });
+        let Opened { app, signer, published, replayed } = opened?;
         let (key, books) = (signer.key().clone(), app.books().clone());
+        let tiles = Arc::new(Tiles::open(directory, store.clone()).map_err(NodeError::Tiles)?);
         let board = Board::new(store.clone(), published);
         let (queue, orders) = mpsc::channel(MAX_QUEUE);
-        let seals = app.seals();
-        let publisher = Publisher { publishing, board: board.clone(), store: store.clone(), signer, seals };
+        let publisher = Publisher {
+            interval,
+            mark,
+            metrics: metrics.clone(),
+            board: board.clone(),
+            store: store.clone(),
+            tiles: tiles.clone(),
+            signer,
+            seals: app.seals(),
+        };
         let engine = Embedded::new(app, orders, clock, metrics.clone()).map_err(NodeError::Halt)?;
         let ended = both(engine.spawn()?, publisher::spawn(publisher)?);
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, books, store, board, queue, metrics, replayed }, ended))
+        Ok((Node { admission, key, books, store, tiles, board, queue, metrics, replayed }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -161,6 +203,11 @@ impl Node {
     /// The store, for exports.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The log's files.
+    pub fn tiles(&self) -> &Arc<Tiles> {
+        &self.tiles
     }
 
     /// The newest published checkpoint.

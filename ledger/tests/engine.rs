@@ -8,7 +8,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orion_ledger::app::{LedgerApp, MAX_BLOCK_TXS, Opened};
+use orion_ledger::app::{LedgerApp, MAX_BLOCK_TXS, Opened, Opening};
 use orion_ledger::engine::{
     Application as _, CheckTx, Fault, Finalized, Halt, Info, Offer, Prepare, Proposal, Tx, Vote, app_hash,
 };
@@ -39,11 +39,18 @@ impl Scripted {
 
     fn on(disk: Disk, directory: TempDir) -> Scripted {
         let store = Arc::new(Store::with_backend(disk.clone()).unwrap());
-        let (keys, metrics) = (Keys::new(), Arc::new(Metrics::default()));
-        let (genesis, secret) = (keys.genesis(), keys.checkpoint);
-        let (path, clock) = (directory.path(), Arc::new(|| START_MS) as _);
-        let opened = LedgerApp::open(path, store.clone(), Past::Unknown, &genesis, secret, &clock, metrics).unwrap();
-        let Opened { app, .. } = opened;
+        let (keys, clock) = (Keys::new(), Arc::new(|| START_MS) as _);
+        let opened = LedgerApp::open(Opening {
+            directory: directory.path(),
+            store: store.clone(),
+            genesis: &keys.genesis(),
+            secret: keys.checkpoint,
+            past: Past::Unknown,
+            marked: None,
+            clock: &clock,
+            metrics: Arc::new(Metrics::default()),
+        });
+        let Opened { app, .. } = opened.unwrap();
         Scripted { app, store, disk, directory }
     }
 

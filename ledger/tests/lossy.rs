@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use orion_ledger::app::{LedgerApp, Opened};
+use orion_ledger::app::{LedgerApp, Opened, Opening};
 use orion_ledger::clock::Clock;
 use orion_ledger::engine::{Application as _, CheckTx, Halt, Info, Prepare, Proposal, Tx, Vote};
 use orion_ledger::metrics::Metrics;
@@ -60,10 +60,17 @@ impl Life {
 
     fn open(&self) -> Result<(Opened, Arc<Store>), NodeError> {
         let store = Arc::new(Store::with_backend(self.disk.clone())?);
-        let (genesis, secret) = (self.keys.genesis(), self.keys.checkpoint.clone());
-        let metrics = Arc::new(Metrics::default());
-        let directory = self.directory.path();
-        let opened = LedgerApp::open(directory, store.clone(), Past::Unknown, &genesis, secret, &self.clock, metrics)?;
+        let opened = LedgerApp::open(Opening {
+            directory: self.directory.path(),
+            store: store.clone(),
+            genesis: &self.keys.genesis(),
+            secret: self.keys.checkpoint.clone(),
+            past: Past::Unknown,
+            // All that left the process is known outside, too.
+            marked: self.signed.last_key_value().map(|(size, root)| (*size, *root)),
+            clock: &self.clock,
+            metrics: Arc::new(Metrics::default()),
+        })?;
         Ok((opened, store))
     }
 
