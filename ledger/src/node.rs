@@ -286,10 +286,10 @@ fn both(engine: Ended, mut publisher: Ended) -> Ended {
         let result = tokio::select! {
             biased;
             made = engine => {
-                let published = publisher.await.unwrap_or_else(gone);
-                made.unwrap_or_else(gone).and(published)
+                let last = publisher.await.unwrap_or_else(gone);
+                made.unwrap_or_else(gone).and(last)
             }
-            published = &mut publisher => published.unwrap_or_else(gone),
+            failed = &mut publisher => failed.unwrap_or_else(gone),
         };
         let _ = end.send(result);
     });

@@ -86,10 +86,10 @@ impl Known {
         };
         verify::leaves(export.as_slice(), &vkey(), compare).unwrap();
         assert_eq!(left, BTreeMap::new(), "shown and lost");
-        self.show(report.checkpoint);
+        self.show(&report.checkpoint);
     }
 
-    fn show(&mut self, checkpoint: Checkpoint) {
+    fn show(&mut self, checkpoint: &Checkpoint) {
         let first = *self.shown.entry(checkpoint.size).or_insert(checkpoint.root);
         assert_eq!(first, checkpoint.root, "two checkpoints of {} leaves", checkpoint.size);
     }
@@ -119,7 +119,7 @@ impl Known {
         let submitted = submitted.into_inner().unwrap();
         self.last = submitted.iter().map(|(number, _)| *number).collect();
         self.submitted.extend(submitted);
-        shown.into_inner().unwrap().into_iter().for_each(|checkpoint| self.show(checkpoint));
+        shown.into_inner().unwrap().into_iter().for_each(|checkpoint| self.show(&checkpoint));
     }
 
     /// The last ones, and some of those before.
@@ -158,7 +158,7 @@ fn i30_what_was_acknowledged_under_load_is_there_after_each_sigkill() {
             known.check(client, &sample);
             let moment = Duration::from_millis(5 + random.below(296));
             known.load(client, || {
-                std::thread::sleep(moment);
+                support::pass(moment);
                 ledger.kill();
             });
             idle += u64::from(known.last.is_empty());

@@ -209,7 +209,7 @@ fn where_blocks_end_changes_seals_and_nothing_that_is_paid() {
         }
         assert_eq!(codes.len(), txs.len());
         let node = node.again();
-        let totals = runtime().block_on(node.app.books().look(|chain| chain.totals())).unwrap();
+        let totals = runtime().block_on(node.app.books().look(Chain::totals)).unwrap();
         let height = node.app.info().unwrap().height;
         ends.push((codes, totals, height));
     }

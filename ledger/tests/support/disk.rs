@@ -67,7 +67,7 @@ impl Disk {
 
     /// Brings the power back: of what was not synced, some sectors are written, in order.
     pub fn restart(&self, random: &mut Random) {
-        let mut state = self.state();
+        let state = &mut *self.state();
         // Most of them, few of them, or half.
         let (written, of) = [(7, 8), (1, 8), (1, 2)][usize::try_from(random.below(3)).unwrap()];
         let mut kept = || random.below(of) < written;
@@ -90,7 +90,7 @@ impl Disk {
                 }
             }
         }
-        state.seen = state.durable.clone();
+        state.seen.clone_from(&state.durable);
         (state.left, state.dead) = (None, false);
     }
 

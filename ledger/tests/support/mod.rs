@@ -75,7 +75,7 @@ impl Home {
     /// Starts it and kills it after a while, ready or not.
     pub fn start_and_kill(&self, after: Duration) {
         let mut child = self.command(0).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(after);
+        pass(after);
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -107,6 +107,12 @@ impl Home {
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     }
+}
+
+/// Lets time pass, where the moment is the test.
+#[expect(clippy::disallowed_methods, reason = "a kill comes at a moment, not after a state")]
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// A running ledger.
