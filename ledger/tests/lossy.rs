@@ -37,6 +37,8 @@ const LONGEST: u64 = 160;
 /// One ledger, on one disk, and all that anybody outside knows of it.
 struct Life {
     disk: Disk,
+    /// Whether the store was ever made: until then it has another name, and is made anew.
+    made: bool,
     directory: TempDir,
     keys: Keys,
     admission: Admission,
@@ -55,11 +57,12 @@ impl Life {
         let clock: Clock = Arc::new(move || now.fetch_add(1, Ordering::SeqCst));
         let (admission, directory) = (Admission::new(&keys.genesis()), TempDir::new().unwrap());
         let (known, signed) = (Vec::new(), BTreeMap::new());
-        Life { disk: Disk::default(), directory, keys, admission, clock, sent: 0, known, signed }
+        Life { disk: Disk::default(), made: false, directory, keys, admission, clock, sent: 0, known, signed }
     }
 
-    fn open(&self) -> Result<(Opened, Arc<Store>), NodeError> {
+    fn open(&mut self) -> Result<(Opened, Arc<Store>), NodeError> {
         let store = Arc::new(Store::with_backend(self.disk.clone())?);
+        self.made = true;
         let opened = LedgerApp::open(Opening {
             directory: self.directory.path(),
             store: store.clone(),
@@ -173,7 +176,11 @@ fn i30_what_was_acknowledged_survives_lost_and_torn_writes() {
                 assert!(life.disk.is_dead(), "life {number}, {operations} operations: {error:?}");
             }
             cuts += u64::from(life.disk.is_dead());
-            life.disk.restart(&mut random);
+            if life.made {
+                life.disk.restart(&mut random);
+            } else {
+                life.disk = Disk::default();
+            }
         }
         let (Opened { app, .. }, store) = life.open().unwrap();
         life.check(&app, &store);
