@@ -11,6 +11,9 @@
 //! | `start` | what of that is replayed, and what it is compared with |
 //! | [`engine`] | what orders transactions, and the seam to it; the queue becomes blocks |
 //! | [`app`] | the ledger behind that seam: blocks become durable |
+//! | [`import`], [`fetch`] | brings a log into a store |
+//! | [`backup`] | writes a stopped ledger's log to a file |
+//! | [`audit`] | checks all that is on the disk |
 //! | [`mark`] | what was signed last, kept outside of the volume |
 //! | [`publisher`] | signs and publishes checkpoints |
 //! | [`tiles`] | the log as files for any client |
@@ -23,9 +26,13 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod audit;
+pub mod backup;
 pub mod clock;
 pub mod engine;
+pub mod fetch;
 pub mod http;
+pub mod import;
 pub mod mark;
 pub mod metrics;
 pub mod node;
