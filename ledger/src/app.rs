@@ -1,5 +1,5 @@
-//! The ledger as an application of an engine: the chain, the store under it, and the snapshots beside it. Nothing else writes to
-//! any of them.
+//! The ledger as an application of an engine: the chain, the log in the store under it, and the snapshots beside it. While it
+//! runs, nothing else adds to any of them.
 //!
 //! The chain is locked from the first change until the commit is durable: nobody sees what a power cut could take back. A
 //! chain whose block could not be committed is dropped under that lock, so that those who waited for it see nothing at all.

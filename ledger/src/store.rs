@@ -36,6 +36,8 @@ const CLAIMED: &str = "claimed";
 const FILE: &str = "ledger.redb";
 /// The same while it is made.
 const UNFINISHED: &str = ".ledger.redb";
+/// Locked by whoever makes it.
+const MAKING: &str = ".making";
 /// A seal's canonical bytes are shorter.
 const MAX_SEAL_BYTES: usize = 256;
 
@@ -123,18 +125,21 @@ impl Store {
     /// Makes the file. redb opens none whose making was cut off, so it has another name until it is whole.
     fn make(directory: &Path, path: &Path) -> Result<(), StoreError> {
         let on_disk = |source| StoreError::Directory { path: directory.display().to_string(), source };
-        let unfinished = directory.join(UNFINISHED);
-        let directory = File::open(directory).map_err(on_disk)?;
+        let (unfinished, making) = (directory.join(UNFINISHED), directory.join(MAKING));
         // Of two processes one makes it, and the other one waits and finds it.
-        directory.lock().map_err(on_disk)?;
+        let lock = File::create(&making).map_err(on_disk)?;
+        lock.lock().map_err(on_disk)?;
         if path.try_exists().map_err(on_disk)? {
             return Ok(());
         }
         let mut options = File::options();
         let file = options.read(true).write(true).create(true).truncate(true).open(&unfinished).map_err(on_disk)?;
         drop(Store::with_backend(backend(file)?)?);
+        fs::rename(&unfinished, path).map_err(on_disk)?;
+        // Nobody makes it from here on; a file that stays is empty.
+        let _ = fs::remove_file(making);
         // Its name must survive a power cut as well as its content.
-        fs::rename(&unfinished, path).and_then(|()| directory.sync_all()).map_err(on_disk)
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(on_disk)
     }
 
     /// Opens the store on what holds its bytes, making it where there are none. It is durable as far as `backend` is. When the

@@ -110,6 +110,23 @@ fn an_empty_store_begins_no_second_log() {
 }
 
 #[test]
+fn of_several_that_make_a_store_at_once_one_has_it() {
+    for _ in 0..8 {
+        let directory = TempDir::new().unwrap();
+        let open = || Store::open(directory.path());
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(opened.iter().filter(|opened| opened.is_ok()).count(), 1);
+        drop(opened);
+        assert_eq!(open().unwrap().snapshot().unwrap().size().unwrap(), 0);
+        let files = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(files.eq(["ledger.redb"]), "nothing else is left");
+    }
+}
+
+#[test]
 fn a_block_is_only_added_where_the_log_ends() {
     let runtime = Runtime::new().unwrap();
     let (directory, seal) = started(&runtime);
