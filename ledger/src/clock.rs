@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tells milliseconds since the Unix epoch. Block time never falls, whatever a clock says: see the writer.
+/// Tells milliseconds since the Unix epoch. Block time never falls, whatever a clock says: see the engine.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The computer's clock.

@@ -1,4 +1,4 @@
-//! The ledger's service: one writer that orders transactions into blocks, commits each block durably before anybody hears
+//! The ledger's service: one engine that orders transactions into blocks, commits each block durably before anybody hears
 //! of it, and a small HTTP surface over it. What a transaction means is decided in `orion-ledger-core`, nowhere here.
 //!
 //! | part | what |
@@ -9,10 +9,11 @@
 //! | `snapshots` | the chain as files, to start from |
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
 //! | `start` | what of that is replayed, and what it is compared with |
+//! | [`engine`] | what orders transactions, and the seam to it; the queue becomes blocks |
+//! | [`app`] | the ledger behind that seam: blocks become durable |
 //! | [`import`], [`fetch`] | brings a log into a store |
 //! | [`backup`] | writes a stopped ledger's log to a file |
 //! | [`audit`] | checks all that is on the disk |
-//! | `writer` | the queue becomes blocks |
 //! | [`mark`] | what was signed last, kept outside of the volume |
 //! | [`publisher`] | signs and publishes checkpoints |
 //! | [`tiles`] | the log as files for any client |
@@ -24,9 +25,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod audit;
 pub mod backup;
 pub mod clock;
+pub mod engine;
 pub mod fetch;
 pub mod http;
 pub mod import;
@@ -42,4 +45,3 @@ mod stall;
 mod start;
 pub mod store;
 pub mod tiles;
-mod writer;

@@ -11,17 +11,18 @@ use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
 use orion_protocol::{JobId, SecretKey, cbor};
 use tokio::runtime::Handle;
-use tokio::sync::{RwLock, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
+pub use crate::app::Halted;
+use crate::app::{Books, LedgerApp, Opened, Opening, standing};
 use crate::clock::Clock;
+use crate::engine::Halt;
+use crate::engine::embedded::{Embedded, Order};
 use crate::mark::{Held, MarkError};
 use crate::metrics::Metrics;
 use crate::publisher::{self, Board, Published, Publisher, Publishing};
-use crate::snapshots::Snapshots;
-use crate::start::{self, Started};
 use crate::store::{self, Store, StoreError};
 use crate::tiles::{Tiles, TilesError};
-use crate::writer::{self, Order, Writer};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
 const MAX_QUEUE: usize = 1024;
@@ -85,9 +86,12 @@ pub enum NodeError {
     /// A block could not be made.
     #[error("cannot make a block")]
     Block(#[source] BlockError),
+    /// The engine had to stop.
+    #[error("the engine had to stop")]
+    Halt(#[source] Halt),
     /// A thread is gone.
-    #[error("the writer or the publisher ended without saying why")]
-    Writer,
+    #[error("the engine or the publisher ended without saying why")]
+    Gone,
 }
 
 /// A transaction could not be queued.
@@ -110,11 +114,6 @@ pub enum Past {
     Begun,
 }
 
-/// The ledger has halted: its last block could not be stored, and nothing is known until it starts again from its store.
-#[derive(Debug, thiserror::Error)]
-#[error("the ledger has halted: its last block could not be stored")]
-pub struct Halted;
-
 /// A question got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
@@ -128,9 +127,6 @@ pub enum LookError {
     #[error("the transaction cannot be ordered")]
     Unorderable(#[source] Unorderable),
 }
-
-/// The chain as it is on disk; empty while that cannot be told any more.
-pub(crate) type Books = Arc<RwLock<Option<Chain>>>;
 
 /// A running ledger.
 pub struct Node {
@@ -160,36 +156,24 @@ impl Node {
         metrics: Arc<Metrics>,
         publishing: Publishing,
     ) -> Result<(Node, Ended), NodeError> {
-        let (want, have) = (genesis.checkpoint, secret.public());
-        if want != have {
-            return Err(NodeError::CheckpointKey { want, have });
-        }
         let store = Arc::new(Store::open(directory)?);
         let Publishing { interval, mark } = publishing;
         let mark = mark.map(Held::wait).transpose().map_err(NodeError::Mark)?;
-        let marked = mark.as_ref().and_then(Held::signed);
-        let Started { chain, signer, published, since } = match store.snapshot()?.head()? {
-            None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
-            None if let Some((marked, _)) = marked => return Err(NodeError::Behind { own: 0, marked }),
-            None => start::first(&store, genesis, secret, &clock)?,
-            Some(head) => start::again(directory, &store, genesis, secret, head, marked)?,
-        };
-        let key = signer.key().clone();
-        metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
-        let tiles = Arc::new(Tiles::open(directory, store.clone()).map_err(NodeError::Tiles)?);
-        let (seals, committed) = watch::channel(chain.seal_ref());
-        let board = Board::new(store.clone(), published);
-        let books = Arc::new(RwLock::new(Some(chain)));
-        let (queue, orders) = mpsc::channel(MAX_QUEUE);
-        let writer = Writer {
-            books: books.clone(),
+        let opened = LedgerApp::open(Opening {
+            directory,
             store: store.clone(),
-            snapshots: Snapshots::new(directory, store.clone(), since),
-            seals,
-            orders,
-            clock,
+            genesis,
+            secret,
+            past,
+            marked: mark.as_ref().and_then(Held::signed),
+            clock: &clock,
             metrics: metrics.clone(),
-        };
+        });
+        let Opened { app, signer, published, replayed } = opened?;
+        let (key, books) = (signer.key().clone(), app.books().clone());
+        let tiles = Arc::new(Tiles::open(directory, store.clone()).map_err(NodeError::Tiles)?);
+        let board = Board::new(store.clone(), published);
+        let (queue, orders) = mpsc::channel(MAX_QUEUE);
         let publisher = Publisher {
             interval,
             mark,
@@ -198,11 +182,12 @@ impl Node {
             store: store.clone(),
             tiles: tiles.clone(),
             signer,
-            seals: committed,
+            seals: app.seals(),
         };
-        let ended = both(writer::spawn(writer)?, publisher::spawn(publisher)?);
+        let engine = Embedded::new(app, orders, clock, metrics.clone()).map_err(NodeError::Halt)?;
+        let ended = both(engine.spawn()?, publisher::spawn(publisher)?);
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, books, store, tiles, board, queue, metrics, replayed: since.leaves }, ended))
+        Ok((Node { admission, key, books, store, tiles, board, queue, metrics, replayed }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -252,7 +237,7 @@ impl Node {
 
     /// Looks at the chain as it is on disk: never at a block that is still being committed, or could not be.
     pub async fn look<T>(&self, at: impl FnOnce(&Chain) -> T) -> Result<T, Halted> {
-        self.books.read().await.as_ref().map(at).ok_or(Halted)
+        self.books.look(at).await
     }
 
     /// The canonical bytes of a job's view; `None` when it has no escrow. Of a job that ended, the view lies in the store.
@@ -273,20 +258,16 @@ impl Node {
     /// Whether a transaction still needs to be ordered, and may be, by all that is known at this moment.
     pub async fn standing(&self, tx: &Admitted) -> Result<Standing, LookError> {
         let (store, said) = (self.store.clone(), tx.said());
-        // Read before the look: what is committed in between is found by the writer.
+        // Read before the look: what is committed in between is found by the engine.
         let recall =
             tokio::task::spawn_blocking(move || store.snapshot()?.recall(&said)).await.map_err(|_| Halted)??;
-        let standing = self.look(|chain| match chain.check_recalled(tx, &recall) {
-            Standing::New => chain.orderable(tx).map(|()| Standing::New),
-            known => Ok(known),
-        });
-        standing.await?.map_err(LookError::Unorderable)
+        self.look(|chain| standing(chain, tx, &recall)).await?.map_err(LookError::Unorderable)
     }
 
     /// Orders a transaction; answers once its block is durable.
     pub async fn submit(&self, tx: Admitted) -> Result<Submitted, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Order { tx, reply }).map_err(|error| match error {
+        self.queue.try_send(Order { tx: Arc::new(tx), reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.metrics.busy.inc();
                 SubmitError::Busy
@@ -297,18 +278,18 @@ impl Node {
     }
 }
 
-/// The end of both: of the publisher only when it fails, or after the writer, which it follows.
-fn both(writing: Ended, mut publishing: Ended) -> Ended {
+/// The end of both: of the publisher only when it fails, or after the engine, which it follows.
+fn both(engine: Ended, mut publisher: Ended) -> Ended {
     let (end, ended) = oneshot::channel();
     Handle::current().spawn(async move {
-        let gone = |_| Err(NodeError::Writer);
+        let gone = |_| Err(NodeError::Gone);
         let result = tokio::select! {
             biased;
-            written = writing => {
-                let published = publishing.await.unwrap_or_else(gone);
-                written.unwrap_or_else(gone).and(published)
+            made = engine => {
+                let last = publisher.await.unwrap_or_else(gone);
+                made.unwrap_or_else(gone).and(last)
             }
-            failed = &mut publishing => failed.unwrap_or_else(gone),
+            failed = &mut publisher => failed.unwrap_or_else(gone),
         };
         let _ = end.send(result);
     });

@@ -1,4 +1,4 @@
-//! Signs and publishes checkpoints, apart from the writer: a thread of its own, at most once an interval and only when the log
+//! Signs and publishes checkpoints, apart from the engine: a thread of its own, at most once an interval and only when the log
 //! grew. Nobody's transaction waits for it.
 //!
 //! The order is what keeps the log from ever having two roots of one size: `{size, root}` is durable in the volume, and in the

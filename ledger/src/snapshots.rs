@@ -5,7 +5,7 @@
 //! A file is complete before the store knows its digest, and is never changed. Two are kept.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,6 +16,7 @@ use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::SealRef;
 use redb::{ReadableTable, TableDefinition};
 
+use crate::engine::SnapshotInfo;
 use crate::store::{Snapshot, Store, StoreError, doing};
 
 /// Leaves that a snapshot covers, to height (big endian) and digest.
@@ -26,6 +27,13 @@ const KEPT: usize = 2;
 const MIN_LEAVES: u64 = 4096;
 /// and after so many times its own bytes in leaves, so that a large state is not written over and over.
 const MIN_TIMES: u64 = 8;
+
+/// The one format that there is.
+const FORMAT: u32 = 1;
+/// Others fetch them in pieces of so many bytes.
+const CHUNK: usize = 1024 * 1024;
+/// Why nobody starts from another one's.
+pub(crate) const NO_LEAVES: &str = "a snapshot holds no leaves: replay the log";
 
 /// Why a snapshot could not be written. The ledger goes on without.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +89,44 @@ impl Snapshots {
         Snapshots { directory: directory.to_owned(), store, since, writing: None }
     }
 
+    /// Those that others may fetch, the newest first.
+    pub(crate) fn list(&self) -> Result<Vec<SnapshotInfo>, StoreError> {
+        let store = self.store.snapshot()?;
+        let table = store.read.open_table(SNAPSHOTS).map_err(doing("open its snapshots"))?;
+        let mut list = Vec::new();
+        for row in table.iter().map_err(doing("read its snapshots"))?.rev() {
+            let (size, row) = row.map_err(doing("read its snapshots"))?;
+            let Some((height, hash)) = filed(row.value()) else { continue };
+            // One whose file is gone is not there.
+            let Ok(file) = fs::metadata(path(&self.directory, size.value())) else { continue };
+            let Ok(chunks) = u32::try_from(file.len().div_ceil(CHUNK as u64)) else { continue };
+            list.push(SnapshotInfo { height, format: FORMAT, chunks, hash });
+        }
+        Ok(list)
+    }
+
+    /// A chunk of one of these. Whoever fetches them compares all of it with the digest.
+    pub(crate) fn chunk(&self, snapshot: &SnapshotInfo, chunk: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        if !self.list()?.contains(snapshot) || chunk >= snapshot.chunks {
+            return Ok(None);
+        }
+        let size = self.store.snapshot()?.seal(snapshot.height)?.size;
+        let path = path(&self.directory, size);
+        let read = || {
+            let mut file = File::open(&path)?;
+            file.seek(SeekFrom::Start(u64::from(chunk) * CHUNK as u64))?;
+            let mut bytes = Vec::new();
+            file.take(CHUNK as u64).read_to_end(&mut bytes)?;
+            Ok::<_, io::Error>(bytes)
+        };
+        match read() {
+            Ok(bytes) => Ok(Some(bytes)),
+            // It was old, and is removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::Directory { path: path.display().to_string(), source }),
+        }
+    }
+
     /// Counts a block that was committed; `chain` is the one after it.
     pub(crate) fn committed(&mut self, leaves: &[Vec<u8>], chain: &Chain) {
         self.since.add(leaves);
@@ -101,12 +147,18 @@ impl Snapshots {
 }
 
 impl Drop for Snapshots {
-    /// Whoever waits for the end of the writer may open the store again.
+    /// Whoever waits for the end of the engine may open the store again.
     fn drop(&mut self) {
         if let Some(thread) = self.writing.take() {
             let _ = thread.join();
         }
     }
+}
+
+/// What is filed about a snapshot: its block and its digest.
+fn filed(row: &[u8]) -> Option<(u64, Digest)> {
+    let (height, digest) = row.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*height), Digest(digest.try_into().ok()?)))
 }
 
 fn path(directory: &Path, size: u64) -> PathBuf {
@@ -172,8 +224,8 @@ pub(crate) fn newest(
 }
 
 fn good(directory: &Path, store: &Snapshot, genesis: &Genesis, size: u64, row: &[u8]) -> Result<(Chain, u64), String> {
-    let (height, digest) = row.split_first_chunk::<8>().ok_or("its record cannot be read")?;
-    let seal = store.seal(u64::from_be_bytes(*height)).map_err(|error| error.to_string())?;
+    let (height, digest) = filed(row).ok_or("its record cannot be read")?;
+    let seal = store.seal(height).map_err(|error| error.to_string())?;
     if seal.size != size {
         return Err(format!("its block ends at leaf {}", seal.size));
     }
@@ -183,7 +235,7 @@ fn good(directory: &Path, store: &Snapshot, genesis: &Genesis, size: u64, row: &
         return Err(format!("it is {length} bytes long"));
     }
     let bytes = fs::read(&path).map_err(|error| error.to_string())?;
-    if Digest::of(&bytes).0 != *digest {
+    if Digest::of(&bytes) != digest {
         return Err("its digest is not the one that is filed".into());
     }
     let chain = Chain::restore(genesis, &bytes, &seal).map_err(|error| error.to_string())?;

@@ -13,8 +13,8 @@ use orion_protocol::ledger::api::{SealRef, Submitted};
 use orion_protocol::ledger::{Leaf, LeafBody};
 use orion_protocol::{CborError, Digest, JobId, cbor};
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    StorageBackend, TableDefinition, WriteTransaction, backends::FileBackend,
 };
 
 use crate::publisher::Published;
@@ -34,6 +34,10 @@ const CHECKPOINT: &str = "checkpoint";
 const CLAIMED: &str = "claimed";
 /// The file within the data directory.
 const FILE: &str = "ledger.redb";
+/// The same while it is made.
+const UNFINISHED: &str = ".ledger.redb";
+/// Locked by whoever makes it.
+const MAKING: &str = ".making";
 /// A seal's canonical bytes are shorter.
 const MAX_SEAL_BYTES: usize = 256;
 
@@ -95,6 +99,10 @@ pub struct Store {
     database: Database,
 }
 
+fn backend(file: File) -> Result<FileBackend, StoreError> {
+    FileBackend::new(file).map_err(doing("open its file"))
+}
+
 impl Kept {
     /// Whether there is nothing to keep.
     pub fn is_empty(&self) -> bool {
@@ -107,7 +115,37 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Store, StoreError> {
         let on_disk = |source| StoreError::Directory { path: directory.display().to_string(), source };
         fs::create_dir_all(directory).map_err(on_disk)?;
-        let database = Database::create(directory.join(FILE)).map_err(doing("open its file"))?;
+        let path = directory.join(FILE);
+        if !path.try_exists().map_err(on_disk)? {
+            Store::make(directory, &path)?;
+        }
+        Store::with_backend(backend(File::options().read(true).write(true).open(path).map_err(on_disk)?)?)
+    }
+
+    /// Makes the file. redb opens none whose making was cut off, so it has another name until it is whole.
+    fn make(directory: &Path, path: &Path) -> Result<(), StoreError> {
+        let on_disk = |source| StoreError::Directory { path: directory.display().to_string(), source };
+        let (unfinished, making) = (directory.join(UNFINISHED), directory.join(MAKING));
+        // Of two processes one makes it, and the other one waits and finds it.
+        let lock = File::create(&making).map_err(on_disk)?;
+        lock.lock().map_err(on_disk)?;
+        if path.try_exists().map_err(on_disk)? {
+            return Ok(());
+        }
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(true).open(&unfinished).map_err(on_disk)?;
+        drop(Store::with_backend(backend(file)?)?);
+        fs::rename(&unfinished, path).map_err(on_disk)?;
+        // Nobody makes it from here on; a file that stays is empty.
+        let _ = fs::remove_file(making);
+        // Its name must survive a power cut as well as its content.
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(on_disk)
+    }
+
+    /// Opens the store on what holds its bytes, making it where there are none. It is durable as far as `backend` is. When the
+    /// making is cut off, what is left cannot be opened, and holds nothing.
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Store, StoreError> {
+        let database = Builder::new().create_with_backend(backend).map_err(doing("open its file"))?;
         let store = Store { database };
         let write = store.begin()?;
         write.open_table(LEAVES).map_err(doing("make its tables"))?;
@@ -117,8 +155,6 @@ impl Store {
         records::make(&write)?;
         snapshots::make(&write)?;
         write.commit().map_err(doing("commit its tables"))?;
-        // The file's name must survive a power cut as well as its content.
-        File::open(directory).and_then(|dir| dir.sync_all()).map_err(on_disk)?;
         Ok(store)
     }
 

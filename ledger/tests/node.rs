@@ -7,16 +7,17 @@ mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orion_ledger::clock::{self, Clock};
+use orion_ledger::engine::{Fault, Halt};
 use orion_ledger::node::{NodeError, Past, SubmitError};
 use orion_ledger::publisher::Published;
 use orion_ledger::store::{Kept, Store};
 use orion_ledger_core::{Chain, Signer};
 use orion_protocol::ids::TxId;
-use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::tx::*;
+use orion_protocol::ledger::{Code, SealRef};
 use orion_protocol::{Digest, JobId, SecretKey, Signed};
 use support::local::{close, open, open_at};
 use support::world::{self, Keys};
@@ -109,6 +110,23 @@ fn an_empty_store_begins_no_second_log() {
 }
 
 #[test]
+fn of_several_that_make_a_store_at_once_one_has_it() {
+    for _ in 0..8 {
+        let directory = TempDir::new().unwrap();
+        let open = || Store::open(directory.path());
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(opened.iter().filter(|opened| opened.is_ok()).count(), 1);
+        drop(opened);
+        assert_eq!(open().unwrap().snapshot().unwrap().size().unwrap(), 0);
+        let files = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(files.eq(["ledger.redb"]), "nothing else is left");
+    }
+}
+
+#[test]
 fn a_block_is_only_added_where_the_log_ends() {
     let runtime = Runtime::new().unwrap();
     let (directory, seal) = started(&runtime);
@@ -139,12 +157,12 @@ fn block_time_rises_whatever_the_clock_says() {
 
 #[test]
 fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
-    // A block of 1,024 may be with the writer, and 1,024 fit the queue.
+    // A block of 1,024 may be with the engine, and 1,024 fit the queue.
     const TASKS: usize = 2100;
     const SURPLUS: usize = TASKS - 2048;
     let runtime = Runtime::new().unwrap();
     let directory = TempDir::new().unwrap();
-    // A clock that stops while somebody holds it stops the writer.
+    // A clock that stops while somebody holds it stops the engine.
     let hold = Arc::new(Mutex::new(()));
     let clock: Clock = {
         let (hold, wall) = (hold.clone(), clock::wall());
@@ -174,54 +192,90 @@ fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
     let results: Vec<_> = tasks.into_iter().map(|task| runtime.block_on(task).unwrap()).collect();
     let busy = results.iter().filter(|result| matches!(result, Err(SubmitError::Busy))).count();
     assert!((SURPLUS..=TASKS - 1024).contains(&busy), "{busy} were turned away");
-    assert!(results.iter().flatten().all(|submitted| submitted.receipt.code == orion_protocol::ledger::Code::Ok));
+    assert!(results.iter().flatten().all(|submitted| submitted.receipt.code == Code::Ok));
     let deposited = runtime.block_on(node.look(|chain| chain.totals().deposited)).unwrap();
     assert_eq!(deposited, (TASKS - busy) as u64);
     close(&runtime, Arc::into_inner(node).unwrap(), ended);
 }
 
-/// A clock that says `time` and stops everybody who asks it while `hold` is locked; and how often it was asked.
-fn held_clock(time: u64, hold: &Arc<Mutex<()>>) -> (Clock, Arc<AtomicU64>) {
-    let (hold, asked) = (hold.clone(), Arc::new(AtomicU64::new(0)));
-    let count = asked.clone();
-    let clock = move || {
-        count.fetch_add(1, Ordering::SeqCst);
-        drop(hold.lock().unwrap());
-        time
+#[test]
+fn whatever_comes_together_is_answered_as_if_it_came_one_by_one() {
+    let runtime = Runtime::new().unwrap();
+    let directory = TempDir::new().unwrap();
+    let (hold, stuck) = (Arc::new(Mutex::new(())), Arc::new(AtomicU64::new(0)));
+    let clock: Clock = {
+        let (hold, stuck, wall) = (hold.clone(), stuck.clone(), clock::wall());
+        Arc::new(move || {
+            stuck.fetch_add(1, Ordering::SeqCst);
+            drop(hold.lock().unwrap());
+            stuck.fetch_sub(1, Ordering::SeqCst);
+            wall()
+        })
     };
-    (Arc::new(clock), asked)
+    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, clock).unwrap();
+    let (keys, chain) = (Keys::new(), Keys::new().genesis().chain());
+    let sign = |tx: &Transaction, epoch, id: u8| {
+        let key = if matches!(tx, Transaction::Deposit(_)) { &keys.issuer } else { &keys.operator };
+        node.admission().check(tx.sign(&chain, key, epoch, TxId([id; 16]))).unwrap()
+    };
+    let epoch = |epoch| Transaction::OpenEpoch(OpenEpoch { epoch, nonce: vec![1; 16].into() });
+    let deposit =
+        |amount| Transaction::Deposit(Deposit { consumer: Consumer { account: world::consumer(&chain) }, amount });
+    let provider = RegisterProvider { key: world::key(11).public(), owner: world::name("alice"), validates: false };
+    let provider = Transaction::RegisterProvider(provider);
+    for tx in [sign(&epoch(1), 1, 1), sign(&provider, 2, 9)] {
+        runtime.block_on(node.submit(tx)).unwrap();
+    }
+
+    let stalled = hold.lock().unwrap();
+    let together = [
+        sign(&deposit(1), 0, 2),
+        sign(&deposit(1), 0, 3),
+        sign(&deposit(1), 0, 3),
+        sign(&deposit(2), 0, 3),
+        sign(&epoch(2), 2, 4),
+        // Refused before, and of the epoch that is being opened.
+        sign(&provider, 2, 9),
+    ];
+    let mut fates = Vec::new();
+    for tx in together {
+        let mut fate = Box::pin(node.submit(tx));
+        let waits = async { tokio::time::timeout(Duration::ZERO, &mut fate).await.is_err() };
+        assert!(runtime.block_on(waits));
+        fates.push(fate);
+        // With the first, or before it; so the others come together.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while stuck.load(Ordering::SeqCst) == 0 {
+            assert!(Instant::now() < deadline, "the clock is not asked");
+            std::thread::yield_now();
+        }
+    }
+    drop(stalled);
+    let fates: Vec<_> = fates.into_iter().map(|fate| runtime.block_on(fate).unwrap()).collect();
+    let codes: Vec<_> = fates.iter().map(|fate| fate.receipt.code).collect();
+    assert_eq!(codes, [Code::Ok, Code::Ok, Code::Ok, Code::ExistsWithDifferentBytes, Code::Ok, Code::Ok]);
+    assert_eq!(fates[1], fates[2]);
+    let heights: Vec<_> = fates.iter().map(|fate| fate.seal.height).collect();
+    let block = heights[1];
+    assert_eq!(heights[1..], [block, block, block, block, block + 1]);
+    close(&runtime, node, ended);
 }
 
 #[test]
-fn whoever_waits_for_a_block_that_fails_sees_nothing_of_it() {
+fn a_block_that_cannot_be_made_ends_the_ledger_and_answers_nobody() {
     let runtime = Runtime::new().unwrap();
     let directory = TempDir::new().unwrap();
-    let hold = Arc::new(Mutex::new(()));
-    let (clock, asked) = held_clock(u64::MAX, &hold);
-    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, clock).unwrap();
-    let wait_for = |count| {
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
-        while asked.load(Ordering::SeqCst) < count {
-            assert!(std::time::Instant::now() < deadline, "the clock is not asked");
-            std::thread::yield_now();
-        }
-    };
-    // Asked for block 0, and by the writer before it waits. There is no time after block 0's, so the next block fails.
-    wait_for(2);
-    let node = Arc::new(node);
-    let stalled = hold.lock().unwrap();
-    let (sender, tx) = (node.clone(), node.admission().check(deposit(1)).unwrap());
-    let submitted = runtime.spawn(async move { sender.submit(tx).await });
-    // The writer is within the block.
-    wait_for(3);
-    let reader = node.clone();
-    let mut looked = runtime.spawn(async move { reader.look(Chain::seal_ref).await });
-    let waits = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(50), &mut looked).await.is_err() });
-    assert!(waits, "a block that is being made is not looked at");
-    drop(stalled);
-    assert!(runtime.block_on(looked).unwrap().is_err(), "nothing is known after a block that failed");
-    assert!(matches!(runtime.block_on(submitted).unwrap(), Err(SubmitError::Stopped)));
-    assert!(matches!(runtime.block_on(ended).unwrap(), Err(NodeError::Block(_))));
+    // There is no time after block 0's.
+    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, Arc::new(|| u64::MAX)).unwrap();
+    let tx = node.admission().check(deposit(1)).unwrap();
+    assert!(matches!(runtime.block_on(node.submit(tx)), Err(SubmitError::Stopped)));
+    let ended = runtime.block_on(ended).unwrap();
+    let rejected = |fault: &Fault| matches!(fault, Fault::Time { have: u64::MAX, last: u64::MAX });
+    assert!(
+        matches!(&ended, Err(NodeError::Halt(Halt::Rejected { height: 1, fault })) if rejected(fault)),
+        "{ended:?}"
+    );
     assert!(!node.is_running());
-    assert!(runtime.block_on(node.look(Chain::seal_ref)).is_err());
+    let seal = runtime.block_on(node.look(Chain::seal_ref)).unwrap();
+    assert_eq!(seal.height, 0, "what is on disk may still be looked at");
 }

@@ -3,6 +3,8 @@
 //!
 //! A chain never goes back. After an error of `finalize_block` its state is unknown: drop it and replay the log.
 
+use std::borrow::Borrow;
+
 use minicbor::bytes::ByteVec;
 use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
 use orion_protocol::ledger::leaf::{Code, LeafBody, Seal};
@@ -127,8 +129,12 @@ impl Chain {
     }
 
     /// As [`Chain::finalize_block`], with what is kept about each transaction elsewhere.
-    pub fn finalize_recalled(&mut self, time_ms: u64, txs: &[(Admitted, Recall)]) -> Result<Block, BlockError> {
-        self.make_block(time_ms, txs.iter().map(|(tx, recall)| (tx, Some(recall))), Repeats::Answered)
+    pub fn finalize_recalled(
+        &mut self,
+        time_ms: u64,
+        txs: &[(impl Borrow<Admitted>, Recall)],
+    ) -> Result<Block, BlockError> {
+        self.make_block(time_ms, txs.iter().map(|(tx, recall)| (tx.borrow(), Some(recall))), Repeats::Answered)
     }
 
     /// Makes a block again from the transactions that its leaves hold.

@@ -98,7 +98,7 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
         () = &mut told_to_end => Ok(()),
         ended = ended => match ended {
             Ok(result) => result.context("the ledger had to stop"),
-            Err(_) => Err(anyhow::anyhow!("the writer vanished")),
+            Err(_) => Err(anyhow::anyhow!("the engine vanished")),
         },
     };
     let _ = stop.send(());

@@ -6,9 +6,10 @@
 #[path = "../../core/tests/support/mod.rs"]
 pub mod world;
 
+pub mod disk;
 pub mod local;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -90,6 +91,14 @@ impl Home {
         Home::ready(self.command(0))
     }
 
+    /// Starts it and kills it after a while, ready or not.
+    pub fn start_and_kill(&self, after: Duration) {
+        let mut child = self.command(0).stderr(Stdio::null()).spawn().unwrap();
+        pass(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// The same, with a disk on which no file can be longer than so many bytes.
     pub fn start_on_a_small_disk(&self, bytes: u64) -> Ledger {
         // A long pause, so that it is a block that fails and no checkpoint.
@@ -117,6 +126,12 @@ impl Home {
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     }
+}
+
+/// Lets time pass, where the moment is the test.
+#[expect(clippy::disallowed_methods, reason = "a kill comes at a moment, not after a state")]
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// A running ledger.
@@ -189,20 +204,29 @@ impl Client {
     }
 
     fn request(&self, method: &str, path: &str, body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.attempt(method, path, body).unwrap()
+    }
+
+    /// A request to a ledger that may be gone before it has answered all of it.
+    pub fn attempt(&self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let length = body.len();
         let head = format!("{method} {path} HTTP/1.0\r\nhost: ledger\r\ncontent-length: {length}\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(head.as_bytes())?;
         // A server that refuses a long body may close before it has read it.
         let _ = stream.write_all(body);
         let mut bytes = Vec::new();
-        stream.take(MAX_ANSWER as u64).read_to_end(&mut bytes).unwrap();
-        let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        stream.take(MAX_ANSWER as u64).read_to_end(&mut bytes)?;
+        let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
         let body = bytes.split_off(split + 4);
-        let head = String::from_utf8(bytes).unwrap();
+        let head = String::from_utf8(bytes).unwrap().to_lowercase();
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        if length.is_some_and(|length: usize| length != body.len()) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head, body }
+        Ok(Answer { status, head, body })
     }
 
     pub fn submit(&self, tx: &Signed<Envelope>) -> Submitted {

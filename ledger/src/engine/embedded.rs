@@ -1,0 +1,270 @@
+//! The engine of one: whatever waits in the queue becomes one proposal, is decided, committed, and only then answered. It makes
+//! the calls that an engine of several would make, and halts when its application's answers do not agree. A thread of its own,
+//! because fsync blocks. While one block is being written the next one gathers, so load makes blocks larger, not slower.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orion_ledger_core::Admitted;
+use orion_ledger_core::admission::MAX_SIGNED_BYTES;
+use orion_protocol::ledger::api::Submitted;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Application, CheckTx, Halt, Info, Prepare, Proposal, Tx, Vote};
+use crate::app::{MAX_BLOCK_BYTES, MAX_BLOCK_TXS};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::node::{Ended, NodeError};
+use crate::store::StoreError;
+
+/// The longest that a deadline is waited for before the clock is read again: clocks jump.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// A transaction that waits for its block.
+pub(crate) struct Order {
+    pub(crate) tx: Arc<Admitted>,
+    /// Where its fate goes.
+    pub(crate) reply: oneshot::Sender<Submitted>,
+}
+
+impl Order {
+    fn answer(self, submitted: Submitted, metrics: &Metrics) {
+        metrics.answered(self.tx.transaction().kind(), submitted.receipt.code);
+        // Whoever asked may have left; the transaction stands.
+        let _ = self.reply.send(submitted);
+    }
+}
+
+/// Drives one application.
+pub(crate) struct Embedded<A> {
+    app: A,
+    info: Info,
+    queue: mpsc::Receiver<Order>,
+    /// What had no place in the last block.
+    waiting: VecDeque<Order>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// What the engine woke up for.
+enum Wake {
+    Order(Box<Order>),
+    /// Perhaps something is due.
+    Time,
+    /// Nobody is left who could submit.
+    End,
+}
+
+impl<A: Application + 'static> Embedded<A> {
+    /// Goes on where the application stands.
+    pub(crate) fn new(
+        app: A,
+        queue: mpsc::Receiver<Order>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Embedded<A>, Halt> {
+        let info = app.info()?;
+        Ok(Embedded { app, info, queue, waiting: VecDeque::new(), clock, metrics })
+    }
+
+    /// Starts the engine's thread.
+    pub(crate) fn spawn(mut self) -> Result<Ended, NodeError> {
+        let runtime = Handle::current();
+        let (end, ended) = oneshot::channel();
+        let run = move || {
+            let result = self.run(&runtime).map_err(NodeError::Halt);
+            if let Err(error) = &result {
+                tracing::error!(error = error as &dyn std::error::Error, "the engine stops");
+            }
+            // Closes the queue before anybody hears of the end.
+            drop(self);
+            let _ = end.send(result);
+        };
+        let thread = std::thread::Builder::new().name("ledger-engine".into()).spawn(run);
+        thread.map_err(|source| StoreError::Directory { path: "thread".into(), source })?;
+        Ok(ended)
+    }
+
+    fn run(&mut self, runtime: &Handle) -> Result<(), Halt> {
+        loop {
+            let mut orders = Vec::new();
+            match self.wake(runtime) {
+                Wake::Order(order) => self.gather(*order, &mut orders),
+                Wake::Time => {}
+                Wake::End => return Ok(()),
+            }
+            if !orders.is_empty() || self.is_due() {
+                self.block(orders)?;
+            }
+        }
+    }
+
+    fn wake(&mut self, runtime: &Handle) -> Wake {
+        if let Some(order) = self.waiting.pop_front() {
+            return Wake::Order(Box::new(order));
+        }
+        let now = (self.clock)();
+        let (due_ms, queue) = (self.info.due_ms, &mut self.queue);
+        runtime.block_on(async {
+            let order = match due_ms {
+                None => queue.recv().await,
+                Some(due_ms) => {
+                    // It happens in the first block *past* that time.
+                    let wait = Duration::from_millis(due_ms.saturating_add(1).saturating_sub(now)).min(LONGEST_WAIT);
+                    match tokio::time::timeout(wait, queue.recv()).await {
+                        Ok(order) => order,
+                        Err(_) => return Wake::Time,
+                    }
+                }
+            };
+            order.map_or(Wake::End, |order| Wake::Order(Box::new(order)))
+        })
+    }
+
+    /// Takes as many as surely have room.
+    fn gather(&mut self, first: Order, orders: &mut Vec<Order>) {
+        let mut bytes = first.tx.len();
+        orders.push(first);
+        while bytes + MAX_SIGNED_BYTES <= MAX_BLOCK_BYTES && orders.len() < MAX_BLOCK_TXS {
+            let next = self.waiting.pop_front().or_else(|| self.queue.try_recv().ok());
+            let Some(order) = next else { break };
+            bytes += order.tx.len();
+            orders.push(order);
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.info.due_ms.is_some_and(|due_ms| (self.clock)() > due_ms)
+    }
+
+    /// Makes, commits and answers one block.
+    fn block(&mut self, orders: Vec<Order>) -> Result<(), Halt> {
+        let started = Instant::now();
+        let Info { height: last, time_ms, app_hash, due_ms: _ } = self.info;
+        let time_ms = (self.clock)().max(time_ms.saturating_add(1));
+        let txs = orders.iter().map(|order| Tx::Checked(order.tx.clone())).collect();
+        let txs = self.app.prepare_proposal(Prepare { time_ms, max_bytes: MAX_BLOCK_BYTES, txs })?;
+        let proposal = Arc::new(Proposal { height: last + 1, time_ms, app_hash, txs });
+        let outcomes = self.decide(&proposal)?;
+        if self.info.height > last {
+            self.metrics.block_seconds.observe(started.elapsed().as_secs_f64());
+        }
+        let mut decided = proposal.txs.iter().zip(outcomes).peekable();
+        for order in orders {
+            match decided.next_if(|(tx, _)| matches!(tx, Tx::Checked(tx) if Arc::ptr_eq(tx, &order.tx))) {
+                Some((_, submitted)) => order.answer(submitted, &self.metrics),
+                None => self.left_out(order)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The vote of one, and what follows from it; gives what came of each transaction.
+    fn decide(&mut self, proposal: &Arc<Proposal>) -> Result<Vec<Submitted>, Halt> {
+        let height = proposal.height;
+        let accepted = |vote: Vote| match vote {
+            Vote::Accept => Ok(()),
+            Vote::Reject(fault) => Err(Halt::Rejected { height, fault }),
+        };
+        accepted(self.app.process_proposal(proposal)?)?;
+        let extension = self.app.extend_vote(height);
+        accepted(self.app.verify_vote_extension(height, &extension))?;
+        let finalized = self.app.finalize_block(proposal)?;
+        self.app.commit()?;
+        self.info = self.app.info()?;
+        let stored = self.info.app_hash;
+        if stored != finalized.app_hash {
+            return Err(Halt::Diverged { height, finalized: finalized.app_hash, stored });
+        }
+        Ok(finalized.outcomes)
+    }
+
+    /// Answers what was not proposed: it was there before, or waits for the next block. Who was let into the queue may have
+    /// lost that right since: no answer makes them ask again, and hear why.
+    fn left_out(&mut self, order: Order) -> Result<(), Halt> {
+        match self.app.check_tx(Tx::Checked(order.tx.clone()))? {
+            CheckTx::New(_) => self.waiting.push_back(order),
+            CheckTx::Known(submitted) | CheckTx::Clash(submitted) => order.answer(submitted, &self.metrics),
+            CheckTx::Refused(_) => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fault, Finalized, Offer, SnapshotInfo};
+    use super::*;
+    use crate::clock;
+    use orion_protocol::Digest;
+
+    /// Wants a block at once, and does not say the same twice.
+    struct Liar {
+        rejects: bool,
+    }
+
+    impl Application for Liar {
+        fn info(&self) -> Result<Info, Halt> {
+            Ok(Info { height: 0, time_ms: 0, app_hash: Digest::ZERO, due_ms: Some(0) })
+        }
+
+        fn check_tx(&self, tx: Tx) -> Result<CheckTx, Halt> {
+            Ok(CheckTx::New(tx))
+        }
+
+        fn prepare_proposal(&mut self, prepare: Prepare) -> Result<Vec<Tx>, Halt> {
+            Ok(prepare.txs)
+        }
+
+        fn process_proposal(&mut self, proposal: &Arc<Proposal>) -> Result<Vote, Halt> {
+            let fault = Fault::Height { have: proposal.height, want: 7 };
+            Ok(if self.rejects { Vote::Reject(fault) } else { Vote::Accept })
+        }
+
+        fn finalize_block(&mut self, _decided: &Arc<Proposal>) -> Result<Finalized, Halt> {
+            Ok(Finalized { app_hash: Digest([1; 32]), outcomes: Vec::new() })
+        }
+
+        fn commit(&mut self) -> Result<(), Halt> {
+            Ok(())
+        }
+
+        fn list_snapshots(&self) -> Result<Vec<SnapshotInfo>, Halt> {
+            Ok(Vec::new())
+        }
+
+        fn load_snapshot_chunk(&self, _snapshot: &SnapshotInfo, _chunk: u32) -> Result<Option<Vec<u8>>, Halt> {
+            Ok(None)
+        }
+
+        fn offer_snapshot(&mut self, _snapshot: &SnapshotInfo, _app_hash: &Digest) -> Offer {
+            Offer::Reject("there are none")
+        }
+
+        fn apply_snapshot_chunk(&mut self, _index: u32, _chunk: &[u8]) -> Offer {
+            Offer::Reject("there are none")
+        }
+    }
+
+    fn halted(app: Liar) -> Result<(), NodeError> {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let _entered = runtime.enter();
+        let (_submit, queue) = mpsc::channel(1);
+        let engine = Embedded::new(app, queue, clock::wall(), Arc::default()).expect("it stands somewhere");
+        runtime.block_on(engine.spawn().expect("a thread")).expect("it says why it ended")
+    }
+
+    #[test]
+    fn an_application_that_rejects_what_it_proposed_is_halted() {
+        let halted = halted(Liar { rejects: true });
+        assert!(matches!(halted, Err(NodeError::Halt(Halt::Rejected { height: 1, .. }))), "{halted:?}");
+    }
+
+    #[test]
+    fn an_application_that_stores_another_state_than_it_finalized_is_halted() {
+        let halted = halted(Liar { rejects: false });
+        assert!(matches!(halted, Err(NodeError::Halt(Halt::Diverged { height: 1, .. }))), "{halted:?}");
+    }
+}
