@@ -33,6 +33,21 @@ impl Chain {
         &self.state.issuers
     }
 
+    /// The key that signs the leases of the current epoch.
+    pub fn operator(&self) -> PublicKey {
+        self.state.keys.operator_at(self.state.epoch).unwrap_or(self.state.genesis.operator)
+    }
+
+    /// The key in force of the platform's worker.
+    pub fn platform(&self) -> PublicKey {
+        self.state.keys.platform().unwrap_or(self.state.genesis.platform)
+    }
+
+    /// The key in the place of this one, which may be itself.
+    pub fn heir(&self, key: PublicKey) -> PublicKey {
+        self.state.keys.heir(key)
+    }
+
     /// The current epoch.
     pub fn epoch(&self) -> u64 {
         self.state.epoch

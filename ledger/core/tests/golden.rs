@@ -207,9 +207,9 @@ struct Pinned {
     totals: Totals,
 }
 
-/// Deposited, then consumers, escrows, vesting, providers, treasury and withdrawn.
+/// Deposited, then consumers, escrows, vesting, providers, treasury and withdrawn; nothing at stake.
 fn totals([deposited, consumers, escrows, vesting, providers, treasury, withdrawn]: [u64; 7]) -> Totals {
-    Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn }
+    Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn, ..Totals::default() }
 }
 
 fn pinned() -> [Pinned; 6] {
