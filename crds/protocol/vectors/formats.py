@@ -201,7 +201,7 @@ TRANSACTION = choice(
     Rotate=[record(role=word(["Operator", "Platform", "Provider", "Checkpoint"]), old=DIGEST, new=DIGEST, lost=BOOL)],
     Issuers=[ISSUERS],
     Free17=None, Free18=None,
-    Slash=[record(task=BYTES, lease=LEASE, first=VOTE, second=VOTE)],
+    Slash=[record(workload=BYTES, task=BYTES, lease=LEASE, first=VOTE, second=VOTE)],
 )
 TRANSFERS = each(record(**{"from": DIGEST}, to=DIGEST, amount=U64))
 RECEIPT = record(code=word(CODES), transfers=TRANSFERS)

@@ -20,7 +20,7 @@ pub(crate) struct Unbonding {
 }
 
 /// What must be known of a job for as long as its validators can be slashed for what they said: from its escrow until its last
-/// page has matured. Jobs of kernels that users wrote are not here: honest machines may differ about those.
+/// page has matured. Jobs that depend on no kernel set are not here: all their bits are by a text of the user's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Liable {
     /// Digest of its TaskSpec.

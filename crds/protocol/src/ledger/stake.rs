@@ -20,16 +20,19 @@ pub struct Stake {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Slash {
-    /// Canonical bytes of the TaskSpec object that the lease names.
+    /// The Workload object that the task names. Honest machines may differ about a kernel that a user wrote, so it is none.
     #[n(0)]
+    pub workload: ByteVec,
+    /// The TaskSpec object that the lease names.
+    #[n(1)]
     pub task: ByteVec,
     /// The work lease that both votes are about.
-    #[n(1)]
+    #[n(2)]
     pub lease: Signed<LeaseCore>,
     /// One of the votes.
-    #[n(2)]
+    #[n(3)]
     pub first: Signed<Vote>,
     /// The other one.
-    #[n(3)]
+    #[n(4)]
     pub second: Signed<Vote>,
 }

@@ -366,8 +366,11 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
         Just(Transaction::Unstake),
         (key_role(), public(), public(), any::<bool>())
             .prop_map(|(role, old, new, lost)| Transaction::Rotate(Rotate { role, old, new, lost })),
-        (bytes(40), signed(lease()), signed(vote()), signed(vote()))
-            .prop_map(|(task, lease, first, second)| Transaction::Slash(Slash { task, lease, first, second })),
+        (bytes(40), bytes(40), signed(lease()), signed(vote()), signed(vote())).prop_map(
+            |(workload, task, lease, first, second)| {
+                Transaction::Slash(Slash { workload, task, lease, first, second })
+            },
+        ),
     ]
 }
 

@@ -151,7 +151,7 @@ as_object! {
     SealRef { height, size, root, time_ms }
     Settle { job, page }
     ShardVerdict { lease, drawn, votes, absent, referee }
-    Slash { task, lease, first, second }
+    Slash { workload, task, lease, first, second }
     Stake { amount }
     Submitted { leaf, receipt, seal }
     Task { lease, tail, job_uid, body }

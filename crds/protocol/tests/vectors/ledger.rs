@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{
     ROUND, SEAL_SIZE, chain, commitment, consumer, digest, draw_of, drawn, eligible, genesis, honest, ingested, job,
-    leaves as leaf_hashes, name, public, round, salt, secret, task, units, vote, work_lease,
+    leaves as leaf_hashes, model, name, public, round, salt, secret, task, units, vote, work_lease,
 };
 use crate::json::Json;
 
@@ -85,7 +85,8 @@ fn slash() -> Slash {
         }
         Signed::new(&chain(), &secret("validator-a"), &vote)
     };
-    Slash { task: task().object().into(), lease: work_lease(0), first: said(false), second: said(true) }
+    let (workload, task) = (model().object().into(), task().object().into());
+    Slash { workload, task, lease: work_lease(0), first: said(false), second: said(true) }
 }
 
 fn withdraw(from: Purse) -> Withdraw {

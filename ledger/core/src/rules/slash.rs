@@ -1,7 +1,8 @@
 //! Slash: whoever gave two digests for one unit loses of what it has pending and at stake. It follows from the two votes alone, and
 //! nobody gets what is lost but the consumer, at most the price of the units, and a pool that is nobody's.
 //!
-//! Built-in kernels only, whose digests every honest machine agrees about; and only until the job's last page has matured.
+//! Built-in kernels only, whose digests every honest machine agrees about: a user's kernel may have a race, even where it names functions
+//! of ours. And only until the job's last page has matured.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,8 @@ use orion_protocol::ledger::tx::Slash;
 use orion_protocol::price::price_of;
 use orion_protocol::sign::Verified;
 use orion_protocol::statements::{LeaseCore, LeaseKind, Vote};
-use orion_protocol::task::TaskSpec;
-use orion_protocol::{AccountId, JobId, PublicKey};
+use orion_protocol::task::{TaskSpec, Workload};
+use orion_protocol::{AccountId, Digest, JobId, PublicKey, Signed};
 
 use super::round::check_signed_lease;
 use crate::bonds::Liable;
@@ -54,12 +55,15 @@ pub(super) fn slash(state: &mut State, envelope: &Envelope, tx: &Slash) -> Resul
 }
 
 fn guilt(state: &State, tx: &Slash) -> Result<Guilt, Code> {
-    let Slash { task, lease, first, second } = tx;
+    let Slash { workload, task, lease, first, second } = tx;
     let key = first.key();
     let spec = TaskSpec::from_object(task).map_err(|_| Code::OutOfBounds)?;
     let liable = state.liable.get(&spec.job).filter(|liable| liable.task == spec.digest()).ok_or(Code::NotSlashable)?;
     let Liable { task: _, consumer, slash_ppm, slashed } = liable;
     if !state.providers.contains_key(&key) || slashed.contains(&key) {
+        return Err(Code::NotSlashable);
+    }
+    if Digest::of(workload) != spec.workload || !is_built_in(workload) {
         return Err(Code::NotSlashable);
     }
     if state.keys.is_lost(&key) {
@@ -72,9 +76,7 @@ fn guilt(state: &State, tx: &Slash) -> Result<Guilt, Code> {
     let of_job = lease.kind == LeaseKind::Work
         && lease.task == liable.task
         && spec.units.shard(lease.shard) == Some((lease.first_unit, lease.units));
-    let vote = |vote: &orion_protocol::Signed<Vote>| {
-        vote.verify(&state.chain, &key).ok().filter(|vote| vote.lease == lease.digest())
-    };
+    let vote = |vote: &Signed<Vote>| vote.verify(&state.chain, &key).ok().filter(|vote| vote.lease == lease.digest());
     let (first, second) = vote(first).zip(vote(second)).ok_or(Code::NotSlashable)?;
     if !of_job || first.round != second.round {
         return Err(Code::NotSlashable);
@@ -86,6 +88,13 @@ fn guilt(state: &State, tx: &Slash) -> Result<Guilt, Code> {
         return Err(Code::NotSlashable);
     }
     Ok(Guilt { job: spec.job, consumer: *consumer, key, price, slash_ppm: *slash_ppm })
+}
+
+fn is_built_in(workload: &[u8]) -> bool {
+    match Workload::from_object(workload) {
+        Ok(Workload::Inference(_)) => true,
+        Ok(Workload::Kernel(_)) | Err(_) => false,
+    }
 }
 
 /// The units of the lease for which the votes have different digests.
