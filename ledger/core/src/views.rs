@@ -75,8 +75,10 @@ impl Chain {
 
     /// Where the log stands.
     pub fn head(&self) -> Head {
+        // A key that was replaced still has an owner, for rounds that name it, and audits nobody.
+        let validates = |key, provider: &Provider| provider.validates && !self.state.keys.is_revoked(key);
         let providers = self.state.providers.iter();
-        let providers = providers.map(|(key, provider)| (*key, provider.owner.clone(), provider.validates));
+        let providers = providers.map(|(key, provider)| (*key, provider.owner.clone(), validates(key, provider)));
         Head {
             chain: self.id().clone(),
             seal: self.seal_ref(),

@@ -124,6 +124,12 @@ fn i18_a_revoked_key_signs_nothing_after_its_height_and_history_stays_valid() {
         assert!(!orderable(&world, tx, &alice, 0) && orderable(&world, tx, &key(51), 0));
     }
 
+    let head: Vec<_> =
+        world.chain.head().providers.into_iter().filter(|(_, owner, _)| owner.as_str() == "alice").collect();
+    let validates =
+        |key: SecretKey| head.iter().find(|(one, ..)| *one == key.public()).map(|(.., validates)| *validates);
+    assert_eq!((validates(alice.clone()), validates(key(51))), (Some(false), Some(true)));
+
     // The operator's key goes on until the new one opens an epoch, which nobody else can.
     let opens = |epoch| Transaction::OpenEpoch(OpenEpoch { epoch, nonce: vec![7; 16].into() });
     assert_eq!(world.send(&opens(2)), Code::NotAllowed);
