@@ -276,7 +276,7 @@ fn stakes() -> World {
     };
     let (lease, object) = (work[1].entry.lease.clone(), task.object().into());
     let slash = Slash { workload: workload.into(), task: object, lease, first: vote(false), second: vote(true) };
-    let slash = Transaction::Slash(slash);
+    let slash = Transaction::Slash(Box::new(slash));
     let id = world.id();
     let by_operator = slash.sign(&world.signers.chain, &world.signers.keys.operator, 0, id);
     assert_eq!(world.block(vec![by_operator])[0].code, Code::Ok);

@@ -276,7 +276,7 @@ impl Case {
     }
 
     fn slash(&mut self, tx: &Slash) -> Receipt {
-        sent_by(&mut self.world, &Keys::new().issuer, &Transaction::Slash(tx.clone()))
+        sent_by(&mut self.world, &Keys::new().issuer, &Transaction::Slash(Box::new(tx.clone())))
     }
 
     /// What bob has pending in the job, at stake, and unbonding.
@@ -329,7 +329,7 @@ fn i24_two_votes_of_one_key_that_differ_are_enough_to_slash_it() {
     let forged =
         Signed::new(&chain, &key(13), &good.lease.verify(&chain, &Keys::new().operator.public()).unwrap().into_inner());
     assert_eq!(case.slash(&Slash { lease: forged, ..good.clone() }).code, Code::BadLease);
-    let sent = Transaction::Slash(good.clone());
+    let sent = Transaction::Slash(Box::new(good.clone()));
     for by in [key(13), bob.clone()] {
         let tx = case.world.admission.check(sent.sign(&chain, &by, 0, TxId([9; 16]))).unwrap();
         assert!(matches!(case.world.chain.orderable(&tx), Err(Unorderable::UnknownSigner(_))));
@@ -490,7 +490,7 @@ fn a_slash_needs_nothing_of_a_job_that_was_shed() {
     assert_eq!(forgetful.shed().len(), 2);
     let restored = Chain::restore(world.chain.genesis(), &world.chain.snapshot(), &world.chain.seal_ref()).unwrap();
     let (chain, id) = (world.signers.chain.clone(), world.id());
-    let signed = Transaction::Slash(tx).sign(&chain, &Keys::new().operator, 0, id);
+    let signed = Transaction::Slash(Box::new(tx)).sign(&chain, &Keys::new().operator, 0, id);
     let tx = world.admission.check(signed).unwrap();
     let time_ms = world.time_ms + 10;
     let blocks = [&mut world.chain, &mut forgetful, &mut { restored }]

@@ -106,7 +106,7 @@ pub enum Transaction {
     Issuers(#[n(0)] Issuers),
     /// A validator that said two things loses some of what it has.
     #[n(19)]
-    Slash(#[n(0)] Slash),
+    Slash(#[n(0)] Box<Slash>),
 }
 
 impl Transaction {

@@ -368,7 +368,7 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             .prop_map(|(role, old, new, lost)| Transaction::Rotate(Rotate { role, old, new, lost })),
         (bytes(40), bytes(40), signed(lease()), signed(vote()), signed(vote())).prop_map(
             |(workload, task, lease, first, second)| {
-                Transaction::Slash(Slash { workload, task, lease, first, second })
+                Transaction::Slash(Box::new(Slash { workload, task, lease, first, second }))
             },
         ),
     ]

@@ -68,7 +68,7 @@ pub fn all() -> Vec<(Transaction, &'static str, u64, JobId, u64, u64)> {
         (Transaction::Unstake, "worker", 0, none, 9, 0),
         (Transaction::Rotate(rotate(KeyRole::Operator, "operator", false)), "issuer", 0, none, 10, 0),
         (Transaction::Rotate(rotate(KeyRole::Provider, "worker", true)), "issuer", 0, none, 11, 0),
-        (Transaction::Slash(slash()), "issuer", 0, none, 12, 0),
+        (Transaction::Slash(Box::new(slash())), "issuer", 0, none, 12, 0),
     ]
 }
 

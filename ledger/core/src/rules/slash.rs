@@ -33,7 +33,7 @@ struct Guilt {
 /// What is taken from where.
 struct Loss {
     vesting: u64,
-    stake: u64,
+    bonded: u64,
     unbonding: u64,
 }
 
@@ -114,13 +114,15 @@ fn loss(state: &State, guilt: &Guilt) -> Result<Loss, Code> {
     let all: u128 = have.into_iter().map(u128::from).sum();
     let bound = all * u128::from(slash_ppm) / 1_000_000;
     let mut left = u64::try_from(bound).map_err(|_| Code::Overflow)?;
-    let [vesting, stake, unbonding] = have.map(|have| {
+    let [vesting, bonded, unbonding] = have.map(|have| {
         let taken = have.min(left);
         left -= taken;
         taken
     });
-    let loss = Loss { vesting, stake, unbonding };
-    if vesting == 0 && stake == 0 && unbonding == 0 { Err(Code::NotSlashable) } else { Ok(loss) }
+    if vesting == 0 && bonded == 0 && unbonding == 0 {
+        return Err(Code::NotSlashable);
+    }
+    Ok(Loss { vesting, bonded, unbonding })
 }
 
 fn moves(state: &State, guilt: &Guilt, loss: &Loss) -> Vec<Move> {
@@ -128,7 +130,7 @@ fn moves(state: &State, guilt: &Guilt, loss: &Loss) -> Vec<Move> {
     let (chain, mut owed) = (&state.chain, price);
     let from = [
         (Place::vesting(chain, key, job), loss.vesting),
-        (Place::stake(chain, key), loss.stake),
+        (Place::stake(chain, key), loss.bonded),
         (Place::unbonding(chain, key), loss.unbonding),
     ];
     let (consumer, pool) = (Place::consumer(consumer), Place::slash_pool(chain));
