@@ -87,7 +87,18 @@ impl Metrics {
         self.size.set(seal.size);
         self.block_time_ms.set(seal.time_ms);
         self.epoch.set(epoch);
-        let Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn } = *totals;
+        let Totals {
+            deposited,
+            consumers,
+            escrows,
+            vesting,
+            providers,
+            treasury,
+            stakes,
+            unbonding,
+            slash_pool,
+            withdrawn,
+        } = *totals;
         let kinds = [
             ("deposited", deposited),
             ("consumers", consumers),
@@ -95,6 +106,9 @@ impl Metrics {
             ("vesting", vesting),
             ("providers", providers),
             ("treasury", treasury),
+            ("stakes", stakes),
+            ("unbonding", unbonding),
+            ("slash_pool", slash_pool),
             ("withdrawn", withdrawn),
         ];
         for (kind, sum) in kinds {

@@ -1,13 +1,17 @@
-//! `orion ledger`: export the log, verify it, make receipts out of it. All but the export works on files, without a network.
+//! `orion ledger`: export the log, verify it, make receipts out of it; write, approve, sign and send transactions. All but the export and
+//! the sending works on files, without a network.
 //!
 //! Exit codes: 0 proven, 1 proven wrong, 2 cannot be decided from what is there, 3 usage.
 
+mod draft;
 mod folder;
 mod fork;
 mod log;
 mod prove;
 mod receipt;
 mod reward;
+mod send;
+mod tx;
 mod units;
 
 use std::fs::File;
@@ -17,7 +21,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use orion_ledger_core::Chain;
 use orion_ledger_core::checkpoint::VerifierKey;
-use orion_protocol::JobId;
+use orion_protocol::bytes::unhex;
+use orion_protocol::{JobId, SecretKey};
 use serde_json::json;
 
 use crate::cluster::{Access, Cluster};
@@ -33,6 +38,8 @@ pub const EXIT_CODES: &str = "Exit codes:
   3  usage";
 /// Fewer digits of a job's id are not taken for one.
 const JOB_DIGITS_MIN: usize = 8;
+/// 64 hex digits, and the end of a line.
+const SECRET_BYTES_MAX: usize = 66;
 /// More jobs are not listed in an error.
 const JOBS_SHOWN_MAX: usize = 10;
 
@@ -50,6 +57,24 @@ pub enum LedgerCommand {
     /// Recompute what a log, a receipt or evidence says. Needs no network.
     #[command(subcommand, after_help = EXIT_CODES)]
     Verify(VerifyCommand),
+    /// Write down a transaction: stakes, withdrawals, other keys. Needs no network.
+    #[command(after_help = EXIT_CODES)]
+    Tx(tx::TxArgs),
+    /// Approve a transaction that somebody wrote down. Needs no network.
+    #[command(after_help = EXIT_CODES)]
+    Approve(send::ApproveArgs),
+    /// Sign a transaction with the approvals that it has. Needs no network.
+    #[command(after_help = EXIT_CODES)]
+    Sign(send::SignArgs),
+    /// Send a signed transaction to the ledger. 1: the ledger refused it, and says why.
+    #[command(after_help = EXIT_CODES)]
+    Submit(send::SubmitArgs),
+    /// Print the public key that belongs to a key.
+    #[command(after_help = EXIT_CODES)]
+    PublicKey {
+        /// The file with the key: 64 hex digits.
+        key: PathBuf,
+    },
 }
 
 /// `orion ledger verify ...`
@@ -93,6 +118,18 @@ pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> an
             Ok(Verdict::Good)
         }
         LedgerCommand::Prove(args) => prove::run(format, args),
+        LedgerCommand::Tx(args) => tx::run(format, args),
+        LedgerCommand::Approve(args) => send::approve(format, args),
+        LedgerCommand::Sign(args) => send::sign(format, args),
+        LedgerCommand::Submit(args) => send::submit(access, format, args).await,
+        LedgerCommand::PublicKey { key } => {
+            let key = read_secret(key)?.public();
+            match format {
+                Format::Text => println!("{key}"),
+                Format::Json => println!("{}", json!({"key": key})),
+            }
+            Ok(Verdict::Good)
+        }
         LedgerCommand::Verify(VerifyCommand::Log(args)) => log::run(format, args),
         LedgerCommand::Verify(VerifyCommand::Receipt(args)) => receipt::run(format, args),
         LedgerCommand::Verify(VerifyCommand::Fork(args)) => fork::run(format, args),
@@ -135,6 +172,24 @@ fn read(file: &Path, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
         bail!("{} is longer than {bytes_max} bytes, which nothing of its kind is", file.display());
     }
     Ok(bytes)
+}
+
+/// Writes a file, which appears whole or not at all.
+fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary =
+        tempfile::NamedTempFile::new_in(folder).with_context(|| format!("making a file in {}", folder.display()))?;
+    temporary.write_all(bytes).with_context(|| format!("writing {}", file.display()))?;
+    temporary.persist(file).with_context(|| format!("writing {}", file.display()))?;
+    Ok(())
+}
+
+/// A signing key: 64 hex digits, which never become part of an error.
+fn read_secret(file: &Path) -> anyhow::Result<SecretKey> {
+    let text = read(file, SECRET_BYTES_MAX)?;
+    let seed = std::str::from_utf8(&text).ok().and_then(|text| unhex::<32>(text.trim_end()).ok());
+    let seed = seed.with_context(|| format!("{} is no key: expected 64 hex digits", file.display()))?;
+    Ok(SecretKey::from_seed(&seed))
 }
 
 fn read_key(file: &Path) -> anyhow::Result<VerifierKey> {

@@ -77,6 +77,12 @@ pub enum Account<'a> {
     Vesting(PublicKey, JobId),
     /// The platform's fees.
     Treasury,
+    /// What a provider has at stake.
+    Stake(PublicKey),
+    /// What a provider took back from its stake, and is not free yet.
+    Unbonding(PublicKey),
+    /// What was lost by those who were slashed.
+    SlashPool,
 }
 
 impl Account<'_> {
@@ -95,6 +101,9 @@ impl Account<'_> {
             Account::Available(key) => id("provider.available", &[Part::Bytes(&key.0)]),
             Account::Vesting(key, job) => id("provider.vesting", &[Part::Bytes(&key.0), Part::Bytes(&job.0)]),
             Account::Treasury => id("treasury", &[]),
+            Account::Stake(key) => id("provider.stake", &[Part::Bytes(&key.0)]),
+            Account::Unbonding(key) => id("provider.unbonding", &[Part::Bytes(&key.0)]),
+            Account::SlashPool => id("slash_pool", &[]),
         }
     }
 }
@@ -124,6 +133,11 @@ pub fn aggregate_digest(task: &Digest, manifest: &Digest) -> Digest {
 /// The id of what an envelope reserves.
 pub fn reserve_id(signer: &PublicKey, id: &TxId) -> Digest {
     frame_digest("orion/reserve/v1", &[Part::Bytes(&signer.0), Part::Bytes(&id.0)])
+}
+
+/// The id of a stake that was taken back by an envelope.
+pub fn unbonding_id(signer: &PublicKey, id: &TxId) -> Digest {
+    frame_digest("orion/unbonding/v1", &[Part::Bytes(&signer.0), Part::Bytes(&id.0)])
 }
 
 /// What an approval is about: one transaction within one envelope. Ids are scoped to their signer, so the signer is part of it;

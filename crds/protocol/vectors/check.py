@@ -115,6 +115,8 @@ def ids() -> None:
         same(f"account {account['kind']}", account["id"], framed("orion/account/v1", chain, account["kind"], owner))
     for tx in have["transactions"]:
         same("transaction id", tx["id"], tx_id(tx["kind"], tx))
+    x = have["unbonding"]
+    same("what is unbonding", x["digest"], framed("orion/unbonding/v1", raw(x["signer"]), raw(x["id"])))
     x = have["preflight"]
     inputs = [raw(digest) for digest in x["inputs"]]
     same("preflight digest", x["digest"], framed("orion/preflight/v1", raw(x["job"]), raw(x["workload"]), inputs))
@@ -147,7 +149,7 @@ def names() -> None:
     same("receipt codes", have["codes"], formats.CODES)
     kinds = (
         "RegisterProvider OpenEpoch Deposit OpenEscrow CloseRound RecordVerdict Settle Close TopUp Approved Withdraw "
-        "Reserve Release Issuers"
+        "Reserve Release Stake Unstake Rotate Issuers Slash"
     ).split()
     same("kinds of transactions", have["transaction_kinds"], kinds)
 
@@ -326,7 +328,7 @@ def transactions() -> None:
         encoded(f"envelope of {kind}", formats.ENVELOPE, envelope, case["wire"])
         value = encode(formats.STATEMENTS["Envelope"][1][0](envelope["value"]))
         same(f"digest of {kind}", case["digest"], framed("orion/tx/v1", World.chain, value))
-    by_kind = {case["kind"]: case["transaction"][case["kind"]][0] for case in FILES["transactions"]}
+    by_kind = {case["kind"]: case["transaction"][case["kind"]][0] for case in FILES["transactions"] if case["kind"] != "Unstake"}
     approved = next(case for case in FILES["transactions"] if case["kind"] == "Approved")
     sent, within = approved["envelope"]["value"], approved["transaction"]["Approved"][0]
     action = framed("orion/action/v1", raw(sent["signer"]), raw(sent["id"]), raw(within["inner"])).hex()

@@ -19,7 +19,7 @@ CODES = (
     "Ok NotAllowed StaleEpoch EpochTaken ExistsWithDifferentBytes OwnerDiffers InsufficientCredits BudgetTooSmall "
     "OutOfBounds NoSuchJob JobExists EscrowExpired JobSettling WrongSequence BadLease BadCommitment BadIngest SlotTaken "
     "BadValidator NoSuchRound BadDraw BadVote BadReferee RoundOpen NotSettled Overflow UnknownPolicy NotEnoughApprovals "
-    "BadApproval NoSuchReserve ReserveOver"
+    "BadApproval NoSuchReserve ReserveOver Revoked CheckpointKeyFixed KeyInUse NoSuchKey NotSlashable"
 ).split()
 DTYPES = "uint8 int8 uint16 int16 uint32 int32 uint64 int64 float32 float64".split()
 
@@ -169,7 +169,8 @@ LEASE, TAIL, PREFLIGHTED, COMMITMENT, INGESTED, VOTE, AGGREGATED, FAILED, ENVELO
 POLICY = record(price=U64, fee_ppm=U32, vesting_ms=U64, escrow_ms=U64)
 ISSUERS = record(threshold=U32, keys=each(DIGEST))
 GENESIS = record(
-    nonce=DIGEST, operator=DIGEST, platform=DIGEST, issuer=DIGEST, checkpoint=DIGEST, policy=POLICY, issuers_=ISSUERS
+    nonce=DIGEST, operator=DIGEST, platform=DIGEST, issuer=DIGEST, checkpoint=DIGEST, policy=POLICY, issuers_=ISSUERS,
+    params_=record(unbonding_ms=U64, slash_ppm=U32),
 )
 PURSE = choice(Available=[DIGEST], Treasury=[], Consumer=[DIGEST])
 CONSUMER = record(account=DIGEST)
@@ -195,14 +196,18 @@ TRANSACTION = choice(
     Withdraw=[record(**{"from": PURSE}, amount=U64, to=DIGEST, reserve_=DIGEST)],
     Reserve=[record(amount=U64, expires_ms=U64)],
     Release=[record(reserve=DIGEST)],
-    Free13=None, Free14=None, Free15=None,
+    Stake=[record(amount=U64)],
+    Unstake=[],
+    Rotate=[record(role=word(["Operator", "Platform", "Provider", "Checkpoint"]), old=DIGEST, new=DIGEST, lost=BOOL)],
     Issuers=[ISSUERS],
+    Free17=None, Free18=None,
+    Slash=[record(workload=BYTES, task=BYTES, lease=LEASE, first=VOTE, second=VOTE)],
 )
 TRANSFERS = each(record(**{"from": DIGEST}, to=DIGEST, amount=U64))
 RECEIPT = record(code=word(CODES), transfers=TRANSFERS)
 TOTALS = record(
-    deposited=U64, consumers=U64, escrows=U64, vesting=U64, providers=U64, treasury=U64, free6=None, free7=None, free8=None,
-    withdrawn_=U64,
+    deposited=U64, consumers=U64, escrows=U64, vesting=U64, providers=U64, treasury=U64, stakes_=U64, unbonding_=U64,
+    slash_pool_=U64, withdrawn_=U64,
 )
 SEAL = record(time_ms=U64, previous=DIGEST, state=DIGEST, totals=TOTALS)
 LEAF = record(

@@ -3,7 +3,7 @@
 use orion_protocol::ledger::api::{SealRef, Submitted};
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Totals};
 use orion_protocol::ledger::tx::MAX_LEAF_BYTES;
-use orion_protocol::{CborError, JobId};
+use orion_protocol::{CborError, Digest, JobId};
 
 use crate::admission::Unorderable;
 
@@ -42,6 +42,14 @@ pub enum BlockError {
         job: JobId,
         /// The page.
         page: u64,
+        /// Why.
+        code: Code,
+    },
+    /// What was taken back from a stake could not be freed.
+    #[error("cannot free {id}: {code}")]
+    Lapse {
+        /// The reserve or stake.
+        id: Digest,
         /// Why.
         code: Code,
     },

@@ -22,11 +22,23 @@ pub(crate) enum Kind {
     Vesting = 3,
     Available = 4,
     Treasury = 5,
+    Stake = 6,
+    Unbonding = 7,
+    SlashPool = 8,
 }
 
 impl Kind {
     /// Those with a balance of their own: all but the issuance.
-    const HELD: [Kind; 5] = [Kind::Consumer, Kind::Escrow, Kind::Vesting, Kind::Available, Kind::Treasury];
+    const HELD: [Kind; 8] = [
+        Kind::Consumer,
+        Kind::Escrow,
+        Kind::Vesting,
+        Kind::Available,
+        Kind::Treasury,
+        Kind::Stake,
+        Kind::Unbonding,
+        Kind::SlashPool,
+    ];
 }
 
 /// An account.
@@ -60,6 +72,18 @@ impl Place {
     pub(crate) fn treasury(chain: &ChainId) -> Place {
         Place { id: Account::Treasury.id(chain), kind: Kind::Treasury }
     }
+
+    pub(crate) fn stake(chain: &ChainId, key: PublicKey) -> Place {
+        Place { id: Account::Stake(key).id(chain), kind: Kind::Stake }
+    }
+
+    pub(crate) fn unbonding(chain: &ChainId, key: PublicKey) -> Place {
+        Place { id: Account::Unbonding(key).id(chain), kind: Kind::Unbonding }
+    }
+
+    pub(crate) fn slash_pool(chain: &ChainId) -> Place {
+        Place { id: Account::SlashPool.id(chain), kind: Kind::SlashPool }
+    }
 }
 
 /// Money that is to move.
@@ -89,7 +113,7 @@ impl Book {
 
     /// The sum over all kinds that the id is used with: for honest ids, the one account.
     pub(crate) fn balance_of_id(&self, id: AccountId) -> u64 {
-        let all = Place { id, kind: Kind::Issuance }..=Place { id, kind: Kind::Treasury };
+        let all = Place { id, kind: Kind::Issuance }..=Place { id, kind: Kind::SlashPool };
         self.balances.range(all).fold(0, |sum: u64, (_, balance)| sum.saturating_add(*balance))
     }
 
@@ -178,10 +202,10 @@ impl Book {
         frame_digest("orion/ledger-state/v1", &[Part::Bytes(&previous.0), Part::List(&rows)])
     }
 
-    /// What vests, ascending by account.
-    pub(crate) fn vesting(&self) -> impl Iterator<Item = (Place, u64)> {
-        let vesting = self.balances.iter().filter(|(place, _)| place.kind == Kind::Vesting);
-        vesting.map(|(place, balance)| (*place, *balance))
+    /// The accounts of one kind, ascending.
+    pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (Place, u64)> {
+        let those = self.balances.iter().filter(move |(place, _)| place.kind == kind);
+        those.map(|(place, balance)| (*place, *balance))
     }
 
     /// Forgets what was written since the last seal: for a book that is put together.
@@ -211,8 +235,19 @@ impl Book {
 
     /// Whether deposited = the sum of everything else, what was withdrawn included.
     pub(crate) fn balances_out(&self) -> bool {
-        let Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn } = self.totals;
-        let rest = [consumers, escrows, vesting, providers, treasury, withdrawn];
+        let Totals {
+            deposited,
+            consumers,
+            escrows,
+            vesting,
+            providers,
+            treasury,
+            stakes,
+            unbonding,
+            slash_pool,
+            withdrawn,
+        } = self.totals;
+        let rest = [consumers, escrows, vesting, providers, treasury, stakes, unbonding, slash_pool, withdrawn];
         rest.iter().try_fold(0_u64, |sum, one| sum.checked_add(*one)) == Some(deposited)
     }
 
@@ -251,5 +286,8 @@ fn sum_of(totals: &mut Totals, kind: Kind) -> &mut u64 {
         Kind::Vesting => &mut totals.vesting,
         Kind::Available => &mut totals.providers,
         Kind::Treasury => &mut totals.treasury,
+        Kind::Stake => &mut totals.stakes,
+        Kind::Unbonding => &mut totals.unbonding,
+        Kind::SlashPool => &mut totals.slash_pool,
     }
 }

@@ -85,21 +85,23 @@ impl Chain {
     }
 
     /// Whether the sender may have it ordered in the next block: the operator and the issuers anything, a registered provider
-    /// what takes its credits out. The rules have the last word on what comes of it.
+    /// what is about its own credits and key; a key that was replaced nothing. The rules have the last word on what comes of it.
     pub fn orderable(&self, admitted: &Admitted) -> Result<(), Unorderable> {
-        let State { genesis, issuers, providers, .. } = &self.state;
+        let State { keys, issuers, providers, epoch, .. } = &self.state;
         let signer = admitted.envelope.signer;
+        if keys.is_revoked(&signer) {
+            return Err(Unorderable::UnknownSigner(signer));
+        }
         let own = match admitted.transaction {
-            Transaction::Approved(_) | Transaction::Reserve(_) | Transaction::Release(_) => {
-                providers.contains_key(&signer)
-            }
+            Transaction::Approved(_)
+            | Transaction::Reserve(_)
+            | Transaction::Release(_)
+            | Transaction::Stake(_)
+            | Transaction::Unstake => providers.contains_key(&signer),
             _ => false,
         };
-        if signer == genesis.operator || issuers.has(&signer) || own {
-            Ok(())
-        } else {
-            Err(Unorderable::UnknownSigner(signer))
-        }
+        let operator = [keys.operator_at(*epoch), keys.next_operator()].contains(&Some(signer));
+        if operator || issuers.has(&signer) || own { Ok(()) } else { Err(Unorderable::UnknownSigner(signer)) }
     }
 
     /// Whether a transaction still needs to be ordered, by what the chain itself remembers.
@@ -182,8 +184,9 @@ impl Chain {
                     }
                 }
                 Due::Lapse(id) => {
-                    self.state.release(id);
-                    draft.push(LeafBody::Lapse(id, paid(Vec::new())))?;
+                    let transfers = rules::lapse(&mut self.state, id);
+                    let transfers = transfers.map_err(|code| BlockError::Lapse { id, code })?;
+                    draft.push(LeafBody::Lapse(id, paid(transfers)))?;
                 }
                 Due::Mature(job, page) => {
                     let transfers = rules::mature(&mut self.state, job, page);
@@ -262,6 +265,9 @@ impl Chain {
         if !self.state.reserves_hold() {
             return Err("what is held back is not what the reserves say".into());
         }
+        if !self.state.unbondings_hold() {
+            return Err("what is unbonding is not what was taken back from stakes".into());
+        }
         crate::report::check_jobs(self)
     }
 }
@@ -286,6 +292,9 @@ fn check_genesis(genesis: &Genesis) -> Result<(), CborError> {
     }
     if !issuers.has(&genesis.issuer) {
         return refuse("the issuer is not among the issuers");
+    }
+    if let Err(why) = genesis.params.unwrap_or_default().check() {
+        return refuse(&why);
     }
     let mut keys = issuers.keys;
     keys.extend([genesis.operator, genesis.platform, genesis.checkpoint]);

@@ -16,7 +16,7 @@ pub(crate) enum Due {
     Escrow(JobId),
     /// A page of a job's settlement has vested.
     Mature(JobId, u64),
-    /// A reserve's end.
+    /// The end of a reserve, or of the time of a stake that was taken back.
     Lapse(Digest),
 }
 

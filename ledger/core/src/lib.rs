@@ -25,12 +25,14 @@
 
 pub mod admission;
 mod block;
+mod bonds;
 mod book;
 pub mod chain;
 pub mod checkpoint;
 mod due;
 pub mod export;
 pub mod job;
+mod keys;
 pub mod log;
 pub mod proof;
 pub mod recall;

@@ -251,7 +251,7 @@ fn attempt(chain: &Chain, round: &Round, entry: &Entry) -> Attempt {
         verdict.map_or_else(Default::default, |verdict| (verdict.drawn, verdict.auditors, verdict.refereed));
     let auditor = |auditor: crate::job::Auditor| {
         let crate::job::Auditor { key, units, upheld, paid } = auditor;
-        let platform = key == chain.genesis().platform;
+        let platform = chain.state.keys.is_platform(&key);
         AuditorReport { key, owner: if platform { None } else { owner(chain, &key) }, units, upheld, paid }
     };
     Attempt {

@@ -9,9 +9,11 @@ use orion_protocol::ledger::leaf::{Code, Receipt, Transfer};
 use orion_protocol::ledger::tx::Issuers;
 use orion_protocol::{ChainId, Digest, JobId, PublicKey, draw};
 
-use crate::book::{Book, Move, Place};
+use crate::bonds::{Liable, Unbonding};
+use crate::book::{Book, Kind, Move, Place};
 use crate::due::{Due, Queue};
 use crate::job::{Drawn, Job};
+use crate::keys::Keys;
 use crate::recall::Memory;
 
 /// A registered provider.
@@ -62,6 +64,12 @@ pub(crate) struct State {
     pub(crate) vests: BTreeMap<(JobId, u64), Vest>,
     /// What providers hold back, by reserve.
     pub(crate) reserves: BTreeMap<Digest, Reserved>,
+    /// Whose keys do what.
+    pub(crate) keys: Keys,
+    /// Stakes that were taken back, by [`orion_protocol::ids::unbonding_id`].
+    pub(crate) unbondings: BTreeMap<Digest, Unbonding>,
+    /// Jobs whose validators can be slashed.
+    pub(crate) liable: BTreeMap<JobId, Liable>,
     /// What happens by itself, by time.
     pub(crate) due: Queue,
     /// Rounds closed in the block that is being made; their seed comes with its seal.
@@ -74,6 +82,7 @@ impl State {
             chain: genesis.chain(),
             policy: genesis.policy.digest(),
             issuers: genesis.issuers.clone().unwrap_or_else(|| Issuers::alone(genesis.issuer)),
+            keys: Keys::new(&genesis),
             genesis,
             epoch: 0,
             providers: BTreeMap::new(),
@@ -84,6 +93,8 @@ impl State {
             shed: BTreeMap::new(),
             vests: BTreeMap::new(),
             reserves: BTreeMap::new(),
+            unbondings: BTreeMap::new(),
+            liable: BTreeMap::new(),
             due: Queue::default(),
             unsealed: Vec::new(),
         }
@@ -117,7 +128,7 @@ impl State {
                 *sum = sum.saturating_add(amount);
             }
         }
-        self.book.vesting().eq(want)
+        self.book.of_kind(Kind::Vesting).eq(want)
     }
 
     /// Holds back credits under a new reserve.
@@ -158,6 +169,7 @@ impl State {
             job.phase = phase;
             self.due.remove(job.deadline_ms, Due::Escrow(id));
             self.ended.push(id);
+            self.forgive(id);
         }
     }
 

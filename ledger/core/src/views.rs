@@ -33,6 +33,21 @@ impl Chain {
         &self.state.issuers
     }
 
+    /// The key that signs the leases of the current epoch.
+    pub fn operator(&self) -> PublicKey {
+        self.state.keys.operator_at(self.state.epoch).unwrap_or(self.state.genesis.operator)
+    }
+
+    /// The key in force of the platform's worker.
+    pub fn platform(&self) -> PublicKey {
+        self.state.keys.platform().unwrap_or(self.state.genesis.platform)
+    }
+
+    /// The key in the place of this one, which may be itself.
+    pub fn heir(&self, key: PublicKey) -> PublicKey {
+        self.state.keys.heir(key)
+    }
+
     /// The current epoch.
     pub fn epoch(&self) -> u64 {
         self.state.epoch
@@ -60,8 +75,10 @@ impl Chain {
 
     /// Where the log stands.
     pub fn head(&self) -> Head {
+        // A key that was replaced still has an owner, for rounds that name it, and audits nobody.
+        let validates = |key, provider: &Provider| provider.validates && !self.state.keys.is_revoked(key);
         let providers = self.state.providers.iter();
-        let providers = providers.map(|(key, provider)| (*key, provider.owner.clone(), provider.validates));
+        let providers = providers.map(|(key, provider)| (*key, provider.owner.clone(), validates(key, provider)));
         Head {
             chain: self.id().clone(),
             seal: self.seal_ref(),

@@ -1,4 +1,5 @@
-//! Logs that releases wrote: `v1` the first one, before earnings could vest, `v2` the one that lets them, and knows approvals. They verify for ever, to the same seal, root and sums; and what happens in them still
+//! Logs that releases wrote: `v1` the first one, before earnings could vest, `v2` the one that lets them, and knows approvals, `v3` the one in which keys follow each other and stakes are
+//! lost. They verify for ever, to the same seal, root and sums; and what happens in them still
 //! makes the same bytes, so that no rule that came later changes an old one.
 //!
 //! The files are never written again. One of a later format is added under a name of its own, by
@@ -17,7 +18,9 @@ use orion_protocol::ledger::SealRef;
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt, Totals};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::merkle::{Sha256, Tree};
-use orion_protocol::{Digest, JobId};
+use orion_protocol::statements::UnitDigest;
+use orion_protocol::task::{InferenceWorkload, TaskSpec, Workload};
+use orion_protocol::{Digest, JobId, SecretKey};
 use support::{Ballot, Keys, POLICY, Work, World, export_of, key, spec, spec_under};
 
 /// The bytes of the golden log with this name.
@@ -187,6 +190,103 @@ fn approvals() -> World {
     world
 }
 
+/// Every key is replaced: alice's by herself, bob's because it was lost, the platform's, and the operator's twice, the second time because
+/// it was lost; what was committed to before is judged and paid after.
+fn rotations() -> World {
+    let mut world = World::new();
+    let Keys { operator, platform, issuer, .. } = Keys::new();
+    let task = spec(1, 12, 2, 2);
+    assert_eq!(world.open_escrow(&task), Code::Ok);
+    let work = [0, 1].map(|shard| world.signers.work(&task, shard, 1, key(11).public(), &[]));
+    let closed = [0, 1].map(|at| world.close_round(&task, &[&work[at]]));
+    let rotate = |role, old: &SecretKey, new: u8, lost| {
+        Transaction::Rotate(Rotate { role, old: old.public(), new: key(new).public(), lost })
+    };
+    let mut done = |tx: &Transaction, by: &[SecretKey]| assert_eq!(world.approved(tx, by).code, Code::Ok);
+    done(&rotate(KeyRole::Provider, &key(11), 51, false), &[issuer.clone(), key(11)]);
+    done(&rotate(KeyRole::Provider, &key(12), 52, true), &[issuer.clone(), operator.clone()]);
+    done(&rotate(KeyRole::Platform, &platform, 53, false), std::slice::from_ref(&issuer));
+    done(&rotate(KeyRole::Operator, &operator, 54, false), std::slice::from_ref(&issuer));
+    assert_eq!(world.register(12, "bob"), Code::Revoked);
+    world.signers.keys.operator = key(54);
+    assert_eq!(world.open_epoch(2), Code::Ok);
+    world.signers.keys.platform = key(53);
+    world.signers.providers.insert(key(53).public(), key(53));
+    let silent = Ballot { silent: BTreeSet::from([key(12).public()]), ..Ballot::default() };
+    assert_eq!(world.judge(&task, &closed[0], &[&work[0]], &silent), Code::Ok);
+    let stolen = rotate(KeyRole::Operator, &key(54), 55, true);
+    assert_eq!(world.approved(&stolen, std::slice::from_ref(&issuer)).code, Code::Ok);
+    world.signers.keys.operator = key(55);
+    assert_eq!(world.open_epoch(3), Code::Ok);
+    assert_eq!(world.judge(&task, &closed[1], &[&work[1]], &silent), Code::Ok);
+    let late = world.signers.work(&task, 2, 1, key(13).public(), &[]);
+    let late = world.close_tx(&task, &[&late]);
+    assert_eq!(world.send(&Transaction::CloseRound(late)), Code::BadValidator, "alice's old key");
+    assert_eq!(world.settle(&task, 0).code, Code::Ok);
+    assert_eq!(world.close(&task).code, Code::Ok);
+    let from = Purse::Available(key(11).public());
+    let withdraw = Transaction::Withdraw(Withdraw { from, amount: 10, to: Digest::of(b"bank"), reserve: None });
+    assert_eq!(world.approved(&withdraw, &[issuer, key(51)]).code, Code::Ok);
+    world
+}
+
+/// Stakes that are made, taken back, and free again; a validator that said two things, and loses of all it has.
+fn stakes() -> World {
+    let policy = Policy { vesting_ms: 20_000, ..POLICY };
+    let params = Some(Params { unbonding_ms: 30_000, slash_ppm: 800_000 });
+    let mut world = World::bare_of(&Genesis { params, ..Keys::new().genesis_under(policy.clone()) });
+    for (number, owner) in [(11, "alice"), (12, "bob"), (13, "carol")] {
+        assert_eq!(world.register(number, owner), Code::Ok);
+    }
+    assert_eq!(world.deposit(10_000_000), Code::Ok);
+    let workload = Workload::Inference(InferenceWorkload {
+        model: 0,
+        dims: Vec::new(),
+        tensors: Vec::new(),
+        results: vec!["out".into()],
+    });
+    let workload = workload.object();
+    let task =
+        |number| TaskSpec { workload: Digest::of(&workload), kernel_set: 1, ..spec_under(&policy, number, 8, 4, 2) };
+    world.pay(&task(1));
+    world.time_ms += policy.vesting_ms;
+    assert_eq!(world.deposit(1), Code::Ok);
+    let (chain, alice) = (world.signers.chain.clone(), key(11));
+    let send = |world: &mut World, tx: &Transaction| {
+        let id = world.id();
+        world.block(vec![tx.sign(&chain, &alice, 0, id)]).remove(0).code
+    };
+    for amount in [25, 10] {
+        assert_eq!(send(&mut world, &Transaction::Stake(Stake { amount })), Code::Ok);
+        assert_eq!(send(&mut world, &Transaction::Unstake), Code::Ok);
+        world.time_ms += 12_000;
+    }
+    assert_eq!(send(&mut world, &Transaction::Unstake), Code::InsufficientCredits);
+    assert_eq!(send(&mut world, &Transaction::Stake(Stake { amount: 3 })), Code::Ok);
+    let task = task(2);
+    assert_eq!(world.open_escrow(&task), Code::Ok);
+    let work =
+        [0, 1].map(|shard| world.signers.work(&task, shard, 1, key(11 + u8::try_from(shard).unwrap()).public(), &[]));
+    let closed = world.close_round(&task, &[&work[0], &work[1]]);
+    assert_eq!(world.judge(&task, &closed, &[&work[0], &work[1]], &Ballot::default()), Code::Ok);
+    assert_eq!(world.settle(&task, 0).code, Code::Ok);
+    let vote = |lie| {
+        let said = vec![UnitDigest { unit: 5, digest: support::digest_of(5, lie) }];
+        world.signers.vote(alice.public(), closed.round, work[1].lease, said)
+    };
+    let (lease, object) = (work[1].entry.lease.clone(), task.object().into());
+    let slash = Slash { workload: workload.into(), task: object, lease, first: vote(false), second: vote(true) };
+    let slash = Transaction::Slash(Box::new(slash));
+    let id = world.id();
+    let by_operator = slash.sign(&world.signers.chain, &world.signers.keys.operator, 0, id);
+    assert_eq!(world.block(vec![by_operator])[0].code, Code::Ok);
+    assert_eq!(world.close(&task).code, Code::Ok);
+    world.time_ms += policy.vesting_ms;
+    assert_eq!(world.deposit(1), Code::Ok);
+    assert_eq!(send(&mut world, &Transaction::Stake(Stake { amount: 4 })), Code::Ok);
+    world
+}
+
 /// The export of a world whose last leaves may have been replaced: its checkpoint is over the leaves as they are.
 fn export(world: &World) -> Vec<u8> {
     let mut tree = Tree::<Sha256>::default();
@@ -207,12 +307,12 @@ struct Pinned {
     totals: Totals,
 }
 
-/// Deposited, then consumers, escrows, vesting, providers, treasury and withdrawn.
+/// Deposited, then consumers, escrows, vesting, providers, treasury and withdrawn; nothing at stake.
 fn totals([deposited, consumers, escrows, vesting, providers, treasury, withdrawn]: [u64; 7]) -> Totals {
-    Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn }
+    Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn, ..Totals::default() }
 }
 
-fn pinned() -> [Pinned; 6] {
+fn pinned() -> [Pinned; 8] {
     [
         Pinned {
             name: "v1-paid-job",
@@ -261,6 +361,22 @@ fn pinned() -> [Pinned; 6] {
             size: 43,
             root: "63b0feabfc7398ada064f8b7e746f6233516f7e327717a49ddb51e078fcbefff",
             totals: totals([100_001, 99_573, 0, 0, 300, 8, 120]),
+        },
+        Pinned {
+            name: "v3-rotations",
+            made: rotations,
+            height: 22,
+            size: 46,
+            root: "00b13b4e7457c3cc18eedc7d4792d37e5d3baec67723d1ba43ff84415aff3f25",
+            totals: totals([10_000_000, 9_999_919, 0, 0, 70, 1, 10]),
+        },
+        Pinned {
+            name: "v3-stakes",
+            made: stakes,
+            height: 25,
+            size: 56,
+            root: "d15eb87be2b9e1cd555fde53da8762a4728cb353a74970837d16616af17a7d9f",
+            totals: Totals { stakes: 4, slash_pool: 60, ..totals([10_000_002, 9_999_829, 0, 0, 106, 3, 0]) },
         },
     ]
 }

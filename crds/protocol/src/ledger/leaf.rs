@@ -55,7 +55,7 @@ pub enum LeafBody {
     /// A page of a job's pay has vested; the ledger's own act.
     #[n(4)]
     Mature(#[n(0)] JobId, #[n(1)] Receipt),
-    /// A reserve's time has passed; the ledger's own act.
+    /// A reserve's time has passed, or a stake that was taken back is free; the ledger's own act.
     #[n(5)]
     Lapse(#[n(0)] Digest, #[n(1)] Receipt),
 }
@@ -170,6 +170,16 @@ codes! {
     NoSuchReserve = 29,
     /// More than was reserved.
     ReserveOver = 30,
+    /// Another key is in the place of this one.
+    Revoked = 31,
+    /// The key of checkpoints is the log's for ever: for another one, start a new chain.
+    CheckpointKeyFixed = 32,
+    /// The key has a role, or had one.
+    KeyInUse = 33,
+    /// The key that is to be replaced does not have the role.
+    NoSuchKey = 34,
+    /// It does not show that somebody said two things who can still be slashed for it.
+    NotSlashable = 35,
 }
 
 impl std::fmt::Display for Code {
@@ -218,6 +228,15 @@ pub struct Totals {
     /// The platform's fees.
     #[n(5)]
     pub treasury: u64,
+    /// At stake; left out while that is nothing.
+    #[cbor(n(6), skip_if = "is_zero")]
+    pub stakes: u64,
+    /// Taken back from stakes, and not free yet; left out while that is nothing.
+    #[cbor(n(7), skip_if = "is_zero")]
+    pub unbonding: u64,
+    /// Lost by those who were slashed, and nobody's; left out while that is nothing.
+    #[cbor(n(8), skip_if = "is_zero")]
+    pub slash_pool: u64,
     /// Ever withdrawn; left out while that is nothing.
     #[cbor(n(9), skip_if = "is_zero")]
     pub withdrawn: u64,

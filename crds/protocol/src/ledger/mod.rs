@@ -4,8 +4,10 @@
 pub mod api;
 pub mod approved;
 pub mod genesis;
+pub mod keys;
 pub mod leaf;
 pub mod mark;
+pub mod stake;
 pub mod tx;
 
 pub use api::{JobView, RoundView, SealRef, Submitted};

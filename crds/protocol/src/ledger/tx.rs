@@ -13,7 +13,9 @@ use crate::sign::{PublicKey, Signed, Statement};
 use crate::statements::{Commitment, Ingested, LeaseCore, Vote};
 
 pub use crate::ledger::approved::{Approved, Purse, Release, Reserve, Withdraw};
-pub use crate::ledger::genesis::{Genesis, Issuers, Policy};
+pub use crate::ledger::genesis::{Genesis, Issuers, Params, Policy};
+pub use crate::ledger::keys::{KeyRole, Rotate};
+pub use crate::ledger::stake::{Slash, Stake};
 
 /// A leaf of the log, and so a transaction, is at most so long.
 pub const MAX_LEAF_BYTES: usize = 65_535;
@@ -90,9 +92,21 @@ pub enum Transaction {
     /// Gives up a reserve; the provider's word, or the issuers' within [`Approved`].
     #[n(12)]
     Release(#[n(0)] Release),
+    /// Puts what a provider owns at stake.
+    #[n(13)]
+    Stake(#[n(0)] Stake),
+    /// Takes all that a provider has at stake back, after a while.
+    #[n(14)]
+    Unstake,
+    /// Another key in the place of one; only within [`Approved`].
+    #[n(15)]
+    Rotate(#[n(0)] Rotate),
     /// Other issuers from now on; only within [`Approved`].
     #[n(16)]
     Issuers(#[n(0)] Issuers),
+    /// A validator that said two things loses some of what it has.
+    #[n(19)]
+    Slash(#[n(0)] Box<Slash>),
 }
 
 impl Transaction {
@@ -117,7 +131,11 @@ impl Transaction {
             Transaction::Withdraw(_) => "Withdraw",
             Transaction::Reserve(_) => "Reserve",
             Transaction::Release(_) => "Release",
+            Transaction::Stake(_) => "Stake",
+            Transaction::Unstake => "Unstake",
+            Transaction::Rotate(_) => "Rotate",
             Transaction::Issuers(_) => "Issuers",
+            Transaction::Slash(_) => "Slash",
         }
     }
 

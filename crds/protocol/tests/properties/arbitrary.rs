@@ -4,8 +4,9 @@ use minicbor::bytes::ByteVec;
 use orion_protocol::files::Extract;
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, OpenEpoch, OpenEscrow, Purse,
-    RecordVerdict, RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
+    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, KeyRole, OpenEpoch, OpenEscrow,
+    Purse, RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry, Settle, ShardVerdict, Slash, Stake,
+    TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Leaf, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
@@ -361,7 +362,20 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
         digest().prop_map(|reserve| Transaction::Release(Release { reserve })),
         (any::<u32>(), vec(public(), 0..3))
             .prop_map(|(threshold, keys)| Transaction::Issuers(Issuers { threshold, keys })),
+        number().prop_map(|amount| Transaction::Stake(Stake { amount })),
+        Just(Transaction::Unstake),
+        (key_role(), public(), public(), any::<bool>())
+            .prop_map(|(role, old, new, lost)| Transaction::Rotate(Rotate { role, old, new, lost })),
+        (bytes(40), bytes(40), signed(lease()), signed(vote()), signed(vote())).prop_map(
+            |(workload, task, lease, first, second)| {
+                Transaction::Slash(Box::new(Slash { workload, task, lease, first, second }))
+            },
+        ),
     ]
+}
+
+fn key_role() -> impl Strategy<Value = KeyRole> {
+    select(vec![KeyRole::Operator, KeyRole::Platform, KeyRole::Provider, KeyRole::Checkpoint])
 }
 
 pub fn approval() -> impl Strategy<Value = Approval> {
@@ -384,15 +398,21 @@ pub fn leaf() -> impl Strategy<Value = Leaf> {
     let receipt =
         move || (code.clone(), vec(transfer.clone(), 0..4)).prop_map(|(code, transfers)| Receipt { code, transfers });
     let totals =
-        any::<[u64; 7]>().prop_map(|[deposited, consumers, escrows, vesting, providers, treasury, out]| Totals {
-            deposited,
-            consumers,
-            escrows,
-            vesting,
-            providers,
-            treasury,
+        any::<[u64; 10]>().prop_map(|[deposited, consumers, escrows, vesting, providers, treasury, later @ ..]| {
             // Nothing is left out of the bytes.
-            withdrawn: if out % 2 == 0 { 0 } else { out },
+            let [stakes, unbonding, slash_pool, withdrawn] = later.map(|sum| if sum % 2 == 0 { 0 } else { sum });
+            Totals {
+                deposited,
+                consumers,
+                escrows,
+                vesting,
+                providers,
+                treasury,
+                stakes,
+                unbonding,
+                slash_pool,
+                withdrawn,
+            }
         });
     let seal = (number(), digest(), digest(), totals).prop_map(|(time_ms, previous, state, totals)| Seal {
         time_ms,

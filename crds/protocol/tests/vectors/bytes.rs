@@ -143,6 +143,9 @@ pub fn ids() -> Value {
             Account::Vesting(public("worker"), job()),
         ),
         ("treasury", vec![], Account::Treasury),
+        ("provider.stake", vec![json!({"bytes": public("worker").json()})], Account::Stake(public("worker"))),
+        ("provider.unbonding", vec![json!({"bytes": public("worker").json()})], Account::Unbonding(public("worker"))),
+        ("slash_pool", vec![], Account::SlashPool),
     ];
     let accounts: Vec<Value> = accounts
         .into_iter()
@@ -153,6 +156,7 @@ pub fn ids() -> Value {
             json!({"kind": kind, "job": job.json(), "sequence": sequence, "try": attempt, "id": TxId::derive(kind, &job, sequence, attempt).json()})
         });
     let preflight = ids::preflight_digest(&job(), &workload, &inputs);
+    let unbond = TxId::derive("Unstake", &JobId::NONE, 9, 0);
     let aggregate = ids::aggregate_digest(&digest("a task"), &digest("a manifest"));
     json!({
         "genesis": genesis.json(),
@@ -165,6 +169,7 @@ pub fn ids() -> Value {
         "accounts": accounts,
         "transactions": transactions,
         "preflight": {"job": job().json(), "workload": workload.json(), "inputs": inputs.to_vec().json(), "digest": preflight.json()},
+        "unbonding": {"signer": public("worker").json(), "id": unbond.json(), "digest": ids::unbonding_id(&public("worker"), &unbond).json()},
         "aggregate": {"task": digest("a task").json(), "manifest": digest("a manifest").json(), "digest": aggregate.json()},
     })
 }

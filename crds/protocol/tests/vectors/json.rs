@@ -8,8 +8,9 @@ use orion_protocol::ledger::api::{
 };
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, OpenEpoch, OpenEscrow, Purse,
-    RecordVerdict, RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
+    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, KeyRole, OpenEpoch, OpenEscrow,
+    Params, Purse, RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry, Settle, ShardVerdict, Slash,
+    Stake, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Genesis, Leaf, Policy, Submitted, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
@@ -47,7 +48,7 @@ as_text!(Digest JobId AccountId TxId PublicKey ChainId Name DType Format);
 macro_rules! as_word {
     ($($name:ident)*) => { $(impl Json for $name { fn json(&self) -> Value { json!(format!("{self:?}")) } })* };
 }
-as_word!(LeaseKind Combine Comparator Extract Builtin Reason Code Role JobPhase EntryVerdict);
+as_word!(KeyRole LeaseKind Combine Comparator Extract Builtin Reason Code Role JobPhase EntryVerdict);
 
 impl Json for ByteVec {
     fn json(&self) -> Value {
@@ -117,7 +118,7 @@ as_object! {
     Failed { lease, refusal }
     Feed { tensor, from, key }
     Found { unit_nanos, work_per_item, outputs, load_nanos }
-    Genesis { nonce, operator, platform, issuer, checkpoint, policy, issuers }
+    Genesis { nonce, operator, platform, issuer, checkpoint, policy, issuers, params }
     Issuers { threshold, keys }
     Head { chain, seal, epoch, providers }
     InferenceWorkload { model, dims, tensors, results }
@@ -133,6 +134,7 @@ as_object! {
     OpenJobs { jobs }
     OutputSpec { name, dtype, shape, layout }
     Paid { workers, validators, fee, refunded }
+    Params { unbonding_ms, slash_ppm }
     Policy { price, fee_ppm, vesting_ms, escrow_ms }
     Preflighted { lease, found, refused }
     Receipt { code, transfers }
@@ -142,12 +144,15 @@ as_object! {
     Reserve { amount, expires_ms }
     RegisterProvider { key, owner, validates }
     ResultObject { name, digest, size, extract, entries }
+    Rotate { role, old, new, lost }
     RoundEntry { lease, commitment, ingested }
     RoundView { round, closed, seal, verdicts }
     Seal { time_ms, previous, state, totals }
     SealRef { height, size, root, time_ms }
     Settle { job, page }
     ShardVerdict { lease, drawn, votes, absent, referee }
+    Slash { workload, task, lease, first, second }
+    Stake { amount }
     Submitted { leaf, receipt, seal }
     Task { lease, tail, job_uid, body }
     TaskSpec {
@@ -165,11 +170,23 @@ as_object! {
 
 impl Json for Totals {
     fn json(&self) -> Value {
-        let Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn } = *self;
-        // Nothing that was ever withdrawn is left out.
-        let withdrawn = (withdrawn > 0).then_some(withdrawn);
+        let Totals {
+            deposited,
+            consumers,
+            escrows,
+            vesting,
+            providers,
+            treasury,
+            stakes,
+            unbonding,
+            slash_pool,
+            withdrawn,
+        } = *self;
+        // What is nothing is left out of the later ones.
+        let later = |sum: u64| (sum > 0).then_some(sum);
         json!({"deposited": deposited, "consumers": consumers, "escrows": escrows, "vesting": vesting,
-               "providers": providers, "treasury": treasury, "withdrawn": withdrawn})
+               "providers": providers, "treasury": treasury, "stakes": later(stakes), "unbonding": later(unbonding),
+               "slash_pool": later(slash_pool), "withdrawn": later(withdrawn)})
     }
 }
 
@@ -198,7 +215,8 @@ as_variants! {
     TaskBody { Execute, Preflight(trial), Ingest(committed), Aggregate(manifest) }
     Transaction {
         RegisterProvider(a), OpenEpoch(a), Deposit(a), OpenEscrow(a), CloseRound(a), RecordVerdict(a), Settle(a), Close(a),
-        TopUp(a), Approved(a), Withdraw(a), Reserve(a), Release(a), Issuers(a)
+        TopUp(a), Approved(a), Withdraw(a), Reserve(a), Release(a), Stake(a), Unstake, Rotate(a),
+        Issuers(a), Slash(a)
     }
     FeedFrom { Rows(at), Shared(at), Fill(text) }
     Workload { Kernel(kernel), Inference(inference) }

@@ -7,8 +7,9 @@ use orion_protocol::ledger::api::{
 };
 use orion_protocol::ledger::leaf::{Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Issuers, OpenEpoch, OpenEscrow, Purse, RecordVerdict,
-    RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
+    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Issuers, KeyRole, OpenEpoch, OpenEscrow, Purse,
+    RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry, Settle, ShardVerdict, Slash, Stake, TopUp,
+    Withdraw,
 };
 use orion_protocol::ledger::{Code, Leaf, LeafBody, Submitted, Transaction};
 use orion_protocol::merkle::{self, Sha3, Sha256};
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{
     ROUND, SEAL_SIZE, chain, commitment, consumer, digest, draw_of, drawn, eligible, genesis, honest, ingested, job,
-    leaves as leaf_hashes, name, public, round, salt, secret, task, units, vote, work_lease,
+    leaves as leaf_hashes, model, name, public, round, salt, secret, task, units, vote, work_lease,
 };
 use crate::json::Json;
 
@@ -63,7 +64,29 @@ pub fn all() -> Vec<(Transaction, &'static str, u64, JobId, u64, u64)> {
         ),
         (Transaction::Release(Release { reserve: reserve() }), "worker", 0, none, 7, 0),
         (Transaction::Issuers(issuers()), "issuer", 0, none, 4, 0),
+        (Transaction::Stake(Stake { amount: 900 }), "worker", 0, none, 8, 0),
+        (Transaction::Unstake, "worker", 0, none, 9, 0),
+        (Transaction::Rotate(rotate(KeyRole::Operator, "operator", false)), "issuer", 0, none, 10, 0),
+        (Transaction::Rotate(rotate(KeyRole::Provider, "worker", true)), "issuer", 0, none, 11, 0),
+        (Transaction::Slash(Box::new(slash())), "issuer", 0, none, 12, 0),
     ]
+}
+
+fn rotate(role: KeyRole, old: &str, lost: bool) -> Rotate {
+    Rotate { role, old: public(old), new: public("validator-d"), lost }
+}
+
+/// Two votes of one validator that differ in the second of their units.
+fn slash() -> Slash {
+    let said = |wrong: bool| {
+        let mut vote = vote(0, vec![0, 1]);
+        if wrong {
+            vote.units[1].digest = digest("something else");
+        }
+        Signed::new(&chain(), &secret("validator-a"), &vote)
+    };
+    let (workload, task) = (model().object().into(), task().object().into());
+    Slash { workload, task, lease: work_lease(0), first: said(false), second: said(true) }
 }
 
 fn withdraw(from: Purse) -> Withdraw {
@@ -173,6 +196,9 @@ fn seal() -> Seal {
         vesting: 0,
         providers: 11_500,
         treasury: 230,
+        stakes: 0,
+        unbonding: 0,
+        slash_pool: 0,
         withdrawn: 0,
     };
     Seal { time_ms: 1_800_000_000_000, previous: digest("the seal before"), state: digest("state"), totals }
@@ -190,6 +216,10 @@ pub fn leaves() -> Value {
         LeafBody::Expire(job, Receipt { code: Code::Ok, transfers: receipt().transfers }),
         LeafBody::Seal(seal()),
         LeafBody::Seal(Seal { totals: Totals { deposited: 25_000_700, withdrawn: 700, ..seal().totals }, ..seal() }),
+        LeafBody::Seal(Seal {
+            totals: Totals { deposited: 25_000_777, stakes: 700, unbonding: 70, slash_pool: 7, ..seal().totals },
+            ..seal()
+        }),
         LeafBody::Mature(job, Receipt { code: Code::Ok, transfers: vec![receipt().transfers[1]] }),
         LeafBody::Lapse(reserve(), Receipt { code: Code::Ok, transfers: vec![] }),
     ];

@@ -20,6 +20,9 @@ const NONCE_BYTES: usize = 16;
 
 pub(super) fn register_provider(state: &mut State, tx: &RegisterProvider) -> Result<Vec<Transfer>, Code> {
     let RegisterProvider { key, owner, validates } = tx;
+    if state.keys.is_revoked(key) {
+        return Err(Code::Revoked);
+    }
     if state.providers.get(key).is_some_and(|provider| provider.owner != *owner) {
         return Err(Code::OwnerDiffers);
     }
@@ -36,6 +39,7 @@ pub(super) fn open_epoch(state: &mut State, envelope_epoch: u64, tx: &OpenEpoch)
         return Err(Code::EpochTaken);
     }
     state.epoch = *epoch;
+    state.keys.epoch_opened();
     Ok(Vec::new())
 }
 
@@ -100,6 +104,7 @@ pub(super) fn open_escrow(state: &mut State, tx: &OpenEscrow, time_ms: u64) -> R
         settlement: None,
         paid: Paid::default(),
     };
+    state.make_liable(&job.spec, job.consumer);
     state.jobs.insert(id, job);
     state.due.insert(deadline_ms, Due::Escrow(id));
     Ok(transfers)

@@ -7,15 +7,21 @@ use orion_protocol::ledger::tx::{Approved, Issuers, Purse, Withdraw};
 use orion_protocol::ledger::{Envelope, Transaction};
 use orion_protocol::{PublicKey, TxId};
 
-use super::{accounts, reserve};
+use super::{accounts, keys, reserve};
 use crate::book::{Move, Place};
 use crate::state::State;
 
-pub(super) fn apply(state: &mut State, envelope: &Envelope, tx: &Approved) -> Result<Vec<Transfer>, Code> {
+pub(super) fn apply(
+    state: &mut State,
+    envelope: &Envelope,
+    tx: &Approved,
+    time_ms: u64,
+) -> Result<Vec<Transfer>, Code> {
     let inner = Transaction::from_bytes(&tx.inner).map_err(|_| Code::OutOfBounds)?;
     let owner = match &inner {
         Transaction::Deposit(_) | Transaction::Release(_) | Transaction::Issuers(_) => None,
-        Transaction::Withdraw(Withdraw { from, .. }) => Some(owner_of(state, from)),
+        Transaction::Withdraw(Withdraw { from, .. }) => owner_of(state, from),
+        Transaction::Rotate(tx) => keys::owner_of(state, tx),
         _ => return Err(Code::NotAllowed),
     };
     if !state.issuers.has(&envelope.signer) && owner != Some(envelope.signer) {
@@ -26,16 +32,17 @@ pub(super) fn apply(state: &mut State, envelope: &Envelope, tx: &Approved) -> Re
         Transaction::Deposit(tx) => accounts::deposit(state, tx),
         Transaction::Withdraw(tx) => withdraw(state, tx),
         Transaction::Release(tx) => reserve::void(state, tx.reserve),
+        Transaction::Rotate(tx) => keys::rotate(state, envelope, tx, time_ms),
         Transaction::Issuers(tx) => replace_issuers(state, tx),
         _ => Err(Code::NotAllowed),
     }
 }
 
-/// Consumers' accounts and the treasury are in the platform's custody.
-fn owner_of(state: &State, purse: &Purse) -> PublicKey {
+/// Consumers' accounts and the treasury are in the platform's custody. What a key has that was replaced is its heir's.
+fn owner_of(state: &State, purse: &Purse) -> Option<PublicKey> {
     match purse {
-        Purse::Available(key) => *key,
-        Purse::Treasury | Purse::Consumer(_) => state.genesis.operator,
+        Purse::Available(key) => Some(state.keys.heir(*key)),
+        Purse::Treasury | Purse::Consumer(_) => state.keys.custodian(state.epoch),
     }
 }
 
@@ -89,9 +96,8 @@ fn withdraw(state: &mut State, tx: &Withdraw) -> Result<Vec<Transfer>, Code> {
 /// No key of another role may issue.
 fn replace_issuers(state: &mut State, tx: &Issuers) -> Result<Vec<Transfer>, Code> {
     tx.check().map_err(|_| Code::OutOfBounds)?;
-    let genesis = &state.genesis;
-    let others = [genesis.operator, genesis.platform, genesis.checkpoint];
-    if others.iter().any(|key| tx.has(key)) || state.providers.keys().any(|key| tx.has(key)) {
+    let other = |key: &PublicKey| !state.issuers.has(key) && keys::has_role(state, key);
+    if tx.keys.iter().any(other) || state.providers.keys().any(|key| tx.has(key)) {
         return Err(Code::OutOfBounds);
     }
     state.issuers = tx.clone();

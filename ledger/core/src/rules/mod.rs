@@ -3,9 +3,12 @@
 
 mod accounts;
 mod approved;
+mod keys;
 mod reserve;
 mod round;
 mod settle;
+mod slash;
+mod stake;
 mod verdict;
 
 use orion_protocol::JobId;
@@ -17,6 +20,7 @@ use crate::job::Job;
 use crate::state::State;
 
 pub(crate) use settle::{expire, mature};
+pub(crate) use stake::lapse;
 
 /// Applies a transaction under a new id in a block with time `time_ms`.
 pub(crate) fn apply(
@@ -36,10 +40,13 @@ pub(crate) fn apply(
         Transaction::Settle(tx) => settle::settle(state, tx, time_ms),
         Transaction::Close(tx) => settle::close(state, tx),
         Transaction::TopUp(tx) => accounts::top_up(state, tx),
-        Transaction::Approved(tx) => approved::apply(state, envelope, tx),
+        Transaction::Approved(tx) => approved::apply(state, envelope, tx, time_ms),
         Transaction::Reserve(tx) => reserve::reserve(state, envelope, tx, time_ms),
         Transaction::Release(tx) => reserve::release(state, envelope, tx),
-        Transaction::Withdraw(_) | Transaction::Issuers(_) => Err(Code::NotEnoughApprovals),
+        Transaction::Stake(tx) => stake::stake(state, envelope, tx),
+        Transaction::Unstake => stake::unstake(state, envelope, time_ms),
+        Transaction::Slash(tx) => slash::slash(state, envelope, tx),
+        Transaction::Withdraw(_) | Transaction::Rotate(_) | Transaction::Issuers(_) => Err(Code::NotEnoughApprovals),
     }
 }
 
@@ -53,9 +60,16 @@ fn may_send(state: &State, envelope: &Envelope, transaction: &Transaction) -> Re
             | Transaction::Issuers(_)
             | Transaction::Reserve(_)
             | Transaction::Release(_)
+            | Transaction::Stake(_)
+            | Transaction::Unstake
+            | Transaction::Rotate(_)
+            | Transaction::Slash(_)
     );
     let deposit = matches!(transaction, Transaction::Deposit(_));
     let signer = envelope.signer;
+    if state.keys.is_revoked(&signer) {
+        return Err(Code::Revoked);
+    }
     if own_rules || deposit {
         if deposit && !state.issuers.has(&signer) {
             return Err(Code::NotAllowed);
@@ -66,10 +80,11 @@ fn may_send(state: &State, envelope: &Envelope, transaction: &Transaction) -> Re
         let enough = own_rules || state.issuers.threshold == 1;
         return if enough { Ok(()) } else { Err(Code::NotEnoughApprovals) };
     }
-    if signer != state.genesis.operator {
+    let opens = matches!(transaction, Transaction::OpenEpoch(_));
+    let operator = if opens { state.keys.next_operator() } else { state.keys.operator_at(state.epoch) };
+    if operator != Some(signer) {
         return Err(Code::NotAllowed);
     }
-    let opens = matches!(transaction, Transaction::OpenEpoch(_));
     if opens || envelope.epoch == state.epoch { Ok(()) } else { Err(Code::StaleEpoch) }
 }
 

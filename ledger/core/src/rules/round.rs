@@ -6,8 +6,9 @@ use orion_protocol::draw;
 use orion_protocol::ledger::leaf::{Code, Transfer};
 use orion_protocol::ledger::tx::{CloseRound, RoundEntry};
 use orion_protocol::price::MAX_ATTEMPTS;
+use orion_protocol::sign::Verified;
 use orion_protocol::statements::{LeaseCore, LeaseKind};
-use orion_protocol::{Digest, PublicKey};
+use orion_protocol::{Digest, PublicKey, Signed};
 
 use super::running_job;
 use crate::job::{Entry, Job, Round};
@@ -47,14 +48,18 @@ pub(super) fn close(state: &mut State, tx: &CloseRound) -> Result<Vec<Transfer>,
 
 /// The platform's worker has the last word on units, so it is never among those it would overrule.
 fn may_audit(state: &State, key: &PublicKey) -> bool {
-    *key != state.genesis.platform && state.providers.get(key).is_some_and(|provider| provider.validates)
+    let validates = state.providers.get(key).is_some_and(|provider| provider.validates);
+    validates && !state.keys.is_platform(key) && !state.keys.is_revoked(key)
 }
 
 fn check_entry(state: &State, job: &Job, entry: &RoundEntry) -> Result<Entry, Code> {
     let RoundEntry { lease, commitment, ingested } = entry;
-    let lease = lease.verify(&state.chain, &state.genesis.operator).map_err(|_| Code::BadLease)?;
+    let lease = check_signed_lease(state, lease)?;
     check_lease(state, job, &lease)?;
 
+    if state.keys.is_revoked(&lease.provider) {
+        return Err(Code::Revoked);
+    }
     if !state.providers.contains_key(&lease.provider) {
         return Err(Code::BadCommitment);
     }
@@ -66,7 +71,8 @@ fn check_entry(state: &State, job: &Job, entry: &RoundEntry) -> Result<Entry, Co
         return Err(Code::BadCommitment);
     }
 
-    let ingested = ingested.verify(&state.chain, &state.genesis.platform).map_err(|_| Code::BadIngest)?;
+    let platform = state.keys.platform().ok_or(Code::BadIngest)?;
+    let ingested = ingested.verify(&state.chain, &platform).map_err(|_| Code::BadIngest)?;
     if ingested.commitment != commitment.digest() || ingested.refused.is_some() {
         return Err(Code::BadIngest);
     }
@@ -77,6 +83,15 @@ fn check_entry(state: &State, job: &Job, entry: &RoundEntry) -> Result<Entry, Co
         commitment: commitment.into_inner(),
         verdict: None,
     })
+}
+
+/// The lease is signed by the operator of its epoch, whose key is not lost.
+pub(super) fn check_signed_lease(state: &State, lease: &Signed<LeaseCore>) -> Result<Verified<LeaseCore>, Code> {
+    let lease = lease.verify(&state.chain, &lease.key()).map_err(|_| Code::BadLease)?;
+    if state.keys.operator_at(lease.token.epoch) != Some(lease.key()) {
+        return Err(Code::BadLease);
+    }
+    if state.keys.is_lost(&lease.key()) { Err(Code::Revoked) } else { Ok(lease) }
 }
 
 /// The lease is for this job's work, cut as the task says, and newer than every judged attempt.

@@ -87,6 +87,7 @@ pub(crate) fn mature(state: &mut State, id: JobId, page: u64) -> Result<Vec<Tran
     let transfers = state.book.apply(&moves)?;
     state.due.remove(until_ms, Due::Mature(id, page));
     state.vests.remove(&(id, page));
+    state.forgive(id);
     Ok(transfers)
 }
 

@@ -86,6 +86,11 @@ impl Case<'_> {
         Ok(self.verdict(drawn, &votes, &truth, refereed))
     }
 
+    /// The platform worker's key now: what the one before signed and is not in the log counts no more.
+    fn platform(&self) -> Result<PublicKey, Code> {
+        self.state.keys.platform().ok_or(Code::BadVote)
+    }
+
     /// The drawn units are the draw's, in its order, and lie under the committed root.
     fn check_drawn(&self, draw: &Draw, drawn: &[DrawnUnit]) -> Result<(), Code> {
         let lease = &self.entry.lease;
@@ -120,6 +125,7 @@ impl Case<'_> {
         if !absent.is_sorted_by(|a, b| a < b) {
             return Err(Code::BadVote);
         }
+        let platform = self.platform()?;
         let mut missed = BTreeSet::new();
         let mut asked: BTreeMap<PublicKey, BTreeSet<u64>> = BTreeMap::new();
         for (j, unit) in drawn.iter().enumerate() {
@@ -132,7 +138,7 @@ impl Case<'_> {
                 }
                 !passed_over
             });
-            asked.entry(voter.unwrap_or(self.state.genesis.platform)).or_default().insert(unit.unit);
+            asked.entry(voter.unwrap_or(platform)).or_default().insert(unit.unit);
         }
         if missed.len() == absent.len() { Ok(asked) } else { Err(Code::BadVote) }
     }
@@ -145,6 +151,9 @@ impl Case<'_> {
     ) -> Result<BTreeMap<PublicKey, Verified<Vote>>, Code> {
         let mut checked = BTreeMap::new();
         for vote in votes {
+            if self.state.keys.is_lost(&vote.key()) {
+                return Err(Code::Revoked);
+            }
             let units = asked.get(&vote.key()).ok_or(Code::BadVote)?;
             let vote = self.check_vote(vote, units).ok_or(Code::BadVote)?;
             if checked.insert(vote.key(), vote).is_some() {
@@ -168,7 +177,7 @@ impl Case<'_> {
         votes: &BTreeMap<PublicKey, Verified<Vote>>,
         referee: Option<&Signed<Vote>>,
     ) -> Result<(BTreeMap<u64, Digest>, Vec<u64>), Code> {
-        let platform = self.state.genesis.platform;
+        let platform = self.platform()?;
         let mut truth = BTreeMap::new();
         let mut disputed = BTreeSet::new();
         for (key, vote) in votes {
@@ -206,7 +215,7 @@ impl Case<'_> {
         let mut validators = Vec::new();
         for (key, vote) in votes {
             let upheld = vote.units.iter().all(|said| truth.get(&said.unit) == Some(&said.digest));
-            let paid = upheld && *key != self.state.genesis.platform;
+            let paid = upheld && !self.state.keys.is_platform(key);
             if paid {
                 let work = vote.units.iter().fold(0, |sum: u64, said| sum.saturating_add(units.work_of(said.unit, 1)));
                 validators.push((vote.digest(), Contribution { provider: *key, work }));

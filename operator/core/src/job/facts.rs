@@ -411,7 +411,11 @@ impl Job {
             | Transaction::Withdraw(_)
             | Transaction::Reserve(_)
             | Transaction::Release(_)
-            | Transaction::Issuers(_) => {}
+            | Transaction::Stake(_)
+            | Transaction::Unstake
+            | Transaction::Rotate(_)
+            | Transaction::Issuers(_)
+            | Transaction::Slash(_) => {}
         }
     }
 

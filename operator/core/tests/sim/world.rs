@@ -107,6 +107,7 @@ impl World {
             checkpoint: key(4).public(),
             policy,
             issuers: None,
+            params: None,
         };
         let mut world = World {
             seed,
