@@ -279,17 +279,21 @@ impl Node {
 }
 
 /// The end of both: of the publisher only when it fails, or after the engine, which it follows.
-fn both(engine: Ended, mut publisher: Ended) -> Ended {
+fn both(mut engine: Ended, mut publisher: Ended) -> Ended {
     let (end, ended) = oneshot::channel();
     Handle::current().spawn(async move {
         let gone = |_| Err(NodeError::Gone);
         let result = tokio::select! {
             biased;
-            made = engine => {
+            made = &mut engine => {
                 let last = publisher.await.unwrap_or_else(gone);
                 made.unwrap_or_else(gone).and(last)
             }
-            failed = &mut publisher => failed.unwrap_or_else(gone),
+            ended = &mut publisher => match ended.unwrap_or_else(gone) {
+                // The seals ended, and with them the engine, who says why.
+                Ok(()) => engine.await.unwrap_or_else(gone),
+                failed => failed,
+            },
         };
         let _ = end.send(result);
     });

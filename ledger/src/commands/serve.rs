@@ -12,6 +12,7 @@ use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
 use orion_ledger::publisher::Publishing;
+use orion_ledger::store::Store;
 use orion_ledger::{clock, mark, serve};
 use orion_protocol::SecretKey;
 use orion_protocol::ledger::Genesis;
@@ -47,6 +48,9 @@ pub struct Serve {
     /// each signature; without it nothing new is published.
     #[arg(long, env = "ORION_LEDGER_MARK", value_name = "DIR|unix:PATH")]
     mark: Option<String>,
+    /// Refuse to start when the last block is so many hours old: perhaps the clock was set forward.
+    #[arg(long, env = "ORION_LEDGER_LONGEST_PAUSE_HOURS", default_value_t = 744, value_name = "HOURS")]
+    longest_pause_hours: u64,
 }
 
 impl Serve {
@@ -64,7 +68,8 @@ impl Serve {
 
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms, mark } = args;
+    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms, mark, longest_pause_hours } =
+        args;
     let mark = mark.map(|mark| mark::named(&mark, &data, &Handle::current())).transpose()?;
     let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms), mark };
     let past = past(begun.as_deref())?;
@@ -85,7 +90,10 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
         let _ = stopped.await;
     };
     let server = tokio::spawn(serve::serve(listener, router(shared.clone()), serve::Limits::default(), stopped));
-    let open = move || Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing);
+    let open = move || -> anyhow::Result<_> {
+        check_clock(&data, longest_pause_hours)?;
+        Ok(Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing)?)
+    };
     let (node, ended) = tokio::select! {
         () = &mut told_to_end => return Ok(()),
         opened = tokio::task::spawn_blocking(open) => opened.context("the start was cut off")??,
@@ -104,6 +112,13 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let _ = stop.send(());
     server.await.context("the server was cut off")?;
     result
+}
+
+/// Before anything is made of the time.
+fn check_clock(data: &Path, longest_pause_hours: u64) -> anyhow::Result<()> {
+    let head = Store::open(data)?.snapshot().and_then(|snapshot| snapshot.head())?;
+    let Some(head) = head else { return Ok(()) };
+    Ok(clock::follows(head.time_ms, clock::wall()(), longest_pause_hours)?)
 }
 
 /// Whether the log was begun. That it cannot be told is no reason to begin another.
