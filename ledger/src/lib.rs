@@ -17,6 +17,7 @@
 //! | [`ready`] | waits for a ledger from outside |
 //! | `stall` | writes that wait too long fail |
 //! | [`metrics`] | what Prometheus sees |
+//! | [`witness`] | follows a log, replays it, cosigns |
 
 #![forbid(unsafe_code)]
 
@@ -33,4 +34,5 @@ mod stall;
 mod start;
 pub mod store;
 pub mod tiles;
+pub mod witness;
 mod writer;
