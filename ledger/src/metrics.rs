@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::publisher;
+
 /// Upper bounds of a block's duration in seconds: an fsync, up to a block full of signatures.
 const BLOCK_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
@@ -43,6 +45,8 @@ pub struct Metrics {
     pub busy: Counter,
     /// Making and committing a block.
     pub block_seconds: Histogram,
+    /// Of checkpoints.
+    pub published: publisher::Gauges,
 }
 
 impl Default for Metrics {
@@ -58,6 +62,7 @@ impl Default for Metrics {
             refused: Counter::default(),
             busy: Counter::default(),
             block_seconds: Histogram::new(BLOCK_SECONDS),
+            published: publisher::Gauges::default(),
             registry: Registry::default(),
         };
         registry.register("transactions", "Answered transactions by kind and receipt", metrics.transactions.clone());
@@ -70,6 +75,7 @@ impl Default for Metrics {
         registry.register("busy", "Transactions turned away by a full queue", metrics.busy.clone());
         let seconds = metrics.block_seconds.clone();
         registry.register_with_unit("block", "Making and committing a block", Unit::Seconds, seconds);
+        metrics.published.register(&mut registry);
         Metrics { registry, ..metrics }
     }
 }
