@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use orion_ledger_core::Checkpoint;
 use orion_ledger_core::log::note::{Note, NoteKey};
@@ -180,8 +180,8 @@ fn what_it_cannot_have_yet_is_503_and_no_evidence() {
     let log = Log::of_world(&world(300));
     let site = Site::new(log.clone());
     let quick = orion_ledger::witness::Limits {
-        file: std::time::Duration::from_millis(300),
-        replay: std::time::Duration::from_millis(1500),
+        file: Duration::from_millis(300),
+        replay: Duration::from_millis(500),
         ..limits()
     };
     let bundle = Resource::Entries { index: 0, width: FULL }.path();
@@ -194,10 +194,11 @@ fn what_it_cannot_have_yet_is_503_and_no_evidence() {
         }
     };
     let everything = |sent: fn() -> Sent| move |_: &str, _: Option<Vec<u8>>| sent();
+    site.change(of_bundle(|| Sent::Status(404)));
     let eye = open(&runtime, directory.path(), &site.url(), quick).unwrap();
     let refused = |why: &str| {
         // Only what this trouble does is looked at: an answer that tells of it.
-        let deadline = Instant::now() + std::time::Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             match eye.send(&log.request(0)) {
                 Answer::Refused(Refusal::NotYet, words) if words.contains(why) => return,
@@ -206,7 +207,6 @@ fn what_it_cannot_have_yet_is_503_and_no_evidence() {
             }
         }
     };
-    site.change(of_bundle(|| Sent::Status(404)));
     refused("the answer is 404");
     site.change(of_bundle(|| Sent::Endless));
     refused("longer than 16777472 bytes");
@@ -241,6 +241,7 @@ fn what_it_cannot_have_yet_is_503_and_no_evidence() {
     assert_eq!(eye.client.get("/evidence").body, b"[]\n");
     assert!(eye.status()["stopped"].is_null());
     site.honest();
+    eye.until(|status| status["replayed"] == log.size && status["log"]["trouble"].is_null());
     assert!(judged(&log.note(), &eye.send(&log.request(0))).accepted());
 
     let too_much = vec![b'a'; 200 * 1024];

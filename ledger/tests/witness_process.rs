@@ -121,6 +121,41 @@ fn a_real_ledger_is_cosigned_and_a_byte_changed_on_the_way_is_refused() {
 }
 
 #[test]
+fn a_ledger_that_lost_its_volume_gets_it_back_from_a_witness() {
+    let home = Home::new();
+    std::fs::create_dir(home.mark()).unwrap();
+    let ledger = home.start();
+    let client = ledger.client();
+    let answers: Vec<_> = (0..5).map(|id| client.submit(&deposit(id))).collect();
+    let witness = home.witness(&format!("http://{}", ledger.address));
+    let (first, cosigned) = request(client, 0, answers[4].seal.size);
+    assert!(judged(&first.note, &send(witness.client(), &first)).accepted());
+    // What comes after that is followed, and not cosigned.
+    let last = client.submit(&deposit(5));
+    newest(client, last.seal.size);
+    until(witness.client(), |status| status["replayed"] == last.seal.size);
+    ledger.kill();
+    std::fs::write(home.begun(), "").unwrap();
+    std::fs::remove_dir_all(home.data()).unwrap();
+    let refused = home.start_refused();
+    assert!(refused.contains("orion-ledger import") || refused.contains("restore it"), "{refused}");
+    for (prefix, size) in [("", cosigned.size), ("/followed", last.seal.size)] {
+        let from = format!("http://{}{prefix}", witness.address);
+        let (good, said) = home.offline("import", &["--from", &from]);
+        assert!(good && said.contains(&format!("{size} are now")), "{said}");
+    }
+    let ledger = home.start();
+    assert_eq!(ledger.client().submit(&deposit(5)), last);
+    assert_eq!(ledger.client().submit(&deposit(0)), answers[0]);
+    // The witness goes on with it, as the same log.
+    assert_eq!(witness.stop(), Some(0));
+    let back = home.witness(&format!("http://{}", ledger.address));
+    let (second, newer) = request(ledger.client(), cosigned.size, ledger.client().submit(&deposit(6)).seal.size);
+    assert!(judged(&second.note, &send(back.client(), &second)).accepted());
+    assert!(newer.size > last.seal.size);
+}
+
+#[test]
 fn the_commands_in_the_docs_have_these_flags() {
     let docs = include_str!("../../docs/witness.md").replace("\\\n", " ");
     let commands = docs.lines().filter_map(|line| line.strip_prefix("$ orion-ledger "));
@@ -153,7 +188,8 @@ fn what_it_cosigned_is_there_after_sigkill() {
         let known = status(witness.client())["cosigned"]["size"].as_u64().unwrap_or(0);
         let acknowledged = roots.lock().unwrap().keys().next_back().copied().unwrap_or(0);
         assert!(known >= acknowledged, "kill {kill}: {acknowledged} was cosigned, {known} is known");
-        let (address, pause) = (witness.client(), Duration::from_millis(100 + random.below(300)));
+        let (address, pause) = (witness.client(), Duration::from_millis(random.below(150)));
+        let (tell, told) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let submitter = scope.spawn(|| {
                 // As fast as it goes, until the witness is gone.
@@ -169,12 +205,16 @@ fn what_it_cosigned_is_there_after_sigkill() {
                             let before = roots.lock().unwrap().insert(checkpoint.size, checkpoint.root);
                             assert!(before.is_none_or(|before| before == checkpoint.root));
                             old = checkpoint.size;
+                            let _ = tell.send(());
                         }
                         Answer::Size(size) => old = size,
+                        // On a busy machine.
+                        Answer::Refused(Refusal::NotYet, _) => {}
                         Answer::Refused(..) => panic!("{answer:?}"),
                     }
                 }
             });
+            told.recv_timeout(Duration::from_mins(1)).expect("nothing is cosigned");
             pass(pause);
             witness.kill();
             submitter.join().unwrap();
@@ -182,7 +222,7 @@ fn what_it_cosigned_is_there_after_sigkill() {
     }
     let roots = roots.into_inner().unwrap();
     println!("{} checkpoints were cosigned between 10 kills", roots.len());
-    assert!(roots.len() >= 5, "it was killed too early each time");
+    assert!(roots.len() >= 10);
 }
 
 #[test]
