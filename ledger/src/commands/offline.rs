@@ -65,7 +65,7 @@ impl Import {
             Ok(import::import(&data, &genesis, Path::new(&from))?)
         };
         let Imported { before, size } = imported.with_context(|| format!("importing {from}"))?;
-        println!("{} leaves were there, {} are now", before, size);
+        println!("{before} leaves were there, {size} are now");
         Ok(())
     }
 }

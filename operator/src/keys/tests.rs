@@ -119,7 +119,11 @@ async fn a_second_run_writes_nothing() {
     store.with("/orion-ledger-signed", |map| map["data"] = json!({"size": "5"}));
     install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
     assert_eq!(store.writes(), 9);
-    assert_eq!(store.with("/orion-ledger-signed", |map| map["data"].clone()), json!({"size": "5"}), "it is not begun anew");
+    assert_eq!(
+        store.with("/orion-ledger-signed", |map| map["data"].clone()),
+        json!({"size": "5"}),
+        "it is not begun anew"
+    );
 }
 
 #[tokio::test]
