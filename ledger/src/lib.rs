@@ -22,6 +22,7 @@
 //! | [`ready`] | waits for a ledger from outside |
 //! | `stall` | writes that wait too long fail |
 //! | [`metrics`] | what Prometheus sees |
+//! | [`witness`] | follows a log, replays it, cosigns |
 
 #![forbid(unsafe_code)]
 
@@ -45,3 +46,4 @@ mod stall;
 mod start;
 pub mod store;
 pub mod tiles;
+pub mod witness;

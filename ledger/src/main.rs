@@ -1,5 +1,5 @@
-//! `orion-ledger`: serves the ledger, waits for one that is served, prints the key that verifies its checkpoints, or works on
-//! the data of one that is stopped.
+//! `orion-ledger`: serves the ledger, waits for one that is served, witnesses one, prints the keys that verify checkpoints and
+//! cosignatures, or works on the data of one that is stopped.
 
 mod commands;
 
@@ -15,6 +15,7 @@ use orion_ledger_core::VerifierKey;
 use crate::commands::offline::{Backup, Import, Stopped};
 use crate::commands::read_genesis;
 use crate::commands::serve::Serve;
+use crate::commands::witness::{Witness, WitnessKey};
 
 /// The ledger of Orion.
 #[derive(Parser)]
@@ -49,6 +50,10 @@ enum Command {
     Backup(Backup),
     /// Check all that a stopped ledger has on its disk, from the genesis.
     Audit(Stopped),
+    /// Follow a log, replay it, and cosign its checkpoints.
+    Witness(Witness),
+    /// Print the key that verifies a witness's cosignatures.
+    WitnessKey(WitnessKey),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -71,5 +76,7 @@ fn main() -> anyhow::Result<()> {
         Command::Import(import) => import.run(),
         Command::Backup(backup) => backup.run(),
         Command::Audit(stopped) => stopped.audit(),
+        Command::Witness(witness) => witness.run(),
+        Command::WitnessKey(key) => key.run(),
     }
 }

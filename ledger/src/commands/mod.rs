@@ -9,6 +9,7 @@ use orion_protocol::ledger::Genesis;
 
 pub mod offline;
 pub mod serve;
+pub mod witness;
 
 /// Reads a genesis: its canonical bytes, or their hex.
 pub fn read_genesis(path: &Path) -> anyhow::Result<Genesis> {

@@ -7,7 +7,9 @@
 pub mod world;
 
 pub mod disk;
+pub mod eye;
 pub mod local;
+pub mod site;
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -127,6 +129,35 @@ impl Home {
         Ledger { child, address }
     }
 
+    /// Where a witness keeps all that it has.
+    pub fn witness_data(&self) -> PathBuf {
+        self.dir.path().join("witness")
+    }
+
+    /// Starts a witness of the log at this URL, with the key and name of [`eye::signer`], and waits until it is ready.
+    pub fn witness(&self, log: &str) -> Ledger {
+        let mut command = self.witness_command("witness");
+        command.args(["--log", log, "--listen", "127.0.0.1:0"]);
+        command.arg("--genesis").arg(self.genesis()).arg("--data").arg(self.witness_data());
+        Home::ready(command)
+    }
+
+    /// What `witness-key` says.
+    pub fn witness_key(&self) -> String {
+        let output = self.witness_command("witness-key").output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn witness_command(&self, name: &str) -> Command {
+        let key = self.dir.path().join("witness.key");
+        std::fs::write(&key, hex(&[77; 32])).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
+        command.arg(name).arg("--key").arg(key).args(["--name", eye::NAME]);
+        command.env("RUST_LOG", "warn").stdout(Stdio::piped());
+        command
+    }
+
     /// Starts a ledger that must refuse to run; gives what it says.
     pub fn start_refused(&self) -> String {
         let output = self.command(0).stderr(Stdio::piped()).output().unwrap();
@@ -193,6 +224,14 @@ pub struct Answer {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A field of the head.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
 }
 
 /// A client with one connection a request.
