@@ -19,7 +19,7 @@ mod socket;
 /// A start waits so long for its mark: whoever keeps it may start at the same time,
 const START_WAIT: Duration = Duration::from_mins(1);
 /// and asks so often.
-const START_PAUSE: Duration = Duration::from_millis(250);
+const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a mark was not read or moved.
 #[derive(Debug, thiserror::Error)]
