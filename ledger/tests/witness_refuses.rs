@@ -406,7 +406,7 @@ fn a_wrong_payment_that_the_logs_own_key_signed_is_refused_with_its_leaf() {
         let LeafBody::Transaction(_, receipt) = &mut leaf.body else { panic!("a transaction") };
         receipt.transfers[0].amount += 1;
     });
-    refused_leaf(&world, honest, leaf as u64, "its receipt's transfers are not those that follow");
+    refused_leaf(&world, honest, leaf as u64, "transfer 0 of its receipt is 41 micro-credits, the rules say 40");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! and every leaf that comes out, receipts and seal included, must be the one that went in, byte for byte.
 
 use orion_protocol::ledger::api::{JobView, SealRef};
-use orion_protocol::ledger::leaf::{Leaf, LeafBody};
+use orion_protocol::ledger::leaf::{Leaf, LeafBody, Transfer};
 use orion_protocol::{CborError, ChainId, JobId};
 
 use crate::admission::{Admission, Admitted, Unorderable};
@@ -200,11 +200,7 @@ fn difference(have: &[u8], want: Option<&Vec<u8>>) -> String {
     match (read(have), want.and_then(|want| read(want))) {
         (Some(LeafBody::Transaction(have, was)), Some(LeafBody::Transaction(want, is))) if have == want => {
             if was.code == is.code {
-                format!(
-                    "its receipt's transfers are not those that follow ({} and {})",
-                    was.transfers.len(),
-                    is.transfers.len()
-                )
+                other_transfers(&was.transfers, &is.transfers)
             } else {
                 format!("its receipt says {}, the rules say {}", was.code, is.code)
             }
@@ -228,6 +224,17 @@ fn difference(have: &[u8], want: Option<&Vec<u8>>) -> String {
         (Some(have), Some(want)) => format!("is a {}, expected a {}", kind(&have), kind(&want)),
         (Some(have), None) => format!("is a {} that leaves no leaf", kind(&have)),
         (None, _) => "cannot be read".into(),
+    }
+}
+
+/// Says where a receipt's transfers differ from those that the rules make.
+fn other_transfers(have: &[Transfer], want: &[Transfer]) -> String {
+    match (0..).zip(have.iter().zip(want)).find(|(_, (have, want))| have != want) {
+        Some((at, (have, want))) if (have.from, have.to) == (want.from, want.to) => {
+            format!("transfer {at} of its receipt is {} micro-credits, the rules say {}", have.amount, want.amount)
+        }
+        Some((at, _)) => format!("transfer {at} of its receipt is between other accounts than the rules say"),
+        None => format!("its receipt has {} transfers, the rules make {}", have.len(), want.len()),
     }
 }
 
