@@ -170,7 +170,7 @@ POLICY = record(price=U64, fee_ppm=U32, vesting_ms=U64, escrow_ms=U64)
 ISSUERS = record(threshold=U32, keys=each(DIGEST))
 GENESIS = record(
     nonce=DIGEST, operator=DIGEST, platform=DIGEST, issuer=DIGEST, checkpoint=DIGEST, policy=POLICY, issuers_=ISSUERS,
-    params_=record(unbonding_ms=U64, slash_ppm=U32),
+    bonds_=record(unbonding_ms=U64, slash_ppm=U32),
 )
 PURSE = choice(Available=[DIGEST], Treasury=[], Consumer=[DIGEST])
 CONSUMER = record(account=DIGEST)

@@ -87,7 +87,7 @@ impl State {
 
     /// A job has begun whose validators can be slashed, if any can be.
     pub(crate) fn make_liable(&mut self, spec: &TaskSpec, consumer: AccountId) {
-        let slash_ppm = self.genesis.params.unwrap_or_default().slash_ppm;
+        let slash_ppm = self.genesis.bonds.unwrap_or_default().slash_ppm;
         if slash_ppm > 0 && spec.kernel_set != 0 {
             let liable = Liable { task: spec.digest(), consumer, slash_ppm, slashed: BTreeSet::new() };
             self.liable.insert(spec.job, liable);

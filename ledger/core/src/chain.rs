@@ -293,7 +293,7 @@ fn check_genesis(genesis: &Genesis) -> Result<(), CborError> {
     if !issuers.has(&genesis.issuer) {
         return refuse("the issuer is not among the issuers");
     }
-    if let Err(why) = genesis.params.unwrap_or_default().check() {
+    if let Err(why) = genesis.bonds.unwrap_or_default().check() {
         return refuse(&why);
     }
     let mut keys = issuers.keys;

@@ -97,13 +97,13 @@ struct Image {
     #[n(13)]
     reserves: Vec<ReserveRow>,
     /// Left out while every key is the genesis' own.
-    #[n(20)]
+    #[n(24)]
     keys: Option<KeysRow>,
     /// Stakes that were taken back, ascending; left out while there are none.
-    #[n(21)]
+    #[n(25)]
     unbondings: Option<Vec<ReserveRow>>,
     /// Jobs whose validators can be slashed, ascending; left out while there are none.
-    #[n(22)]
+    #[n(26)]
     liable: Option<Vec<LiableRow>>,
 }
 

@@ -233,8 +233,8 @@ fn rotations() -> World {
 /// Stakes that are made, taken back, and free again; a validator that said two things, and loses of all it has.
 fn stakes() -> World {
     let policy = Policy { vesting_ms: 20_000, ..POLICY };
-    let params = Some(Params { unbonding_ms: 30_000, slash_ppm: 800_000 });
-    let mut world = World::bare_of(&Genesis { params, ..Keys::new().genesis_under(policy.clone()) });
+    let bonds = Some(Bonds { unbonding_ms: 30_000, slash_ppm: 800_000 });
+    let mut world = World::bare_of(&Genesis { bonds, ..Keys::new().genesis_under(policy.clone()) });
     for (number, owner) in [(11, "alice"), (12, "bob"), (13, "carol")] {
         assert_eq!(world.register(number, owner), Code::Ok);
     }

@@ -20,11 +20,11 @@ use support::{Ballot, Keys, POLICY, Random, START_MS, Work, World, key, seed, sp
 /// Earnings vest for 50 s.
 const VESTING: Policy = Policy { vesting_ms: 50_000, ..POLICY };
 /// Stakes are bound for 20 s, and half of everything is lost.
-const PARAMS: Params = Params { unbonding_ms: 20_000, slash_ppm: 500_000 };
+const BONDS: Bonds = Bonds { unbonding_ms: 20_000, slash_ppm: 500_000 };
 
-/// Three providers, of whom alice (11) was paid for jobs until she has so much; under these parameters.
-fn world(policy: &Policy, params: Option<Params>) -> World {
-    let mut world = World::bare_of(&Genesis { params, ..Keys::new().genesis_under(policy.clone()) });
+/// Three providers, and a consumer with credits.
+fn world(policy: &Policy, bonds: Option<Bonds>) -> World {
+    let mut world = World::bare_of(&Genesis { bonds, ..Keys::new().genesis_under(policy.clone()) });
     for (number, owner) in [(11, "alice"), (12, "bob"), (13, "carol")] {
         assert_eq!(world.register(number, owner), Code::Ok);
     }
@@ -33,8 +33,8 @@ fn world(policy: &Policy, params: Option<Params>) -> World {
 }
 
 /// The three providers with what they earned in a job of 30 units each, matured.
-fn earned(policy: &Policy, params: Option<Params>) -> World {
-    let mut world = world(policy, params);
+fn earned(policy: &Policy, bonds: Option<Bonds>) -> World {
+    let mut world = world(policy, bonds);
     let task = spec_under(policy, 200, 90, 30, 1);
     assert_eq!(world.open_escrow(&task), Code::Ok);
     let work =
@@ -79,7 +79,7 @@ fn check_history(world: &World) {
 
 #[test]
 fn a_stake_that_is_taken_back_is_free_when_its_time_has_passed_and_not_before() {
-    let mut world = earned(&POLICY, Some(PARAMS));
+    let mut world = earned(&POLICY, Some(BONDS));
     let alice = key(11);
     let all = has(&world, alice.public())[0];
     assert!(all > 200);
@@ -95,7 +95,7 @@ fn a_stake_that_is_taken_back_is_free_when_its_time_has_passed_and_not_before() 
 
     let (chain, id) = (world.signers.chain.clone(), world.id());
     world.block(vec![Transaction::Unstake.sign(&chain, &alice, 0, id)]);
-    let until_ms = world.time_ms + PARAMS.unbonding_ms;
+    let until_ms = world.time_ms + BONDS.unbonding_ms;
     assert_eq!(world.chain.next_deadline_ms(), Some(until_ms));
     assert_eq!(has(&world, alice.public()), [all - 150, 0, 150]);
     assert_eq!(world.chain.totals().unbonding, 150);
@@ -132,7 +132,7 @@ fn stakes_are_their_providers_and_bounded_in_number() {
     }
     assert_eq!(sent_by(&mut world, &alice, &stake(1)).code, Code::Ok);
     assert_eq!(sent_by(&mut world, &alice, &Transaction::Unstake).code, Code::OutOfBounds);
-    // Without parameters a stake is bound for a week.
+    // Without them a stake is bound for a week.
     pass(&mut world, 7 * 86_400_000 - 1_000);
     assert_eq!(has(&world, alice.public())[1..], [1, 16]);
     pass(&mut world, 1_000);
@@ -142,12 +142,12 @@ fn stakes_are_their_providers_and_bounded_in_number() {
 }
 
 #[test]
-fn a_genesis_fixes_parameters_that_make_sense() {
+fn a_genesis_fixes_bonds_that_make_sense() {
     let start =
-        |params| Chain::start(&Genesis { params: Some(params), ..Keys::new().genesis() }.to_bytes(), START_MS).is_ok();
-    assert!(start(PARAMS) && start(Params { unbonding_ms: 1, slash_ppm: 1_000_000 }));
-    for (unbonding_ms, slash_ppm) in [(0, 0), (Params::MAX_UNBONDING_MS + 1, 0), (1, 1_000_001)] {
-        assert!(!start(Params { unbonding_ms, slash_ppm }));
+        |bonds| Chain::start(&Genesis { bonds: Some(bonds), ..Keys::new().genesis() }.to_bytes(), START_MS).is_ok();
+    assert!(start(BONDS) && start(Bonds { unbonding_ms: 1, slash_ppm: 1_000_000 }));
+    for (unbonding_ms, slash_ppm) in [(0, 0), (Bonds::MAX_UNBONDING_MS + 1, 0), (1, 1_000_001)] {
+        assert!(!start(Bonds { unbonding_ms, slash_ppm }));
     }
 }
 
@@ -164,7 +164,7 @@ fn i04_stakes_balance_alone_at_every_height() {
     let seed = seed();
     println!("ORION_SEED={seed}");
     let mut random = Random(seed);
-    let mut world = earned(&POLICY, Some(PARAMS));
+    let mut world = earned(&POLICY, Some(BONDS));
     let mut models: BTreeMap<u8, Model> = BTreeMap::new();
     for number in 11..14 {
         let available = has(&world, key(number).public())[0];
@@ -195,7 +195,7 @@ fn i04_stakes_balance_alone_at_every_height() {
                 let want = if model.stake == 0 { Code::InsufficientCredits } else { Code::Ok };
                 assert_eq!(code, if want == Code::Ok && bound >= 16 { Code::OutOfBounds } else { want });
                 if code == Code::Ok {
-                    model.bound.push((time_ms + PARAMS.unbonding_ms, std::mem::take(&mut model.stake)));
+                    model.bound.push((time_ms + BONDS.unbonding_ms, std::mem::take(&mut model.stake)));
                 }
             }
             _ => {
@@ -241,8 +241,8 @@ struct Case {
 
 impl Case {
     /// Closed, all pay pending.
-    fn new(policy: &Policy, params: Params) -> Case {
-        Case::of(earned(policy, Some(params)), task(policy, 1))
+    fn new(policy: &Policy, bonds: Bonds) -> Case {
+        Case::of(earned(policy, Some(bonds)), task(policy, 1))
     }
 
     /// Alice computes two shards and bob one; everybody votes about the others'.
@@ -289,7 +289,7 @@ impl Case {
 
 #[test]
 fn i24_two_votes_of_one_key_that_differ_are_enough_to_slash_it() {
-    let mut case = Case::new(&VESTING, PARAMS).closed();
+    let mut case = Case::new(&VESTING, BONDS).closed();
     let good = case.tx.clone();
     let bob = key(12);
     let chain = case.world.signers.chain.clone();
@@ -347,7 +347,7 @@ fn i24_two_votes_of_one_key_that_differ_are_enough_to_slash_it() {
 
 #[test]
 fn nobody_is_slashed_by_default_nor_for_a_users_kernel_nor_before_the_pay_is_known_nor_for_a_lost_key() {
-    let off = Params { slash_ppm: 0, ..PARAMS };
+    let off = Bonds { slash_ppm: 0, ..BONDS };
     let mut case = Case::new(&VESTING, off).closed();
     let tx = case.tx.clone();
     assert_eq!(case.slash(&tx).code, Code::NotSlashable);
@@ -362,12 +362,12 @@ fn nobody_is_slashed_by_default_nor_for_a_users_kernel_nor_before_the_pay_is_kno
     });
     for kernel_set in [0, 1] {
         let task = TaskSpec { workload: Digest::of(&kernel.object()), kernel_set, ..task(&VESTING, 1) };
-        let mut case = Case::of(earned(&VESTING, Some(PARAMS)), task).closed();
+        let mut case = Case::of(earned(&VESTING, Some(BONDS)), task).closed();
         let tx = Slash { workload: kernel.object().into(), ..case.tx.clone() };
         assert_eq!(case.slash(&tx).code, Code::NotSlashable, "of kernel set {kernel_set}");
     }
 
-    let mut case = Case::new(&VESTING, PARAMS);
+    let mut case = Case::new(&VESTING, BONDS);
     let tx = case.tx.clone();
     assert_eq!(case.slash(&tx).code, Code::NotSettled);
     let rotate = Rotate { role: KeyRole::Provider, old: key(12).public(), new: key(62).public(), lost: true };
@@ -380,7 +380,7 @@ fn nobody_is_slashed_by_default_nor_for_a_users_kernel_nor_before_the_pay_is_kno
 
 #[test]
 fn a_key_that_was_replaced_answers_for_what_it_said() {
-    let mut case = Case::new(&VESTING, PARAMS);
+    let mut case = Case::new(&VESTING, BONDS);
     let tx = case.tx.clone();
     assert_eq!(sent_by(&mut case.world, &key(12), &stake(200)).code, Code::Ok);
     let rotate = Rotate { role: KeyRole::Provider, old: key(12).public(), new: key(62).public(), lost: false };
@@ -400,7 +400,7 @@ fn i13_a_slash_takes_pending_pay_first_then_the_stake_and_never_more_than_both()
     let mut random = Random(seed);
     for _ in 0..25 {
         let ppm = if random.one_in(4) { 1_000_000 } else { 1 + u32::try_from(random.below(1_000_000)).unwrap() };
-        let mut case = Case::new(&VESTING, Params { slash_ppm: ppm, ..PARAMS });
+        let mut case = Case::new(&VESTING, Bonds { slash_ppm: ppm, ..BONDS });
         let tx = case.tx.clone();
         let mut put = |amount, back| {
             if amount > 0 {
@@ -440,7 +440,7 @@ fn i13_a_slash_takes_pending_pay_first_then_the_stake_and_never_more_than_both()
 #[test]
 fn i14_what_was_slashed_never_matures_and_nothing_matures_before_the_window_ends() {
     for ppm in [1, 300_000, 500_000, 1_000_000] {
-        let mut case = Case::new(&VESTING, Params { slash_ppm: ppm, ..PARAMS }).closed();
+        let mut case = Case::new(&VESTING, Bonds { slash_ppm: ppm, ..BONDS }).closed();
         let tx = case.tx.clone();
         let paid_ms = case.world.time_ms - 10;
         let bob = key(12).public();
@@ -459,7 +459,7 @@ fn i14_what_was_slashed_never_matures_and_nothing_matures_before_the_window_ends
         assert_eq!((case.bobs()[0], case.world.chain.totals().vesting), (0, 0));
         check_history(&case.world);
     }
-    let mut late = Case::new(&VESTING, PARAMS).closed();
+    let mut late = Case::new(&VESTING, BONDS).closed();
     let tx = late.tx.clone();
     pass(&mut late.world, VESTING.vesting_ms);
     assert_eq!(sent_by(&mut late.world, &key(12), &stake(1)).code, Code::Ok);
@@ -469,13 +469,13 @@ fn i14_what_was_slashed_never_matures_and_nothing_matures_before_the_window_ends
 
 #[test]
 fn without_a_window_a_stake_is_lost_until_the_job_is_closed() {
-    let mut case = Case::new(&POLICY, PARAMS).paid();
+    let mut case = Case::new(&POLICY, BONDS).paid();
     let tx = case.tx.clone();
     assert_eq!(case.slash(&tx).code, Code::NotSlashable, "nothing to lose");
     assert_eq!(sent_by(&mut case.world, &key(12), &stake(100)).code, Code::Ok);
     assert_eq!(case.slash(&tx).code, Code::Ok);
     assert_eq!(case.bobs(), [0, 50, 0]);
-    let mut case = Case::new(&POLICY, PARAMS).closed();
+    let mut case = Case::new(&POLICY, BONDS).closed();
     assert_eq!(sent_by(&mut case.world, &key(12), &stake(100)).code, Code::Ok);
     let tx = case.tx.clone();
     assert_eq!(case.slash(&tx).code, Code::NotSlashable);
@@ -484,7 +484,7 @@ fn without_a_window_a_stake_is_lost_until_the_job_is_closed() {
 /// A chain that forgets jobs, as the service's does, judges a slash as one that remembers them.
 #[test]
 fn a_slash_needs_nothing_of_a_job_that_was_shed() {
-    let case = Case::new(&VESTING, PARAMS).closed();
+    let case = Case::new(&VESTING, BONDS).closed();
     let Case { mut world, tx, .. } = case;
     let mut forgetful = world.chain.clone();
     assert_eq!(forgetful.shed().len(), 2);

@@ -20,14 +20,14 @@ pub fn fresh(keys: &Keys, policy: Policy) -> anyhow::Result<Genesis> {
         checkpoint: keys.checkpoint,
         policy,
         issuers: None,
-        params: None,
+        bonds: None,
     })
 }
 
 /// A genesis that names other keys than those there are belongs to another install, or a Secret was lost and made anew: then
 /// nothing that is signed from now on would count.
 pub fn check(genesis: &Genesis, keys: &Keys) -> anyhow::Result<()> {
-    let Genesis { nonce: _, operator, platform, issuer, checkpoint, policy: _, issuers: _, params: _ } = genesis;
+    let Genesis { nonce: _, operator, platform, issuer, checkpoint, policy: _, issuers: _, bonds: _ } = genesis;
     let pairs = [
         (*operator, keys.operator, "operator", "orion-operator-keys"),
         (*platform, keys.platform, "platform", "orion-platform-keys"),
@@ -71,7 +71,7 @@ mod tests {
             checkpoint: key(4),
             policy,
             issuers: None,
-            params: None,
+            bonds: None,
         };
         let text = verifier_key(&genesis);
         let parts: Vec<&str> = text.splitn(3, '+').collect();

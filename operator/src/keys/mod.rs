@@ -16,6 +16,7 @@ use std::str::FromStr;
 use anyhow::Context as _;
 use orion_broker::server_config::{self, Server};
 use orion_protocol::Name;
+use orion_protocol::ledger::tx::Bonds;
 use orion_protocol::ledger::{Genesis, Policy};
 
 pub use deposit::{DepositArgs, deposit};
@@ -52,6 +53,12 @@ pub struct KeysArgs {
     /// How long an escrow of a new chain lasts, in hours.
     #[arg(long, env = "ORION_ESCROW_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     escrow_hours: u64,
+    /// How long a provider's stake on a new chain can still be lost after it was taken back, in hours.
+    #[arg(long, env = "ORION_UNBONDING_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u64).range(1..=8_760))]
+    unbonding_hours: u64,
+    /// What a validator of a new chain loses that says two things, in parts per million of its pending pay and stake; 0: nothing.
+    #[arg(long, env = "ORION_SLASH_PPM", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    slash_ppm: u32,
     /// Address on which the broker listens.
     #[arg(long, env = "ORION_NATS_LISTEN", default_value = "0.0.0.0:4222")]
     nats_listen: String,
@@ -138,7 +145,10 @@ async fn install(cluster: &Cluster, args: &KeysArgs) -> anyhow::Result<()> {
 async fn ensure_genesis(cluster: &Cluster, args: &KeysArgs, keys: &Keys) -> anyhow::Result<Genesis> {
     let policy =
         Policy { price: args.price, fee_ppm: args.fee_ppm, vesting_ms: 0, escrow_ms: args.escrow_hours * 3_600_000 };
-    let fresh = genesis::fresh(keys, policy)?;
+    let bonds = Bonds { unbonding_ms: args.unbonding_hours * 3_600_000, slash_ppm: args.slash_ppm };
+    // The defaults need not be said, and older ledgers cannot read them.
+    let bonds = Some(bonds).filter(|bonds| *bonds != Bonds::default());
+    let fresh = Genesis { bonds, ..genesis::fresh(keys, policy)? };
     let genesis = cluster.ensure_genesis(fresh).await?;
     genesis::check(&genesis, keys)?;
     Ok(genesis)

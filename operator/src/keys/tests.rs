@@ -175,6 +175,24 @@ async fn contradictions_are_named_and_left() {
 }
 
 #[tokio::test]
+async fn a_new_chain_says_what_is_at_stake_where_that_is_not_the_default() {
+    for (flags, want) in [
+        (vec!["--unbonding-hours=168", "--slash-ppm=0"], None),
+        (vec!["--slash-ppm=250000"], Some(Bonds { slash_ppm: 250_000, ..Bonds::default() })),
+        (vec!["--unbonding-hours=1"], Some(Bonds { unbonding_ms: 3_600_000, slash_ppm: 0 })),
+    ] {
+        let (store, dir) = (Store::default(), tempfile::tempdir().unwrap());
+        let line = Line::try_parse_from(std::iter::once("keys").chain(flags)).expect("good flags");
+        let args = KeysArgs { out: Some(dir.path().to_owned()), ..line.keys };
+        install(&store.cluster(), &args).await.unwrap();
+        let genesis = std::fs::read(dir.path().join("orion-genesis/genesis")).unwrap();
+        assert_eq!(Genesis::from_bytes(&genesis).unwrap().bonds, want);
+    }
+    assert!(Line::try_parse_from(["keys", "--slash-ppm=1000001"]).is_err());
+    assert!(Line::try_parse_from(["keys", "--unbonding-hours=0"]).is_err());
+}
+
+#[tokio::test]
 async fn the_folder_holds_what_pods_mount() {
     let store = Store::default();
     let dir = tempfile::tempdir().unwrap();

@@ -62,13 +62,13 @@ pub struct Genesis {
     pub issuers: Option<Issuers>,
     /// What is not by the defaults; absent: nothing.
     #[n(7)]
-    pub params: Option<Params>,
+    pub bonds: Option<Bonds>,
 }
 
 /// What a chain fixes beyond its policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Params {
+pub struct Bonds {
     /// How long a stake that is taken back can still be lost, in milliseconds of block time.
     #[n(0)]
     pub unbonding_ms: u64,
@@ -78,24 +78,24 @@ pub struct Params {
     pub slash_ppm: u32,
 }
 
-impl Params {
+impl Bonds {
     /// The longest that a stake is bound, in milliseconds: 365 days.
     pub const MAX_UNBONDING_MS: u64 = 365 * 86_400_000;
 
     /// Checks bounds.
     pub fn check(&self) -> Result<(), String> {
-        let Params { unbonding_ms, slash_ppm } = *self;
+        let Bonds { unbonding_ms, slash_ppm } = *self;
         if !(1..=Self::MAX_UNBONDING_MS).contains(&unbonding_ms) {
-            return Err("params: unbonding_ms is between 1 and 365 days".into());
+            return Err("bonds: unbonding_ms is between 1 and 365 days".into());
         }
-        if slash_ppm <= 1_000_000 { Ok(()) } else { Err("params: slash_ppm is at most 1000000".into()) }
+        if slash_ppm <= 1_000_000 { Ok(()) } else { Err("bonds: slash_ppm is at most 1000000".into()) }
     }
 }
 
-impl Default for Params {
+impl Default for Bonds {
     /// A week, and nobody is slashed.
-    fn default() -> Params {
-        Params { unbonding_ms: 7 * 86_400_000, slash_ppm: 0 }
+    fn default() -> Bonds {
+        Bonds { unbonding_ms: 7 * 86_400_000, slash_ppm: 0 }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sign::{PublicKey, Signed, Statement};
 use crate::statements::{Commitment, Ingested, LeaseCore, Vote};
 
 pub use crate::ledger::approved::{Approved, Purse, Release, Reserve, Withdraw};
-pub use crate::ledger::genesis::{Genesis, Issuers, Params, Policy};
+pub use crate::ledger::genesis::{Bonds, Genesis, Issuers, Policy};
 pub use crate::ledger::keys::{KeyRole, Rotate};
 pub use crate::ledger::stake::{Slash, Stake};
 

@@ -64,7 +64,7 @@ pub fn genesis() -> Genesis {
         checkpoint: public("checkpoint"),
         policy: Policy { price: 1_000, fee_ppm: 20_000, vesting_ms: 0, escrow_ms: 86_400_000 },
         issuers: None,
-        params: None,
+        bonds: None,
     }
 }
 

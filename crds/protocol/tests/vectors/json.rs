@@ -8,9 +8,9 @@ use orion_protocol::ledger::api::{
 };
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, KeyRole, OpenEpoch, OpenEscrow,
-    Params, Purse, RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry, Settle, ShardVerdict, Slash,
-    Stake, TopUp, Withdraw,
+    Approved, Bonds, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, KeyRole, OpenEpoch,
+    OpenEscrow, Purse, RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry, Settle, ShardVerdict,
+    Slash, Stake, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Genesis, Leaf, Policy, Submitted, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
@@ -118,7 +118,7 @@ as_object! {
     Failed { lease, refusal }
     Feed { tensor, from, key }
     Found { unit_nanos, work_per_item, outputs, load_nanos }
-    Genesis { nonce, operator, platform, issuer, checkpoint, policy, issuers, params }
+    Genesis { nonce, operator, platform, issuer, checkpoint, policy, issuers, bonds }
     Issuers { threshold, keys }
     Head { chain, seal, epoch, providers }
     InferenceWorkload { model, dims, tensors, results }
@@ -134,7 +134,7 @@ as_object! {
     OpenJobs { jobs }
     OutputSpec { name, dtype, shape, layout }
     Paid { workers, validators, fee, refunded }
-    Params { unbonding_ms, slash_ppm }
+    Bonds { unbonding_ms, slash_ppm }
     Policy { price, fee_ppm, vesting_ms, escrow_ms }
     Preflighted { lease, found, refused }
     Receipt { code, transfers }

@@ -52,7 +52,7 @@ pub(super) fn take_back(
     let transfers = state.book.apply(&[Move { from, to, amount }])?;
     if amount > 0 {
         // At the end of time nothing is freed, and nothing fails either.
-        let until_ms = time_ms.saturating_add(state.genesis.params.unwrap_or_default().unbonding_ms);
+        let until_ms = time_ms.saturating_add(state.genesis.bonds.unwrap_or_default().unbonding_ms);
         let id = unbonding_id(&envelope.signer, &envelope.id);
         state.unbond(id, Unbonding { provider, amount, until_ms });
     }

@@ -58,7 +58,7 @@ impl Keys {
             checkpoint: self.checkpoint.public(),
             policy,
             issuers: None,
-            params: None,
+            bonds: None,
         }
     }
 }

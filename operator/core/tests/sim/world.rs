@@ -107,7 +107,7 @@ impl World {
             checkpoint: key(4).public(),
             policy,
             issuers: None,
-            params: None,
+            bonds: None,
         };
         let mut world = World {
             seed,
