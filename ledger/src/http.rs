@@ -1,7 +1,8 @@
 //! The routes. Bodies are canonical CBOR (`orion_protocol::ledger::api`), errors are short text. Every body is bounded and
 //! every request ends in time; whoever meets 503 comes again after the seconds in `Retry-After`.
 //!
-//! There is no authentication: transactions carry their signatures, and everything else is public to auditors.
+//! With a list of tokens, [`crate::auth`] says who may ask for what; without one everybody may: transactions carry their
+//! signatures, and everything else is public to auditors.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,15 +10,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use orion_ledger_core::Standing;
 use orion_ledger_core::admission::MAX_SIGNED_BYTES;
+use orion_protocol::ledger::api::TOKEN_HEADER;
 use orion_protocol::{AccountId, JobId, cbor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::auth::{Denied, Role, Tokens};
 use crate::metrics::Metrics;
 use crate::node::{Halted, LookError, Node, SubmitError};
 
@@ -56,6 +59,7 @@ pub struct Shared {
     exports: Arc<Semaphore>,
     views: Arc<Semaphore>,
     turn: Duration,
+    tokens: Option<Arc<Tokens>>,
 }
 
 impl Shared {
@@ -63,7 +67,13 @@ impl Shared {
     pub fn new(metrics: Arc<Metrics>, limits: Limits) -> Shared {
         let Limits { exports, views, turn } = limits;
         let (exports, views) = (Arc::new(Semaphore::new(exports)), Arc::new(Semaphore::new(views)));
-        Shared { node: Arc::default(), metrics, exports, views, turn }
+        Shared { node: Arc::default(), metrics, exports, views, turn, tokens: None }
+    }
+
+    /// Lets in only who shows one of these tokens.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Tokens) -> Shared {
+        Shared { tokens: Some(Arc::new(tokens)), ..self }
     }
 
     /// The ledger has started.
@@ -86,6 +96,7 @@ impl Shared {
 
 /// Why a request got no answer.
 enum Refused {
+    Denied(Denied),
     Bad(String),
     NotFound(&'static str),
     Unavailable(&'static str),
@@ -114,6 +125,13 @@ impl From<LookError> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
+            Refused::Denied(denied @ Denied::OtherRole(_)) => {
+                (StatusCode::FORBIDDEN, denied.to_string()).into_response()
+            }
+            Refused::Denied(denied) => {
+                let scheme = HeaderValue::from_static("Orion-Token");
+                (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, scheme)], denied.to_string()).into_response()
+            }
             Refused::Bad(why) => (StatusCode::BAD_REQUEST, why).into_response(),
             Refused::NotFound(why) => (StatusCode::NOT_FOUND, why).into_response(),
             Refused::Unavailable(why) => {
@@ -139,9 +157,22 @@ pub fn router(shared: Shared) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .layer(middleware::from_fn_with_state(shared.clone(), let_in))
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_SIGNED_BYTES))
         .with_state(shared)
+}
+
+/// Turns away who may not ask for this, before anything of the request's body is read.
+async fn let_in(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, Refused> {
+    if let (Some(tokens), Some(needed)) = (&shared.tokens, Role::needed(request.uri().path())) {
+        let token = request.headers().get(TOKEN_HEADER).map(HeaderValue::as_bytes);
+        tokens.judge(token, needed).map_err(|denied| {
+            shared.metrics.denied(denied.needed().as_str(), denied.word());
+            Refused::Denied(denied)
+        })?;
+    }
+    Ok(next.run(request).await)
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

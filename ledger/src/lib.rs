@@ -12,6 +12,7 @@
 //! | `writer` | the queue becomes blocks |
 //! | [`publisher`] | signs and publishes checkpoints |
 //! | [`http`] | the routes |
+//! | [`auth`] | who may ask for what |
 //! | [`serve`] | connections, bounded and with timeouts |
 //! | [`ready`] | waits for a ledger from outside |
 //! | `stall` | writes that wait too long fail |
@@ -19,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod clock;
 pub mod http;
 pub mod metrics;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
+use orion_ledger::auth::Tokens;
 use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
@@ -71,6 +72,9 @@ struct Serve {
     /// Sign and publish a checkpoint at most once in so many milliseconds.
     #[arg(long, env = "ORION_LEDGER_PUBLISH_INTERVAL_MS", default_value_t = 1000, value_name = "MS")]
     publish_interval_ms: u64,
+    /// Who may ask for what: a role (submit, read, metrics) and the SHA3-256 of its token a line. Without it everybody may.
+    #[arg(long, env = "ORION_LEDGER_TOKENS", value_name = "FILE")]
+    tokens: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -103,9 +107,10 @@ fn main() -> anyhow::Result<()> {
 
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms } = args;
+    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms, tokens } = args;
     let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms) };
     let past = past(begun.as_deref())?;
+    let tokens = tokens.as_deref().map(Tokens::read).transpose().context("learning who may ask")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut told_to_end = pin!(async move {
@@ -118,6 +123,13 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let address = listener.local_addr().context("cannot tell the address")?;
     let metrics = Arc::new(Metrics::default());
     let shared = Shared::new(metrics.clone(), http::Limits::default());
+    let shared = match tokens {
+        Some(tokens) => shared.with_tokens(tokens),
+        None => {
+            tracing::warn!("without --tokens everybody who reaches this address may submit, read and export");
+            shared
+        }
+    };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async move {
         let _ = stopped.await;

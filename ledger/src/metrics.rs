@@ -26,6 +26,12 @@ struct AccountKind {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Denial {
+    role: &'static str,
+    token: &'static str,
+}
+
 type Level = Gauge<u64, AtomicU64>;
 
 /// The metrics of one ledger.
@@ -33,6 +39,7 @@ pub struct Metrics {
     registry: Registry,
     transactions: Family<Answer, Counter>,
     balances: Family<AccountKind, Level>,
+    denied: Family<Denial, Counter>,
     height: Level,
     size: Level,
     epoch: Level,
@@ -51,6 +58,7 @@ impl Default for Metrics {
         let metrics = Metrics {
             transactions: Family::default(),
             balances: Family::default(),
+            denied: Family::default(),
             height: Level::default(),
             size: Level::default(),
             epoch: Level::default(),
@@ -68,6 +76,11 @@ impl Default for Metrics {
         registry.register("block_time_ms", "Time of the last block, Unix milliseconds", metrics.block_time_ms.clone());
         registry.register("unorderable", "Envelopes that could not be ordered", metrics.refused.clone());
         registry.register("busy", "Transactions turned away by a full queue", metrics.busy.clone());
+        registry.register(
+            "denied",
+            "Requests turned away by the role they take and their token",
+            metrics.denied.clone(),
+        );
         let seconds = metrics.block_seconds.clone();
         registry.register_with_unit("block", "Making and committing a block", Unit::Seconds, seconds);
         Metrics { registry, ..metrics }
@@ -99,6 +112,11 @@ impl Metrics {
     /// A transaction was answered.
     pub fn answered(&self, kind: &'static str, code: Code) {
         self.transactions.get_or_create(&Answer { kind, code: code.as_str() }).inc();
+    }
+
+    /// A request was turned away: the role that it takes, and what is wrong with its token.
+    pub fn denied(&self, role: &'static str, token: &'static str) {
+        self.denied.get_or_create(&Denial { role, token }).inc();
     }
 
     /// The text that Prometheus scrapes.

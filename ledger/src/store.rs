@@ -33,6 +33,8 @@ const CHECKPOINT: &str = "checkpoint";
 const CLAIMED: &str = "claimed";
 /// The file within the data directory.
 const FILE: &str = "ledger.redb";
+/// What redb may hold in memory of its file, in bytes. Its own choice is 1 GiB, which is all that the chart gives the pod.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// A seal's canonical bytes are shorter.
 const MAX_SEAL_BYTES: usize = 256;
 
@@ -106,7 +108,8 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Store, StoreError> {
         let on_disk = |source| StoreError::Directory { path: directory.display().to_string(), source };
         fs::create_dir_all(directory).map_err(on_disk)?;
-        let database = Database::create(directory.join(FILE)).map_err(doing("open its file"))?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(directory.join(FILE));
+        let database = database.map_err(doing("open its file"))?;
         let store = Store { database };
         let write = store.begin()?;
         write.open_table(LEAVES).map_err(doing("make its tables"))?;

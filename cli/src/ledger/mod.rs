@@ -20,7 +20,8 @@ use orion_ledger_core::checkpoint::VerifierKey;
 use orion_protocol::JobId;
 use serde_json::json;
 
-use crate::cluster::{Access, Cluster};
+use crate::cluster::Access;
+use crate::endpoint::Endpoint;
 use crate::{Format, Verdict};
 
 pub use self::log::{headline, print_job};
@@ -84,8 +85,7 @@ pub struct LogArgs {
 pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> anyhow::Result<Verdict> {
     match command {
         LedgerCommand::Export { file } => {
-            let cluster = Cluster::connect(access).await?;
-            let bytes = export(&cluster, file).await?;
+            let bytes = export(&access.ledger().await?, file).await?;
             match format {
                 Format::Text => println!("ledger: exported {bytes} bytes to {}", file.display()),
                 Format::Json => println!("{}", json!({"file": file, "bytes": bytes})),
@@ -101,10 +101,10 @@ pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> an
 }
 
 /// Fetches the log into a file, which appears whole or not at all.
-pub async fn export(cluster: &Cluster, file: &Path) -> anyhow::Result<u64> {
+async fn export(ledger: &Endpoint, file: &Path) -> anyhow::Result<u64> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(folder).context("making a file for the export")?;
-    let bytes = cluster.ledger().fetch("/v1/export", &mut temporary).await?;
+    let bytes = ledger.fetch("/v1/export", &mut temporary).await?;
     temporary.flush().context("writing the export")?;
     temporary.persist(file).with_context(|| format!("writing {}", file.display()))?;
     Ok(bytes)

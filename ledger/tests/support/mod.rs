@@ -55,6 +55,11 @@ impl Home {
         self.dir.path().join("begun")
     }
 
+    /// Says who may ask for what, once it is written.
+    pub fn tokens(&self) -> PathBuf {
+        self.dir.path().join("tokens")
+    }
+
     fn command(&self, publish_interval_ms: u64) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
         let flag = |path: &Path| path.as_os_str().to_owned();
@@ -62,6 +67,9 @@ impl Home {
         command.args(["--publish-interval-ms", &publish_interval_ms.to_string()]);
         command.arg("--data").arg(flag(&self.data())).arg("--genesis").arg(flag(&self.genesis()));
         command.arg("--checkpoint-key").arg(flag(&self.key())).arg("--begun").arg(flag(&self.begun()));
+        if self.tokens().exists() {
+            command.arg("--tokens").arg(flag(&self.tokens()));
+        }
         command.env("RUST_LOG", "warn").stdout(Stdio::piped());
         command
     }
@@ -162,18 +170,19 @@ pub struct Client {
 
 impl Client {
     pub fn get(&self, path: &str) -> Answer {
-        self.request("GET", path, &[])
+        self.request("GET", path, "", &[])
     }
 
     pub fn post(&self, path: &str, body: &[u8]) -> Answer {
-        self.request("POST", path, body)
+        self.request("POST", path, "", body)
     }
 
-    fn request(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+    /// With these lines in its head, each ended by CR LF.
+    pub fn request(&self, method: &str, path: &str, lines: &str, body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.0\r\nhost: ledger\r\ncontent-length: {length}\r\n\r\n");
+        let head = format!("{method} {path} HTTP/1.0\r\nhost: ledger\r\ncontent-length: {length}\r\n{lines}\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         // A server that refuses a long body may close before it has read it.
         let _ = stream.write_all(body);

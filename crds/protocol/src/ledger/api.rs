@@ -9,6 +9,9 @@
 //! | `GET /v1/jobs?open` | [`OpenJobs`] |
 //! | `GET /v1/export` | the log, in the format of `orion-ledger-core` |
 //! | `GET /readyz` | 200 when transactions are taken |
+//!
+//! Where the service has a list of tokens, it answers 401 to whoever shows none that it knows, and 403 to whoever shows one for
+//! something else.
 
 use minicbor::{Decode, Encode};
 
@@ -18,6 +21,11 @@ use crate::ledger::leaf::Receipt;
 use crate::ledger::tx::CloseRound;
 use crate::sign::PublicKey;
 use crate::task::TaskSpec;
+
+/// The header that carries a token. `Authorization` never arrives: the API server's proxy keeps it for itself.
+pub const TOKEN_HEADER: &str = "orion-token";
+/// A token is not longer, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 256;
 
 /// The end of a block: what a round's draw is seeded with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
