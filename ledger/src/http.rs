@@ -26,6 +26,7 @@ use crate::node::{Halted, LookError, Node, SubmitError};
 
 mod export;
 mod feed;
+mod history;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -152,6 +153,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/accounts/{account}", get(account))
         .route("/v1/jobs/{job}", get(job))
         .route("/v1/jobs", get(open_jobs))
+        .route("/v1/history/account/{account}", get(history::account))
+        .route("/v1/history/job/{job}", get(history::job))
         .route("/v1/checkpoint", get(checkpoint))
         .route("/v1/export", get(export::export))
         .route("/livez", get(|| async { "ok\n" }))

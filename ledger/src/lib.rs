@@ -6,6 +6,7 @@
 //! | [`clock`] | the one place that reads the wall clock |
 //! | [`store`] | leaves on disk; one durable transaction a block |
 //! | `records` | which leaf holds what came of a transaction |
+//! | `history` | which leaves tell of an account or a job |
 //! | `snapshots` | the chain as files, to start from |
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
 //! | `start` | what of that is replayed, and what it is compared with |
@@ -22,6 +23,7 @@
 
 pub mod auth;
 pub mod clock;
+mod history;
 pub mod http;
 pub mod metrics;
 pub mod node;

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
+use crate::history::{self, Subject};
 use crate::metrics::Metrics;
 use crate::publisher::{self, Board, Published, Publisher, Publishing};
 use crate::snapshots::Snapshots;
@@ -227,6 +228,14 @@ impl Node {
             Ok(read) => Ok(read?),
             Err(_) => Err(LookError::Halted(Halted)),
         }
+    }
+
+    /// A page of the canonical bytes of a history.
+    pub(crate) async fn history(&self, subject: Subject, from: u64, limit: usize) -> Result<Vec<u8>, LookError> {
+        let store = self.store.clone();
+        let read = move || history::page(&store.snapshot()?, subject, from, limit);
+        let page = tokio::task::spawn_blocking(read).await.map_err(|_| Halted)??;
+        Ok(cbor::to_vec(&page))
     }
 
     /// Whether a transaction still needs to be ordered, and may be, by all that is known at this moment.

@@ -16,6 +16,7 @@ use redb::{
     WriteTransaction,
 };
 
+use crate::history;
 use crate::publisher::Published;
 use crate::records::{self, Row};
 use crate::snapshots;
@@ -118,6 +119,7 @@ impl Store {
         write.open_table(ENDED).map_err(doing("make its tables"))?;
         records::make(&write)?;
         snapshots::make(&write)?;
+        history::make(&write)?;
         write.commit().map_err(doing("commit its tables"))?;
         // The file's name must survive a power cut as well as its content.
         File::open(directory).and_then(|dir| dir.sync_all()).map_err(on_disk)?;
@@ -140,6 +142,7 @@ impl Store {
             }
             let mut table = write.open_table(SEALS).map_err(doing("open its seals"))?;
             table.insert(seal.height, cbor::to_vec(seal).as_slice()).map_err(doing("write a seal"))?;
+            history::insert(&write, from, leaves.iter().map(Vec::as_slice))?;
         }
         write.commit().map_err(doing("commit a block"))
     }
@@ -269,14 +272,19 @@ impl Snapshot {
         Ok(Recall { sent, stale: stale.map(|row| self.submitted(&row)).transpose()? })
     }
 
+    /// The leaf with this index.
+    pub(crate) fn leaf(&self, at: u64) -> Result<Vec<u8>, StoreError> {
+        let table = self.read.open_table(LEAVES).map_err(doing("open its leaves"))?;
+        let leaf = table.get(at).map_err(doing("read a leaf"))?;
+        let leaf = leaf.ok_or_else(|| StoreError::Damaged(format!("leaf {at} is missing")))?;
+        Ok(leaf.value().to_vec())
+    }
+
     /// What the leaf of a recorded transaction says.
     fn submitted(&self, row: &Row) -> Result<Submitted, StoreError> {
         let Row { payload: _, leaf: at, height } = *row;
-        let table = self.read.open_table(LEAVES).map_err(doing("open its leaves"))?;
-        let bytes = table.get(at).map_err(doing("read a leaf"))?;
-        let leaf = bytes.and_then(|bytes| Leaf::from_bytes(bytes.value()).ok());
-        match leaf {
-            Some(Leaf { height: block, body: LeafBody::Transaction(_, receipt), .. }) if block == height => {
+        match Leaf::from_bytes(&self.leaf(at)?) {
+            Ok(Leaf { height: block, body: LeafBody::Transaction(_, receipt), .. }) if block == height => {
                 Ok(Submitted { leaf: at, receipt, seal: self.seal(height)? })
             }
             _ => {

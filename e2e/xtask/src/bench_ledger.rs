@@ -11,8 +11,8 @@ use crate::{files, process, programs};
 
 /// Where the table goes.
 const TABLE: &str = "docs/benchmarks/ledger.md";
-/// A run for trying: seconds of each load, and entries of the small log and of the large one.
-const QUICK: [&str; 5] = ["--seconds", "5", "--entries", "5000", "50000"];
+/// A run for trying: seconds of each load, and the entries at which sizes are looked at.
+const QUICK: [&str; 6] = ["--seconds", "5", "--entries", "5000", "30000", "50000"];
 
 /// Builds and measures; a quick run writes no table.
 pub fn run(settings: &Settings, quick: bool) -> Result<()> {

@@ -49,8 +49,8 @@ struct Args {
     /// Seconds of each load.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// Entries of the small log and of the large one.
-    #[arg(long, num_args = 2, default_values_t = [100_000, 1_000_000])]
+    /// At how many entries memory and disk are looked at: early, when the store's cache is full, and at the end.
+    #[arg(long, num_args = 3, default_values_t = [100_000, 500_000, 1_000_000])]
     entries: Vec<u64>,
 }
 
@@ -134,20 +134,20 @@ fn measure(args: &Args) -> Result<Report> {
     let shipped = args.shipped.as_ref().map(|shipped| Bench::start(shipped, &args.scratch)?.load(time)).transpose()?;
     say("the release build");
     let mut bench = Bench::start(&args.ledger, &args.scratch)?;
-    let small = bench.fill(args.entries[0])?;
+    let early = bench.fill(args.entries[0])?;
     let release = bench.load(time)?;
     say("a check of the log");
     // Beside what it is compared with.
     let verify = [loops::verify(1, bare), two_threads];
     let replay = bench.replay()?;
-    let large = bench.fill(args.entries[1])?;
+    let sizes = [early, bench.fill(args.entries[1])?, bench.fill(args.entries[2])?];
     say("a kill");
     let restart = bench.restart(&args.ledger)?;
     bench.service.kill()?;
     say("proofs");
     let chain = bench.deposits.chain();
     let proofs = [proof::real(&service::data(bench.home.path()), chain)?, proof::computed(chain)?];
-    Ok(Report { machine, verify, sync, release, shipped, replay, proofs, sizes: [small, large], restart })
+    Ok(Report { machine, verify, sync, release, shipped, replay, proofs, sizes, restart })
 }
 
 fn fetch(url: &str) -> Result<Bytes> {

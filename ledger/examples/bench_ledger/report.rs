@@ -22,8 +22,8 @@ pub struct Report {
     pub shipped: Option<Load>,
     pub replay: Replay,
     pub proofs: [Proof; 2],
-    /// A small log and a large one.
-    pub sizes: [Size; 2],
+    /// Ascending; a much larger log is computed from the last two.
+    pub sizes: [Size; 3],
     /// From the start after SIGKILL until it takes transactions.
     pub restart: Duration,
 }
@@ -138,7 +138,7 @@ impl Report {
             ));
         }
         rows.push((
-            format!("start after SIGKILL under load at {} entries", self.sizes[1].entries),
+            format!("start after SIGKILL under load at {} entries", self.sizes[2].entries),
             format!("{:.2} s", self.restart.as_secs_f64()),
             "2 s",
             Some(self.restart < Duration::from_secs(2)),
@@ -153,15 +153,15 @@ impl Report {
         for Size { entries, memory, disk } in &self.sizes {
             let _ = writeln!(text, "| {entries} | {:.1} | {:.1} |", mib(float(*memory)), mib(float(*disk)));
         }
-        let [small, large] = &self.sizes;
-        let apart = float(large.entries - small.entries);
+        let [_, small, large] = &self.sizes;
+        let apart = float((large.entries - small.entries).max(1));
         let slope = |small: u64, large: u64| (float(large) - float(small)).max(0.0) / apart;
         let (memory, disk) = (slope(small.memory, large.memory), slope(small.disk, large.disk));
         let at = |bytes: u64, slope: f64| mib(float(bytes) + slope * (COMPUTED_ENTRIES - float(large.entries)));
         let _ = writeln!(
             text,
-            "| {COMPUTED_ENTRIES:.0}, computed | {:.0} | {:.0} |\n\nAn entry takes {memory:.0} B of memory and {disk:.0} B of disk, by the two measured rows; \
-             memory is what the process holds (VmRSS), the store's page cache included.",
+            "| {COMPUTED_ENTRIES:.0}, computed | {:.0} | {:.0} |\n\nAn entry takes {memory:.0} B of memory and {disk:.0} B of disk, by the last two rows that were \
+             measured; memory is what the process holds (VmRSS), the store's cache of 64 MiB included.",
             at(large.memory, memory),
             at(large.disk, disk),
         );
