@@ -27,6 +27,7 @@ use crate::node::{Halted, LookError, Node, SubmitError};
 mod export;
 mod feed;
 mod history;
+pub(crate) mod tiles;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,13 +43,15 @@ pub struct Limits {
     pub exports: usize,
     /// Views of jobs: each may be tens of MiB, from the chain to the reader.
     pub views: usize,
+    /// Files of the log: a bundle may be 16 MiB.
+    pub files: usize,
     /// How long a request waits for its turn before it is answered 503.
     pub turn: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { exports: 4, views: 8, turn: Duration::from_secs(3) }
+        Limits { exports: 4, views: 8, files: 16, turn: Duration::from_secs(3) }
     }
 }
 
@@ -59,6 +62,7 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     exports: Arc<Semaphore>,
     views: Arc<Semaphore>,
+    files: Arc<Semaphore>,
     turn: Duration,
     tokens: Option<Arc<Tokens>>,
 }
@@ -66,9 +70,9 @@ pub struct Shared {
 impl Shared {
     /// Routes that answer 503 until there is a node.
     pub fn new(metrics: Arc<Metrics>, limits: Limits) -> Shared {
-        let Limits { exports, views, turn } = limits;
-        let (exports, views) = (Arc::new(Semaphore::new(exports)), Arc::new(Semaphore::new(views)));
-        Shared { node: Arc::default(), metrics, exports, views, turn, tokens: None }
+        let Limits { exports, views, files, turn } = limits;
+        let [exports, views, files] = [exports, views, files].map(|turns| Arc::new(Semaphore::new(turns)));
+        Shared { node: Arc::default(), metrics, exports, views, files, turn, tokens: None }
     }
 
     /// Lets in only who shows one of these tokens.
@@ -95,8 +99,22 @@ impl Shared {
     }
 }
 
+impl tiles::Source for Shared {
+    fn served(&self) -> Result<tiles::Served, Refused> {
+        let node = self.node()?;
+        let newest = node.board().newest().borrow().clone();
+        let newest = newest.ok_or(Refused::Unavailable(UNPUBLISHED))?;
+        Ok(tiles::Served { tiles: node.tiles().clone(), newest })
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        self.turn(&self.files, "too many files of the log at a time").await
+    }
+}
+
 /// Why a request got no answer.
-enum Refused {
+#[derive(Debug)]
+pub(crate) enum Refused {
     Denied(Denied),
     Bad(String),
     NotFound(&'static str),
@@ -143,10 +161,11 @@ impl IntoResponse for Refused {
     }
 }
 
-type Answer = Result<Response, Refused>;
+pub(crate) type Answer = Result<Response, Refused>;
 
 /// All routes.
 pub fn router(shared: Shared) -> Router {
+    let log = tiles::routes(shared.clone());
     Router::new()
         .route("/v1/transactions", post(submit))
         .route("/v1/head", get(head))
@@ -155,15 +174,15 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/jobs", get(open_jobs))
         .route("/v1/history/account/{account}", get(history::account))
         .route("/v1/history/job/{job}", get(history::job))
-        .route("/v1/checkpoint", get(checkpoint))
         .route("/v1/export", get(export::export))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .layer(middleware::from_fn_with_state(shared.clone(), let_in))
+        .with_state(shared.clone())
+        .merge(log)
+        .layer(middleware::from_fn_with_state(shared, let_in))
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_SIGNED_BYTES))
-        .with_state(shared)
 }
 
 /// Turns away who may not ask for this, before anything of the request's body is read.
@@ -235,17 +254,14 @@ async fn open_jobs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> A
     Ok(cbor_body(jobs))
 }
 
-async fn checkpoint(State(shared): State<Shared>) -> Answer {
-    let newest = shared.node()?.board().newest().borrow().clone();
-    let newest = newest.ok_or(Refused::Unavailable(UNPUBLISHED))?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], newest.note.clone()).into_response())
-}
-
 async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Refused> {
     shared.node().map(|_| "ok\n")
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
+    if let Some(node) = shared.node.get() {
+        shared.metrics.waiting(node.waiting());
+    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], shared.metrics.text()).into_response()
 }

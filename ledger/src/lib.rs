@@ -11,7 +11,9 @@
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
 //! | `start` | what of that is replayed, and what it is compared with |
 //! | `writer` | the queue becomes blocks |
+//! | [`mark`] | what was signed last, kept outside of the volume |
 //! | [`publisher`] | signs and publishes checkpoints |
+//! | [`tiles`] | the log as files for any client |
 //! | [`http`] | the routes |
 //! | [`auth`] | who may ask for what |
 //! | [`serve`] | connections, bounded and with timeouts |
@@ -25,6 +27,7 @@ pub mod auth;
 pub mod clock;
 mod history;
 pub mod http;
+pub mod mark;
 pub mod metrics;
 pub mod node;
 pub mod publisher;
@@ -35,4 +38,5 @@ mod snapshots;
 mod stall;
 mod start;
 pub mod store;
+pub mod tiles;
 mod writer;

@@ -15,11 +15,13 @@ use tokio::sync::{RwLock, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::history::{self, Subject};
+use crate::mark::{Held, MarkError};
 use crate::metrics::Metrics;
 use crate::publisher::{self, Board, Published, Publisher, Publishing};
 use crate::snapshots::Snapshots;
 use crate::start::{self, Started};
 use crate::store::{self, Store, StoreError};
+use crate::tiles::{Tiles, TilesError};
 use crate::writer::{self, Order, Writer};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
@@ -62,6 +64,25 @@ pub enum NodeError {
     /// A checkpoint was signed that the log contradicts.
     #[error("a checkpoint of size {0} was signed, which the log does not have; refusing to sign another")]
     Forked(u64),
+    /// The log's files.
+    #[error("the tiles failed")]
+    Tiles(#[source] TilesError),
+    /// The mark outside of the volume.
+    #[error(
+        "the mark cannot be read, and without it nobody knows whether this volume is an old one; start again when it can"
+    )]
+    Mark(#[source] MarkError),
+    /// More was signed than the log has.
+    #[error(
+        "this volume's log has {own} leaves, but {marked} were signed: it is older than that. Bring the missing entries back \
+         (orion-ledger import --data DIR --genesis FILE --from URL|FILE, from an export, a witness or a mirror), then start"
+    )]
+    Behind {
+        /// Leaves in the store.
+        own: u64,
+        /// Leaves under the last signed checkpoint.
+        marked: u64,
+    },
     /// A block could not be made.
     #[error("cannot make a block")]
     Block(#[source] BlockError),
@@ -118,6 +139,7 @@ pub struct Node {
     key: VerifierKey,
     books: Books,
     store: Arc<Store>,
+    tiles: Arc<Tiles>,
     board: Board,
     queue: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
@@ -144,13 +166,18 @@ impl Node {
             return Err(NodeError::CheckpointKey { want, have });
         }
         let store = Arc::new(Store::open(directory)?);
+        let Publishing { interval, mark } = publishing;
+        let mark = mark.map(Held::wait).transpose().map_err(NodeError::Mark)?;
+        let marked = mark.as_ref().and_then(Held::signed);
         let Started { chain, signer, published, since } = match store.snapshot()?.head()? {
             None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
+            None if let Some((marked, _)) = marked => return Err(NodeError::Behind { own: 0, marked }),
             None => start::first(&store, genesis, secret, &clock)?,
-            Some(head) => start::again(directory, &store, genesis, secret, head)?,
+            Some(head) => start::again(directory, &store, genesis, secret, head, marked)?,
         };
         let key = signer.key().clone();
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
+        let tiles = Arc::new(Tiles::open(directory, store.clone()).map_err(NodeError::Tiles)?);
         let (seals, committed) = watch::channel(chain.seal_ref());
         let board = Board::new(store.clone(), published);
         let books = Arc::new(RwLock::new(Some(chain)));
@@ -164,10 +191,19 @@ impl Node {
             clock,
             metrics: metrics.clone(),
         };
-        let publisher = Publisher { publishing, board: board.clone(), store: store.clone(), signer, seals: committed };
+        let publisher = Publisher {
+            interval,
+            mark,
+            metrics: metrics.clone(),
+            board: board.clone(),
+            store: store.clone(),
+            tiles: tiles.clone(),
+            signer,
+            seals: committed,
+        };
         let ended = both(writer::spawn(writer)?, publisher::spawn(publisher)?);
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, books, store, board, queue, metrics, replayed: since.leaves }, ended))
+        Ok((Node { admission, key, books, store, tiles, board, queue, metrics, replayed: since.leaves }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -183,6 +219,11 @@ impl Node {
     /// The store, for exports.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The log's files.
+    pub fn tiles(&self) -> &Arc<Tiles> {
+        &self.tiles
     }
 
     /// The newest published checkpoint.
@@ -203,6 +244,11 @@ impl Node {
     /// How many leaves it replayed at its start; in a new chain, how many it began with.
     pub fn replayed(&self) -> u64 {
         self.replayed
+    }
+
+    /// How many transactions wait for a block to take them.
+    pub fn waiting(&self) -> u64 {
+        (self.queue.max_capacity() - self.queue.capacity()) as u64
     }
 
     /// Whether transactions are taken.
@@ -266,17 +312,21 @@ impl Node {
 }
 
 /// The end of both: of the publisher only when it fails, or after the writer, which it follows.
-fn both(writer: Ended, mut publisher: Ended) -> Ended {
+fn both(mut writer: Ended, mut publisher: Ended) -> Ended {
     let (end, ended) = oneshot::channel();
     Handle::current().spawn(async move {
         let gone = |_| Err(NodeError::Writer);
         let result = tokio::select! {
             biased;
-            written = writer => {
+            written = &mut writer => {
                 let published = publisher.await.unwrap_or_else(gone);
                 written.unwrap_or_else(gone).and(published)
             }
-            published = &mut publisher => published.unwrap_or_else(gone),
+            published = &mut publisher => match published.unwrap_or_else(gone) {
+                // The seals ended, and with them the writer, who says why.
+                Ok(()) => writer.await.unwrap_or_else(gone),
+                failed => failed,
+            },
         };
         let _ = end.send(result);
     });
