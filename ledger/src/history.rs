@@ -5,10 +5,10 @@
 //! log is replayed.
 
 use orion_protocol::ledger::api::{History, HistoryRow, MAX_HISTORY_ROWS};
-use orion_protocol::ledger::tx::{Approved, Close, CloseRound, Envelope, MAX_LEAF_BYTES, RecordVerdict, Settle, TopUp};
+use orion_protocol::ledger::tx::{Approved, Close, CloseRound, RecordVerdict, Settle, TopUp};
 use orion_protocol::ledger::{Leaf, LeafBody, Receipt, Transaction, Transfer};
 use orion_protocol::task::TaskSpec;
-use orion_protocol::{AccountId, CborError, JobId, cbor};
+use orion_protocol::{AccountId, CborError, JobId};
 use redb::{ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::store::{Snapshot, Store, StoreError, doing};
@@ -72,9 +72,7 @@ impl Told {
             LeafBody::Lapse(_, receipt) => ("Lapse", None, receipt),
             LeafBody::Transaction(signed, receipt) => {
                 // It was verified before it became a leaf.
-                let envelope: Envelope =
-                    cbor::from_slice("envelope", signed.unverified(), MAX_LEAF_BYTES).map_err(unreadable)?;
-                let transaction = Transaction::from_bytes(&envelope.payload).map_err(unreadable)?;
+                let transaction = Transaction::unverified(&signed).map_err(unreadable)?;
                 (kind_of(&transaction), job_of(&transaction), receipt)
             }
         };

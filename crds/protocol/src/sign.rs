@@ -1,8 +1,8 @@
 //! Ed25519 signatures over framed bytes, and the step from a received statement to a verified one.
 //!
 //! `verify_strict` only: plain verification accepts small-order keys, and two nodes that judge differently fork a ledger.
-//! A [`Signed`] is just bytes; the one way to its content is [`Signed::verify`], which gives a [`Verified`]. Whoever files what
-//! was verified before has [`Signed::unverified`], which gives bytes and vouches for nothing.
+//! A [`Signed`] is just bytes; the one way to its content is [`Signed::verify`], which gives a [`Verified`]. What the
+//! log holds was verified before it came there: [`crate::ledger::Transaction::unverified`].
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -119,7 +119,7 @@ impl<T: Statement> Signed<T> {
     }
 
     /// The payload's bytes as they came: not verified, not canonical, not bounded.
-    pub fn unverified(&self) -> &[u8] {
+    pub(crate) fn unverified(&self) -> &[u8] {
         &self.payload
     }
 
