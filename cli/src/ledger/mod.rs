@@ -1,9 +1,13 @@
-//! `orion ledger`: export the log, verify it, make receipts out of it. All but the export works on files, without a network.
+//! `orion ledger`: ask for balances and histories, export the log, verify it, make receipts out of it. What verifies works on
+//! files, without a network.
 //!
 //! Exit codes: 0 proven, 1 proven wrong, 2 cannot be decided from what is there, 3 usage.
 
+mod ask;
+mod balance;
 mod folder;
 mod fork;
+mod history;
 mod log;
 mod prove;
 mod receipt;
@@ -40,6 +44,12 @@ const JOBS_SHOWN_MAX: usize = 10;
 /// `orion ledger ...`
 #[derive(clap::Subcommand)]
 pub enum LedgerCommand {
+    /// What a provider, a namespace, the treasury or any account holds, as the ledger says.
+    #[command(after_help = EXIT_CODES)]
+    Balance(balance::BalanceArgs),
+    /// What happened to an account or a job, oldest first, as the ledger says.
+    #[command(after_help = EXIT_CODES)]
+    History(history::HistoryArgs),
     /// Write the whole log to a file.
     Export {
         /// The file.
@@ -84,6 +94,8 @@ pub struct LogArgs {
 /// Runs the command.
 pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> anyhow::Result<Verdict> {
     match command {
+        LedgerCommand::Balance(args) => balance::run(access, format, args).await,
+        LedgerCommand::History(args) => history::run(access, format, args).await,
         LedgerCommand::Export { file } => {
             let bytes = export(&access.ledger().await?, file).await?;
             match format {
