@@ -1,6 +1,6 @@
 # Every target is a thin caller of `cargo xtask`, which sets up what it needs: see `cargo xtask --help`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak bench-engine clean-cluster
+.PHONY: help demo test e2e soak bench-engine bench-ledger clean-cluster
 
 help: ## Show this list.
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ soak: ## What takes hours: the simulator over 300 seeds, all floats, a thousand 
 
 bench-engine: ## The engine beside onnxruntime, rten and OpenBLAS; the table goes to docs/benchmarks.
 	@cargo xtask bench-engine
+
+bench-ledger: ## The ledger in release mode and as it is shipped: entries a second, waits, proofs, memory, disk; the table goes to docs/benchmarks.
+	@cargo xtask bench-ledger
 
 clean-cluster: ## Remove the demo's cluster and all that belongs to it.
 	@cargo xtask cluster down

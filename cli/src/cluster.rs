@@ -1,7 +1,7 @@
 //! Finding the cluster, the platform in it, and a job.
 
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use orion_crds::OrionJob;
@@ -27,17 +27,25 @@ pub struct Access {
     /// The ledger, where it is not reached through the API server.
     #[arg(long, global = true, env = "ORION_LEDGER_URL")]
     pub ledger_url: Option<String>,
+    /// A token of the ledger, where it asks for one. Through the API server, the Secret orion-ledger-tokens beside the platform is
+    /// looked at as well.
+    #[arg(long, global = true, env = "ORION_LEDGER_TOKEN", hide_env_values = true)]
+    pub ledger_token: Option<String>,
 }
 
 impl Access {
     /// The ledger's service; a cluster is needed only where it is behind the API server.
     pub async fn ledger(&self) -> anyhow::Result<Endpoint> {
         match &self.ledger_url {
-            Some(url) => Ok(Endpoint::Direct(url.trim_end_matches('/').to_owned())),
-            None => Ok(Cluster::connect(self).await?.ledger()),
+            Some(url) => Endpoint::direct(url).with_token(self.ledger_token.as_deref()),
+            None => Cluster::connect(self).await?.ledger().await,
         }
     }
 }
+
+/// The Secret that holds the ledger's tokens, and the one in it that reads.
+const TOKENS: &str = "orion-ledger-tokens";
+const READ: &str = "read";
 
 /// A cluster with Orion on it.
 pub struct Cluster {
@@ -98,17 +106,30 @@ impl Cluster {
     }
 
     /// The ledger's service.
-    pub fn ledger(&self) -> Endpoint {
-        self.endpoint(self.access.ledger_url.as_ref(), "orion-ledger:8080")
+    pub async fn ledger(&self) -> anyhow::Result<Endpoint> {
+        let token = match (&self.access.ledger_token, &self.access.ledger_url) {
+            (Some(token), _) => Some(token.clone()),
+            (None, Some(_)) => None,
+            (None, None) => self.reading_token().await,
+        };
+        self.endpoint(self.access.ledger_url.as_ref(), "orion-ledger:8080").with_token(token.as_deref())
+    }
+
+    /// The token beside the platform. There may be none, or not for us: then the ledger says whether it takes one.
+    async fn reading_token(&self) -> Option<String> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.access.system_namespace);
+        let secret = api.get_opt(TOKENS).await.ok()??;
+        String::from_utf8(secret.data?.remove(READ)?.0).ok()
     }
 
     fn endpoint(&self, url: Option<&String>, service: &str) -> Endpoint {
         match url {
-            Some(url) => Endpoint::Direct(url.trim_end_matches('/').to_owned()),
-            None => Endpoint::Proxy {
-                client: self.client.clone(),
-                base: format!("/api/v1/namespaces/{}/services/{service}/proxy", self.access.system_namespace),
-            },
+            Some(url) => Endpoint::direct(url),
+            None => {
+                let namespace = &self.access.system_namespace;
+                let base = format!("/api/v1/namespaces/{namespace}/services/{service}/proxy");
+                Endpoint::proxy(self.client.clone(), base)
+            }
         }
     }
 }

@@ -5,32 +5,67 @@ use std::io::Write;
 
 use anyhow::Context as _;
 use futures::AsyncReadExt as _;
-use http::{Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use kube::Client;
+use orion_protocol::ledger::api::{MAX_TOKEN_BYTES, TOKEN_HEADER};
 
-/// Where the endpoint is.
-pub enum Endpoint {
-    /// Through the API server.
-    Proxy {
-        /// The API server.
-        client: Client,
-        /// The path of the service's proxy.
-        base: String,
-    },
+/// An answer that says why it is none is read so far.
+const MAX_WORDS: usize = 4096;
+
+/// Where the endpoint is, and what it lets us in for.
+pub struct Endpoint {
+    place: Place,
+    token: Option<HeaderValue>,
+}
+
+enum Place {
+    /// Through the API server, with the path of the service's proxy.
+    Proxy { client: Client, base: String },
     /// A URL without a slash at its end.
     Direct(String),
 }
 
 impl Endpoint {
+    /// Behind the API server: `base` is the path of the service's proxy.
+    pub fn proxy(client: Client, base: String) -> Endpoint {
+        Endpoint { place: Place::Proxy { client, base }, token: None }
+    }
+
+    /// At a URL.
+    pub fn direct(url: &str) -> Endpoint {
+        Endpoint { place: Place::Direct(url.trim_end_matches('/').to_owned()), token: None }
+    }
+
+    /// Shows this token with every request.
+    pub fn with_token(self, token: Option<&str>) -> anyhow::Result<Endpoint> {
+        let Some(token) = token.map(str::trim) else { return Ok(self) };
+        anyhow::ensure!(
+            !token.is_empty() && token.len() <= MAX_TOKEN_BYTES,
+            "a token has 1 to {MAX_TOKEN_BYTES} bytes"
+        );
+        let mut token = HeaderValue::from_str(token).context("a token is one line of text")?;
+        token.set_sensitive(true);
+        Ok(Endpoint { token: Some(token), ..self })
+    }
+
+    fn request(&self, method: Method) -> http::request::Builder {
+        let request = Request::builder().method(method);
+        match &self.token {
+            Some(token) => request.header(TOKEN_HEADER, token),
+            None => request,
+        }
+    }
+
     /// Writes what is at `path` to `sink`; gives its length in bytes.
     pub async fn fetch(&self, path: &str, sink: &mut impl Write) -> anyhow::Result<u64> {
-        match self {
-            Endpoint::Proxy { client, base } => {
-                let request = Request::get(format!("{base}{path}")).body(Vec::new()).context("asking")?;
+        match &self.place {
+            Place::Proxy { client, base } => {
+                let request = self.request(Method::GET).uri(format!("{base}{path}"));
+                let request = request.body(Vec::new()).context("asking")?;
                 let body = client.request_stream(request).await.with_context(|| format!("fetching {path}"))?;
                 let mut body = std::pin::pin!(body);
                 let (mut buffer, mut length) = (vec![0; 64 * 1024], 0);
@@ -43,11 +78,15 @@ impl Endpoint {
                     length += read as u64;
                 }
             }
-            Endpoint::Direct(url) => {
+            Place::Direct(url) => {
                 let client: HttpClient<_, Empty<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
-                let uri = format!("{url}{path}").parse().with_context(|| format!("{url} is no URL"))?;
-                let mut answer = client.get(uri).await.with_context(|| format!("fetching {url}{path}"))?;
-                anyhow::ensure!(answer.status().is_success(), "fetching {url}{path}: {}", answer.status());
+                let request = self.request(Method::GET).uri(format!("{url}{path}"));
+                let request = request.body(Empty::new()).with_context(|| format!("{url} is no URL"))?;
+                let mut answer = client.request(request).await.with_context(|| format!("fetching {url}{path}"))?;
+                if !answer.status().is_success() {
+                    let (status, words) = read(path, answer, MAX_WORDS).await?;
+                    anyhow::bail!("fetching {url}{path}: {status}: {}", String::from_utf8_lossy(&words).trim());
+                }
                 let mut length = 0;
                 while let Some(frame) = answer.frame().await {
                     if let Ok(data) = frame.with_context(|| format!("fetching {url}{path}"))?.into_data() {
@@ -68,15 +107,15 @@ impl Endpoint {
         body: Vec<u8>,
         max: usize,
     ) -> anyhow::Result<(StatusCode, Vec<u8>)> {
-        let request = Request::builder().method(method);
-        match self {
-            Endpoint::Proxy { client, base } => {
+        let request = self.request(method);
+        match &self.place {
+            Place::Proxy { client, base } => {
                 let request =
                     request.uri(format!("{base}{path}")).body(kube::client::Body::from(body)).context("asking")?;
                 let answer = client.send(request).await.with_context(|| format!("asking {path}"))?;
                 read(path, answer, max).await
             }
-            Endpoint::Direct(url) => {
+            Place::Direct(url) => {
                 let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
                 let request = request.uri(format!("{url}{path}")).body(Full::from(body));
                 let request = request.with_context(|| format!("{url} is no URL"))?;

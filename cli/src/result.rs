@@ -128,7 +128,7 @@ async fn fetch(
 async fn replay(cluster: &Cluster, key: Option<&Path>) -> anyhow::Result<Result<Report, String>> {
     let key = cluster.log_key(key).await?;
     let mut export = tempfile::tempfile().context("making a file for the ledger's export")?;
-    cluster.ledger().fetch("/v1/export", &mut export).await?;
+    cluster.ledger().await?.fetch("/v1/export", &mut export).await?;
     export.rewind().context("reading the export")?;
     match verify::log(std::io::BufReader::new(export), &key) {
         Ok(report) => Ok(Ok(report)),

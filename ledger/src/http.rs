@@ -1,7 +1,8 @@
 //! The routes. Bodies are canonical CBOR (`orion_protocol::ledger::api`), errors are short text. Every body is bounded and
 //! every request ends in time; whoever meets 503 comes again after the seconds in `Retry-After`.
 //!
-//! There is no authentication: transactions carry their signatures, and everything else is public to auditors.
+//! With a list of tokens, [`crate::auth`] says who may ask for what; without one everybody may: transactions carry their
+//! signatures, and everything else is public to auditors.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,20 +10,23 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use orion_ledger_core::Standing;
 use orion_ledger_core::admission::MAX_SIGNED_BYTES;
+use orion_protocol::ledger::api::TOKEN_HEADER;
 use orion_protocol::{AccountId, JobId, cbor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::auth::{Denied, Role, Tokens};
 use crate::metrics::Metrics;
 use crate::node::{Halted, LookError, Node, SubmitError};
 
 mod export;
 mod feed;
+mod history;
 pub(crate) mod tiles;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
@@ -60,6 +64,7 @@ pub struct Shared {
     views: Arc<Semaphore>,
     files: Arc<Semaphore>,
     turn: Duration,
+    tokens: Option<Arc<Tokens>>,
 }
 
 impl Shared {
@@ -67,7 +72,13 @@ impl Shared {
     pub fn new(metrics: Arc<Metrics>, limits: Limits) -> Shared {
         let Limits { exports, views, files, turn } = limits;
         let [exports, views, files] = [exports, views, files].map(|turns| Arc::new(Semaphore::new(turns)));
-        Shared { node: Arc::default(), metrics, exports, views, files, turn }
+        Shared { node: Arc::default(), metrics, exports, views, files, turn, tokens: None }
+    }
+
+    /// Lets in only who shows one of these tokens.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Tokens) -> Shared {
+        Shared { tokens: Some(Arc::new(tokens)), ..self }
     }
 
     /// The ledger has started.
@@ -104,6 +115,7 @@ impl tiles::Source for Shared {
 /// Why a request got no answer.
 #[derive(Debug)]
 pub(crate) enum Refused {
+    Denied(Denied),
     Bad(String),
     NotFound(&'static str),
     Unavailable(&'static str),
@@ -132,6 +144,13 @@ impl From<LookError> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
+            Refused::Denied(denied @ Denied::OtherRole(_)) => {
+                (StatusCode::FORBIDDEN, denied.to_string()).into_response()
+            }
+            Refused::Denied(denied) => {
+                let scheme = HeaderValue::from_static("Orion-Token");
+                (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, scheme)], denied.to_string()).into_response()
+            }
             Refused::Bad(why) => (StatusCode::BAD_REQUEST, why).into_response(),
             Refused::NotFound(why) => (StatusCode::NOT_FOUND, why).into_response(),
             Refused::Unavailable(why) => {
@@ -153,14 +172,29 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/accounts/{account}", get(account))
         .route("/v1/jobs/{job}", get(job))
         .route("/v1/jobs", get(open_jobs))
+        .route("/v1/history/account/{account}", get(history::account))
+        .route("/v1/history/job/{job}", get(history::job))
         .route("/v1/export", get(export::export))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(shared)
+        .with_state(shared.clone())
         .merge(log)
+        .layer(middleware::from_fn_with_state(shared, let_in))
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_SIGNED_BYTES))
+}
+
+/// Turns away who may not ask for this, before anything of the request's body is read.
+async fn let_in(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, Refused> {
+    if let (Some(tokens), Some(needed)) = (&shared.tokens, Role::needed(request.uri().path())) {
+        let token = request.headers().get(TOKEN_HEADER).map(HeaderValue::as_bytes);
+        tokens.judge(token, needed).map_err(|denied| {
+            shared.metrics.denied(denied.needed().as_str(), denied.word());
+            Refused::Denied(denied)
+        })?;
+    }
+    Ok(next.run(request).await)
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
@@ -225,6 +259,9 @@ async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Refused> {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
+    if let Some(node) = shared.node.get() {
+        shared.metrics.waiting(node.waiting());
+    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], shared.metrics.text()).into_response()
 }

@@ -6,6 +6,7 @@
 //! | [`clock`] | the one place that reads the wall clock |
 //! | [`store`] | leaves on disk; one durable transaction a block |
 //! | `records` | which leaf holds what came of a transaction |
+//! | `history` | which leaves tell of an account or a job |
 //! | `snapshots` | the chain as files, to start from |
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
 //! | `start` | what of that is replayed, and what it is compared with |
@@ -18,6 +19,7 @@
 //! | [`publisher`] | signs and publishes checkpoints |
 //! | [`tiles`] | the log as files for any client |
 //! | [`http`] | the routes |
+//! | [`auth`] | who may ask for what |
 //! | [`serve`] | connections, bounded and with timeouts |
 //! | [`ready`] | waits for a ledger from outside |
 //! | `stall` | writes that wait too long fail |
@@ -28,10 +30,12 @@
 
 pub mod app;
 pub mod audit;
+pub mod auth;
 pub mod backup;
 pub mod clock;
 pub mod engine;
 pub mod fetch;
+mod history;
 pub mod http;
 pub mod import;
 pub mod mark;

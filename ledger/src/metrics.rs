@@ -1,6 +1,6 @@
 //! What Prometheus sees of the ledger: `orion_ledger_*`.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use orion_protocol::ledger::api::SealRef;
 use orion_protocol::ledger::leaf::{Code, Totals};
@@ -13,6 +13,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::publisher;
+
+use self::ages::Ages;
+
+mod ages;
 
 /// Upper bounds of a block's duration in seconds: an fsync, up to a block full of signatures.
 const BLOCK_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
@@ -28,6 +32,12 @@ struct AccountKind {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Denial {
+    role: &'static str,
+    token: &'static str,
+}
+
 type Level = Gauge<u64, AtomicU64>;
 
 /// The metrics of one ledger.
@@ -35,10 +45,14 @@ pub struct Metrics {
     registry: Registry,
     transactions: Family<Answer, Counter>,
     balances: Family<AccountKind, Level>,
+    denied: Family<Denial, Counter>,
     height: Level,
     size: Level,
     epoch: Level,
     block_time_ms: Level,
+    supply_delta: Gauge<i64, AtomicI64>,
+    unsealed: Level,
+    ages: Ages,
     /// Transactions that could not be ordered.
     pub refused: Counter,
     /// Transactions turned away by a full queue.
@@ -55,10 +69,14 @@ impl Default for Metrics {
         let metrics = Metrics {
             transactions: Family::default(),
             balances: Family::default(),
+            denied: Family::default(),
             height: Level::default(),
             size: Level::default(),
             epoch: Level::default(),
             block_time_ms: Level::default(),
+            supply_delta: Gauge::default(),
+            unsealed: Level::default(),
+            ages: Ages::default(),
             refused: Counter::default(),
             busy: Counter::default(),
             block_seconds: Histogram::new(BLOCK_SECONDS),
@@ -71,8 +89,17 @@ impl Default for Metrics {
         registry.register("size", "Leaves in the log", metrics.size.clone());
         registry.register("epoch", "Current epoch", metrics.epoch.clone());
         registry.register("block_time_ms", "Time of the last block, Unix milliseconds", metrics.block_time_ms.clone());
+        let help = "Deposited less withdrawn and all balances, in micro-credits: must be 0";
+        registry.register("supply_delta", help, metrics.supply_delta.clone());
+        registry.register("unsealed", "Transactions in the queue for a block", metrics.unsealed.clone());
+        metrics.ages.register(&mut registry);
         registry.register("unorderable", "Envelopes that could not be ordered", metrics.refused.clone());
         registry.register("busy", "Transactions turned away by a full queue", metrics.busy.clone());
+        registry.register(
+            "denied",
+            "Requests turned away by the role they take and their token",
+            metrics.denied.clone(),
+        );
         let seconds = metrics.block_seconds.clone();
         registry.register_with_unit("block", "Making and committing a block", Unit::Seconds, seconds);
         metrics.published.register(&mut registry);
@@ -114,6 +141,9 @@ impl Metrics {
         for (kind, sum) in kinds {
             self.balances.get_or_create(&AccountKind { kind }).set(sum);
         }
+        let rest: i128 = kinds.iter().skip(1).map(|(_, sum)| i128::from(*sum)).sum();
+        let delta = i128::from(deposited) - rest;
+        self.supply_delta.set(i64::try_from(delta).unwrap_or(if delta < 0 { i64::MIN } else { i64::MAX }));
     }
 
     /// A transaction was answered.
@@ -121,8 +151,30 @@ impl Metrics {
         self.transactions.get_or_create(&Answer { kind, code: code.as_str() }).inc();
     }
 
+    /// A request was turned away: the role that it takes, and what is wrong with its token.
+    pub fn denied(&self, role: &'static str, token: &'static str) {
+        self.denied.get_or_create(&Denial { role, token }).inc();
+    }
+
+    /// A checkpoint was published whose last block has this time, in Unix milliseconds.
+    pub fn published_at(&self, time_ms: u64) {
+        self.ages.published(time_ms);
+    }
+
+    /// Enough witnesses have cosigned a checkpoint over `size` leaves, at `time_ms`, Unix milliseconds. Where witnesses are asked, a
+    /// first call with what was witnessed before, or with 0 and the time of the start, makes the age count.
+    pub fn witnessed(&self, size: u64, time_ms: u64) {
+        self.ages.witnessed(size, time_ms);
+    }
+
+    /// So many transactions wait for a block.
+    pub fn waiting(&self, transactions: u64) {
+        self.unsealed.set(transactions);
+    }
+
     /// The text that Prometheus scrapes.
     pub fn text(&self) -> String {
+        self.ages.refresh();
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);

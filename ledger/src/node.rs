@@ -18,6 +18,7 @@ use crate::app::{Books, LedgerApp, Opened, Opening, standing};
 use crate::clock::Clock;
 use crate::engine::Halt;
 use crate::engine::embedded::{Embedded, Order};
+use crate::history::{self, Subject};
 use crate::mark::{Held, MarkError};
 use crate::metrics::Metrics;
 use crate::publisher::{self, Board, Published, Publisher, Publishing};
@@ -230,6 +231,11 @@ impl Node {
         self.replayed
     }
 
+    /// How many transactions wait for a block to take them.
+    pub fn waiting(&self) -> u64 {
+        (self.queue.max_capacity() - self.queue.capacity()) as u64
+    }
+
     /// Whether transactions are taken.
     pub fn is_running(&self) -> bool {
         !self.queue.is_closed()
@@ -253,6 +259,14 @@ impl Node {
             Ok(read) => Ok(read?),
             Err(_) => Err(LookError::Halted(Halted)),
         }
+    }
+
+    /// A page of the canonical bytes of a history.
+    pub(crate) async fn history(&self, subject: Subject, from: u64, limit: usize) -> Result<Vec<u8>, LookError> {
+        let store = self.store.clone();
+        let read = move || history::page(&store.snapshot()?, subject, from, limit);
+        let page = tokio::task::spawn_blocking(read).await.map_err(|_| Halted)??;
+        Ok(cbor::to_vec(&page))
     }
 
     /// Whether a transaction still needs to be ordered, and may be, by all that is known at this moment.

@@ -139,6 +139,7 @@ impl Publisher {
             } else if self.publish(&seal)? {
                 published = seal.size;
                 self.metrics.published.size.set(published);
+                self.metrics.published_at(seal.time_ms);
                 // Either way the last seal is looked at next.
                 let _ = self.pause(runtime, self.interval);
             } else if self.pause(runtime, self.interval.max(AGAIN)).is_ok() {

@@ -10,6 +10,7 @@ use orion_protocol::ledger::api::SealRef;
 use orion_protocol::{Digest, SecretKey};
 
 use crate::clock::Clock;
+use crate::history;
 use crate::node::{NodeError, encoded};
 use crate::publisher::Published;
 use crate::snapshots::{self, Since};
@@ -82,6 +83,8 @@ pub(crate) fn again(
     if let Some((size, _)) = unmet.first() {
         return Err(NodeError::Forked(*size));
     }
+    // Whoever deletes the snapshots, so that every leaf is checked, has histories checked as well.
+    history::fill(store, from == 0)?;
     let (height, size) = (replayed.height, replayed.size);
     tracing::info!(chain = %chain.id(), height, size, replayed = since.leaves, "the ledger goes on");
     // A volume that was restored may know less than the mark.

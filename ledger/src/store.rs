@@ -17,6 +17,7 @@ use redb::{
     StorageBackend, TableDefinition, WriteTransaction, backends::FileBackend,
 };
 
+use crate::history;
 use crate::publisher::Published;
 use crate::records::{self, Row};
 use crate::snapshots;
@@ -38,6 +39,8 @@ const FILE: &str = "ledger.redb";
 const UNFINISHED: &str = ".ledger.redb";
 /// Locked by whoever makes it.
 const MAKING: &str = ".making";
+/// What redb may hold in memory of its file, in bytes. Its own choice is 1 GiB, which is all that the chart gives the pod.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// A seal's canonical bytes are shorter.
 const MAX_SEAL_BYTES: usize = 256;
 
@@ -145,7 +148,8 @@ impl Store {
     /// Opens the store on what holds its bytes, making it where there are none. It is durable as far as `backend` is. When the
     /// making is cut off, what is left cannot be opened, and holds nothing.
     pub fn with_backend(backend: impl StorageBackend) -> Result<Store, StoreError> {
-        let database = Builder::new().create_with_backend(backend).map_err(doing("open its file"))?;
+        let database =
+            Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend).map_err(doing("open its file"))?;
         let store = Store { database };
         let write = store.begin()?;
         write.open_table(LEAVES).map_err(doing("make its tables"))?;
@@ -154,6 +158,7 @@ impl Store {
         write.open_table(ENDED).map_err(doing("make its tables"))?;
         records::make(&write)?;
         snapshots::make(&write)?;
+        history::make(&write)?;
         write.commit().map_err(doing("commit its tables"))?;
         Ok(store)
     }
@@ -194,6 +199,7 @@ impl Store {
                     table.insert(at, leaf.as_slice()).map_err(doing("write a leaf"))?;
                 }
                 seals.insert(seal.height, cbor::to_vec(seal).as_slice()).map_err(doing("write a seal"))?;
+                history::insert(&write, at, leaves.iter().map(Vec::as_slice))?;
                 at = seal.size;
             }
         }
@@ -340,14 +346,19 @@ impl Snapshot {
         Ok(Recall { sent, stale: stale.map(|row| self.submitted(&row)).transpose()? })
     }
 
+    /// The leaf with this index.
+    pub(crate) fn leaf(&self, at: u64) -> Result<Vec<u8>, StoreError> {
+        let table = self.read.open_table(LEAVES).map_err(doing("open its leaves"))?;
+        let leaf = table.get(at).map_err(doing("read a leaf"))?;
+        let leaf = leaf.ok_or_else(|| StoreError::Damaged(format!("leaf {at} is missing")))?;
+        Ok(leaf.value().to_vec())
+    }
+
     /// What the leaf of a recorded transaction says.
     fn submitted(&self, row: &Row) -> Result<Submitted, StoreError> {
         let Row { payload: _, leaf: at, height } = *row;
-        let table = self.read.open_table(LEAVES).map_err(doing("open its leaves"))?;
-        let bytes = table.get(at).map_err(doing("read a leaf"))?;
-        let leaf = bytes.and_then(|bytes| Leaf::from_bytes(bytes.value()).ok());
-        match leaf {
-            Some(Leaf { height: block, body: LeafBody::Transaction(_, receipt), .. }) if block == height => {
+        match Leaf::from_bytes(&self.leaf(at)?) {
+            Ok(Leaf { height: block, body: LeafBody::Transaction(_, receipt), .. }) if block == height => {
                 Ok(Submitted { leaf: at, receipt, seal: self.seal(height)? })
             }
             _ => {

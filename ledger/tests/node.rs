@@ -188,6 +188,7 @@ fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
         };
         tokio::time::timeout(Duration::from_secs(30), turned_away).await.expect("nobody is turned away");
     });
+    assert_eq!(node.waiting(), 1024, "as many as fit");
     drop(stalled);
     let results: Vec<_> = tasks.into_iter().map(|task| runtime.block_on(task).unwrap()).collect();
     let busy = results.iter().filter(|result| matches!(result, Err(SubmitError::Busy))).count();
@@ -195,6 +196,7 @@ fn a_full_queue_turns_away_and_what_was_queued_is_ordered() {
     assert!(results.iter().flatten().all(|submitted| submitted.receipt.code == Code::Ok));
     let deposited = runtime.block_on(node.look(|chain| chain.totals().deposited)).unwrap();
     assert_eq!(deposited, (TASKS - busy) as u64);
+    assert_eq!(node.waiting(), 0);
     close(&runtime, Arc::into_inner(node).unwrap(), ended);
 }
 

@@ -124,6 +124,7 @@ async fn connect(args: &RunArgs, metrics: Arc<Metrics>) -> anyhow::Result<Edges>
         name: format!("operator {}", args.replica),
     };
     let broker = orion_broker::connect(&settings).await.context("connecting to the broker")?;
+    let token = args.ledger_token_file.as_deref().map(ledger::LedgerToken::read).transpose()?;
     let reporter = Reporter { controller: names::MANAGER.into(), instance: Some(args.replica.clone()) };
     Ok(Edges {
         events: Recorder::new(kube.clone(), reporter),
@@ -132,7 +133,7 @@ async fn connect(args: &RunArgs, metrics: Arc<Metrics>) -> anyhow::Result<Edges>
         kube,
         broker,
         bounds: Bounds { in_bytes: args.input_bytes, ..Bounds::default() },
-        ledger: ledger::Ledger::new(&args.ledger_url),
+        ledger: ledger::Ledger::new(&args.ledger_url, token),
         identity,
         namespace: args.namespace.clone(),
         guard: Guard::default(),

@@ -21,6 +21,9 @@ pub struct RunArgs {
     /// Where the ledger is.
     #[arg(long, env = "ORION_LEDGER_URL", default_value = "http://orion-ledger:8080")]
     pub ledger_url: String,
+    /// The token that the ledger lets the operator in for, where it asks for one.
+    #[arg(long, env = "ORION_LEDGER_TOKEN_FILE")]
+    pub ledger_token_file: Option<PathBuf>,
     /// Where the broker is.
     #[arg(long, env = "ORION_NATS_URL", default_value = "nats://orion-nats:4222")]
     pub nats_url: String,

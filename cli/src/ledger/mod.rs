@@ -1,11 +1,14 @@
-//! `orion ledger`: export the log, verify it, make receipts out of it; write, approve, sign and send transactions. All but the export and
-//! the sending works on files, without a network.
+//! `orion ledger`: ask for balances and histories, export the log, verify it, make receipts out of it; write, approve, sign and send
+//! transactions. What verifies works on files, without a network.
 //!
 //! Exit codes: 0 proven, 1 proven wrong, 2 cannot be decided from what is there, 3 usage.
 
+mod ask;
+mod balance;
 mod draft;
 mod folder;
 mod fork;
+mod history;
 mod log;
 mod prove;
 mod receipt;
@@ -25,7 +28,8 @@ use orion_protocol::bytes::unhex;
 use orion_protocol::{JobId, SecretKey};
 use serde_json::json;
 
-use crate::cluster::{Access, Cluster};
+use crate::cluster::Access;
+use crate::endpoint::Endpoint;
 use crate::{Format, Verdict};
 
 pub use self::log::{headline, print_job};
@@ -46,6 +50,12 @@ const JOBS_SHOWN_MAX: usize = 10;
 /// `orion ledger ...`
 #[derive(clap::Subcommand)]
 pub enum LedgerCommand {
+    /// What a provider, a namespace, the treasury or any account holds, as the ledger says.
+    #[command(after_help = EXIT_CODES)]
+    Balance(balance::BalanceArgs),
+    /// What happened to an account or a job, oldest first, as the ledger says.
+    #[command(after_help = EXIT_CODES)]
+    History(history::HistoryArgs),
     /// Write the whole log to a file.
     Export {
         /// The file.
@@ -108,9 +118,10 @@ pub struct LogArgs {
 /// Runs the command.
 pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> anyhow::Result<Verdict> {
     match command {
+        LedgerCommand::Balance(args) => balance::run(access, format, args).await,
+        LedgerCommand::History(args) => history::run(access, format, args).await,
         LedgerCommand::Export { file } => {
-            let cluster = Cluster::connect(access).await?;
-            let bytes = export(&cluster, file).await?;
+            let bytes = export(&access.ledger().await?, file).await?;
             match format {
                 Format::Text => println!("ledger: exported {bytes} bytes to {}", file.display()),
                 Format::Json => println!("{}", json!({"file": file, "bytes": bytes})),
@@ -138,10 +149,10 @@ pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> an
 }
 
 /// Fetches the log into a file, which appears whole or not at all.
-pub async fn export(cluster: &Cluster, file: &Path) -> anyhow::Result<u64> {
+async fn export(ledger: &Endpoint, file: &Path) -> anyhow::Result<u64> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(folder).context("making a file for the export")?;
-    let bytes = cluster.ledger().fetch("/v1/export", &mut temporary).await?;
+    let bytes = ledger.fetch("/v1/export", &mut temporary).await?;
     temporary.flush().context("writing the export")?;
     temporary.persist(file).with_context(|| format!("writing {}", file.display()))?;
     Ok(bytes)

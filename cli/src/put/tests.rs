@@ -73,7 +73,7 @@ impl Gateway {
         let bar = ProgressBar::hidden();
         let source = Source::open(self.file.path(), &bar)?;
         assert_eq!(source.digest, Digest::of(&data()));
-        let gateway = Endpoint::Direct(self.url.clone());
+        let gateway = Endpoint::direct(&self.url);
         Upload { gateway, source, bar, pause: Duration::from_millis(1) }.run().await
     }
 }

@@ -1,7 +1,8 @@
 //! Ed25519 signatures over framed bytes, and the step from a received statement to a verified one.
 //!
 //! `verify_strict` only: plain verification accepts small-order keys, and two nodes that judge differently fork a ledger.
-//! A [`Signed`] is just bytes; the one way to its content is [`Signed::verify`], which gives a [`Verified`].
+//! A [`Signed`] is just bytes; the one way to its content is [`Signed::verify`], which gives a [`Verified`]. What the
+//! log holds was verified before it came there: [`crate::ledger::Transaction::unverified`].
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -115,6 +116,11 @@ impl<T: Statement> Signed<T> {
     /// The key that it claims to be signed by.
     pub fn key(&self) -> PublicKey {
         self.key
+    }
+
+    /// The payload's bytes as they came: not verified, not canonical, not bounded.
+    pub(crate) fn unverified(&self) -> &[u8] {
+        &self.payload
     }
 
     /// The statement's digest: SHA3-256 of the signed bytes, so key and signature are not part of it.

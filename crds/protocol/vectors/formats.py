@@ -203,7 +203,8 @@ TRANSACTION = choice(
     Free17=None, Free18=None,
     Slash=[record(workload=BYTES, task=BYTES, lease=LEASE, first=VOTE, second=VOTE)],
 )
-TRANSFERS = each(record(**{"from": DIGEST}, to=DIGEST, amount=U64))
+TRANSFER = record(**{"from": DIGEST}, to=DIGEST, amount=U64)
+TRANSFERS = each(TRANSFER)
 RECEIPT = record(code=word(CODES), transfers=TRANSFERS)
 TOTALS = record(
     deposited=U64, consumers=U64, escrows=U64, vesting=U64, providers=U64, treasury=U64, stakes_=U64, unbonding_=U64,
@@ -225,6 +226,12 @@ ANSWERS = {
     "Head": record(chain=TEXT, seal=SEAL_REF, epoch=U64, providers=each(row(DIGEST, NAME, BOOL))),
     "AccountView": record(account=DIGEST, balance=U64),
     "OpenJobs": record(jobs=each(DIGEST)),
+    "History": record(
+        rows=each(record(
+            leaf=U64, height=U64, time_ms=U64, kind=TEXT, code=word(CODES), job_=DIGEST, transfer_=TRANSFER,
+        )),
+        next_=U64,
+    ),
     "JobView": record(
         task=TASK_SPEC, consumer=DIGEST, phase=word(["Open", "Settling", "Closed", "Expired"]), escrowed=U64,
         deadline_ms=U64, rounds=each(ROUND_VIEW), verdicts=U64, pages=row(U64, U64),

@@ -5,6 +5,7 @@
 //! touches the current kube context; nothing is left on the host after [`cluster::down`].
 
 pub mod bench;
+pub mod bench_ledger;
 pub mod bits;
 pub mod broker;
 pub mod cluster;

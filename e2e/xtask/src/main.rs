@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use xtask::cluster::{self, Config, Status};
 use xtask::settings::Settings;
-use xtask::{bench, bits, codegen, demo, e2e, fuzz, images, mode, test, tools};
+use xtask::{bench, bench_ledger, bits, codegen, demo, e2e, fuzz, images, mode, test, tools};
 
 /// Tasks around a local Orion.
 #[derive(Parser)]
@@ -62,6 +62,12 @@ enum Task {
         rounds: u32,
         /// The models to measure; without any, all, and their table is written to docs/benchmarks.
         models: Vec<String>,
+    },
+    /// Measure the ledger: entries a second, waits, the check of a log, proofs, memory and disk. The table is written to docs/benchmarks.
+    BenchLedger {
+        /// Some seconds and a small log; writes no table.
+        #[arg(long)]
+        quick: bool,
     },
     /// Run the engine's tests on other OpenCL runtimes: another PoCL, Oclgrind.
     Bits,
@@ -141,6 +147,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Test { parts } => test::run(&settings, &parts)?,
         Task::E2e { repeat, keep, filter } => e2e::run(&settings, &e2e::Options { repeat, keep, filter })?,
         Task::BenchEngine { rounds, models } => bench::run(&settings, &models, rounds)?,
+        Task::BenchLedger { quick } => bench_ledger::run(&settings, quick)?,
         Task::Bits => bits::run(&settings)?,
         Task::Fuzz { seed: true, .. } => fuzz::seed(&settings)?,
         Task::Fuzz { seconds, seed: false } => fuzz::run(&settings, seconds)?,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use orion_ledger::auth::Tokens;
 use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
@@ -48,6 +49,9 @@ pub struct Serve {
     /// each signature; without it nothing new is published.
     #[arg(long, env = "ORION_LEDGER_MARK", value_name = "DIR|unix:PATH")]
     mark: Option<String>,
+    /// Who may ask for what: a role (submit, read, metrics) and the SHA3-256 of its token a line. Without it everybody may.
+    #[arg(long, env = "ORION_LEDGER_TOKENS", value_name = "FILE")]
+    tokens: Option<PathBuf>,
     /// Refuse to start when the last block is so many hours old: perhaps the clock was set forward.
     #[arg(long, env = "ORION_LEDGER_LONGEST_PAUSE_HOURS", default_value_t = 744, value_name = "HOURS")]
     longest_pause_hours: u64,
@@ -68,11 +72,11 @@ impl Serve {
 
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms, mark, longest_pause_hours } =
-        args;
+    let Serve { listen, data, begun, publish_interval_ms, mark, tokens, longest_pause_hours, .. } = args;
     let mark = mark.map(|mark| mark::named(&mark, &data, &Handle::current())).transpose()?;
     let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms), mark };
     let past = past(begun.as_deref())?;
+    let tokens = tokens.as_deref().map(Tokens::read).transpose().context("learning who may ask")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut told_to_end = pin!(async move {
@@ -85,6 +89,13 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let address = listener.local_addr().context("cannot tell the address")?;
     let metrics = Arc::new(Metrics::default());
     let shared = Shared::new(metrics.clone(), http::Limits::default());
+    let shared = match tokens {
+        Some(tokens) => shared.with_tokens(tokens),
+        None => {
+            tracing::warn!("without --tokens everybody who reaches this address may submit, read and export");
+            shared
+        }
+    };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async move {
         let _ = stopped.await;

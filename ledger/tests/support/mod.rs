@@ -74,6 +74,11 @@ impl Home {
         (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     }
 
+    /// Says who may ask for what, once it is written.
+    pub fn tokens(&self) -> PathBuf {
+        self.dir.path().join("tokens")
+    }
+
     fn command(&self, publish_interval_ms: u64) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
         let flag = |path: &Path| path.as_os_str().to_owned();
@@ -83,6 +88,9 @@ impl Home {
         command.arg("--checkpoint-key").arg(flag(&self.key())).arg("--begun").arg(flag(&self.begun()));
         if self.mark().exists() {
             command.arg("--mark").arg(self.mark());
+        }
+        if self.tokens().exists() {
+            command.arg("--tokens").arg(flag(&self.tokens()));
         }
         command.env("RUST_LOG", "warn").stdout(Stdio::piped());
         command
@@ -242,23 +250,28 @@ pub struct Client {
 
 impl Client {
     pub fn get(&self, path: &str) -> Answer {
-        self.request("GET", path, &[])
+        self.request("GET", path, "", &[])
     }
 
     pub fn post(&self, path: &str, body: &[u8]) -> Answer {
-        self.request("POST", path, body)
+        self.request("POST", path, "", body)
     }
 
-    fn request(&self, method: &str, path: &str, body: &[u8]) -> Answer {
-        self.attempt(method, path, body).unwrap()
+    /// With these lines in its head, each ended by CR LF.
+    pub fn request(&self, method: &str, path: &str, lines: &str, body: &[u8]) -> Answer {
+        self.send(method, path, lines, body).unwrap()
     }
 
     /// A request to a ledger that may be gone before it has answered all of it.
     pub fn attempt(&self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+        self.send(method, path, "", body)
+    }
+
+    fn send(&self, method: &str, path: &str, lines: &str, body: &[u8]) -> io::Result<Answer> {
         let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.0\r\nhost: ledger\r\ncontent-length: {length}\r\n\r\n");
+        let head = format!("{method} {path} HTTP/1.0\r\nhost: ledger\r\ncontent-length: {length}\r\n{lines}\r\n");
         stream.write_all(head.as_bytes())?;
         // A server that refuses a long body may close before it has read it.
         let _ = stream.write_all(body);

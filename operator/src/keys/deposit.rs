@@ -14,7 +14,7 @@ use orion_protocol::ledger::{Code, Genesis, Transaction};
 use orion_protocol::price::{format_credits, parse_credits};
 use orion_protocol::{JobId, SecretKey, TxId};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerToken};
 
 /// At most so many deposits are looked through for one that is there already.
 const MAX_DEPOSITS: u64 = 256;
@@ -31,6 +31,9 @@ pub struct DepositArgs {
     /// Where the ledger is.
     #[arg(long, env = "ORION_LEDGER_URL", default_value = "http://orion-ledger:8080")]
     ledger_url: String,
+    /// The token that the ledger lets the deposit in for, where it asks for one.
+    #[arg(long, env = "ORION_LEDGER_TOKEN_FILE")]
+    ledger_token_file: Option<PathBuf>,
     /// Canonical bytes of the genesis.
     #[arg(long, env = "ORION_GENESIS_FILE")]
     genesis_file: PathBuf,
@@ -66,7 +69,8 @@ pub async fn deposit(args: DepositArgs) -> anyhow::Result<()> {
     let chain = genesis.chain();
     let account = Account::Consumer { cluster: &cluster, namespace: &args.namespace }.id(&chain);
     let transaction = Transaction::Deposit(Deposit { consumer: Consumer { account }, amount: args.amount });
-    let ledger = Ledger::new(&args.ledger_url);
+    let token = args.ledger_token_file.as_deref().map(LedgerToken::read).transpose()?;
+    let ledger = Ledger::new(&args.ledger_url, token);
     for counter in 0..MAX_DEPOSITS {
         let id = TxId::derive(transaction.kind(), &JobId::NONE, counter, 0);
         let envelope = transaction.sign(&chain, &key, 0, id);

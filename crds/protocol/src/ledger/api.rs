@@ -7,17 +7,26 @@
 //! | `GET /v1/accounts/{account id}` | [`AccountView`] |
 //! | `GET /v1/jobs/{job id}` | [`JobView`]; 404 when it has no escrow |
 //! | `GET /v1/jobs?open` | [`OpenJobs`] |
+//! | `GET /v1/history/account/{account id}`, `GET /v1/history/job/{job id}`, each with `?from=N&limit=N` or without | [`History`] |
 //! | `GET /v1/export` | the log, in the format of `orion-ledger-core` |
 //! | `GET /readyz` | 200 when transactions are taken |
+//!
+//! Where the service has a list of tokens, it answers 401 to whoever shows none that it knows, and 403 to whoever shows one for
+//! something else.
 
 use minicbor::{Decode, Encode};
 
 use crate::digest::Digest;
 use crate::ids::{AccountId, ChainId, JobId};
-use crate::ledger::leaf::Receipt;
+use crate::ledger::leaf::{Code, Receipt, Transfer};
 use crate::ledger::tx::CloseRound;
 use crate::sign::PublicKey;
 use crate::task::TaskSpec;
+
+/// The header that carries a token. `Authorization` never arrives: the API server's proxy keeps it for itself.
+pub const TOKEN_HEADER: &str = "orion-token";
+/// A token is not longer, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 256;
 
 /// The end of a block: what a round's draw is seeded with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -80,6 +89,49 @@ pub struct AccountView {
     /// Micro-credits.
     #[n(1)]
     pub balance: u64,
+}
+
+/// No page of a [`History`] has more rows.
+pub const MAX_HISTORY_ROWS: usize = 1000;
+
+/// A page of what happened to an account or a job, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct History {
+    /// At most [`MAX_HISTORY_ROWS`]: of an account each transfer from it or to it; of a job each transfer, and each entry that
+    /// moved nothing.
+    #[n(0)]
+    pub rows: Vec<HistoryRow>,
+    /// Where the next page begins; absent at the end. It says nothing else, and what comes to the log later follows it.
+    #[n(1)]
+    pub next: Option<u64>,
+}
+
+/// A line of a [`History`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct HistoryRow {
+    /// The leaf that tells it, by its index in the log.
+    #[n(0)]
+    pub leaf: u64,
+    /// Its block.
+    #[n(1)]
+    pub height: u64,
+    /// Time of the block: milliseconds since the Unix epoch.
+    #[n(2)]
+    pub time_ms: u64,
+    /// The kind of the transaction, of what is approved where it is an `Approved`; or `Expire`, `Mature`, `Lapse`.
+    #[n(3)]
+    pub kind: String,
+    /// What came of it.
+    #[n(4)]
+    pub code: Code,
+    /// The job that it is about.
+    #[n(5)]
+    pub job: Option<JobId>,
+    /// The money that moved.
+    #[n(6)]
+    pub transfer: Option<Transfer>,
 }
 
 /// Jobs whose escrow is open.

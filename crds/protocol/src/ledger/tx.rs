@@ -115,6 +115,12 @@ impl Transaction {
         cbor::from_slice("transaction", bytes, MAX_LEAF_BYTES)
     }
 
+    /// The transaction of an envelope that was verified before, such as one that the log holds: nothing here vouches for it.
+    pub fn unverified(signed: &Signed<Envelope>) -> Result<Transaction, CborError> {
+        let envelope: Envelope = cbor::from_slice(Envelope::DOMAIN, signed.unverified(), Envelope::MAX_BYTES)?;
+        Transaction::from_bytes(&envelope.payload)
+    }
+
     /// The kind's name: part of its id, shown to people.
     pub fn kind(&self) -> &'static str {
         match self {

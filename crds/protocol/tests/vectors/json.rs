@@ -4,7 +4,7 @@
 use minicbor::bytes::ByteVec;
 use orion_protocol::files::Extract;
 use orion_protocol::ledger::api::{
-    AccountView, EntryVerdict, Head, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
+    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
 };
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
@@ -122,6 +122,8 @@ as_object! {
     Issuers { threshold, keys }
     Head { chain, seal, epoch, providers }
     InferenceWorkload { model, dims, tensors, results }
+    History { rows, next }
+    HistoryRow { leaf, height, time_ms, kind, code, job, transfer }
     Ingested { commitment, refused }
     JobView { task, consumer, phase, escrowed, deadline_ms, rounds, verdicts, pages, paid }
     KernelWorkload { source, entry_point, global_size, local_size, defines, arguments }

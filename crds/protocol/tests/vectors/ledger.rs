@@ -3,7 +3,7 @@
 use orion_protocol::bytes::hex;
 use orion_protocol::ids::{Account, action_digest, reserve_id};
 use orion_protocol::ledger::api::{
-    AccountView, EntryVerdict, Head, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
+    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
 };
 use orion_protocol::ledger::leaf::{Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
@@ -259,12 +259,28 @@ pub fn answers() -> Value {
         paid: Paid { workers: 11_500, validators: 3, fee: 230, refunded: 0 },
     };
     let account = AccountView { account: consumer(), balance: u64::MAX >> 1 };
+    let row = |kind: &str, code, job, transfer| HistoryRow {
+        leaf: 70_000,
+        height: 9,
+        time_ms: 1_800_000_000_000,
+        kind: kind.to_owned(),
+        code,
+        job,
+        transfer,
+    };
+    let settled = row("Settle", Code::Ok, Some(job()), Some(receipt().transfers[0]));
+    let refused = row("CloseRound", Code::BadLease, Some(job()), None);
+    let lapsed = row("Lapse", Code::Ok, None, None);
+    let history = History { rows: vec![settled, refused, lapsed], next: Some(70_000 << 16 | 3) };
+    let end = History { rows: Vec::new(), next: None };
     json!([
         {"type": "Submitted", "value": (Submitted { leaf: 70_000, receipt: receipt(), seal }).json(),
          "bytes": hex(&cbor::to_vec(&Submitted { leaf: 70_000, receipt: receipt(), seal }))},
         {"type": "Head", "value": head.json(), "bytes": hex(&cbor::to_vec(&head))},
         {"type": "AccountView", "value": account.json(), "bytes": hex(&cbor::to_vec(&account))},
         {"type": "OpenJobs", "value": OpenJobs { jobs: vec![job()] }.json(), "bytes": hex(&cbor::to_vec(&OpenJobs { jobs: vec![job()] }))},
+        {"type": "History", "value": history.json(), "bytes": hex(&cbor::to_vec(&history))},
+        {"type": "History", "value": end.json(), "bytes": hex(&cbor::to_vec(&end))},
         {"type": "JobView", "value": view.json(), "bytes": hex(&cbor::to_vec(&view))},
     ])
 }
