@@ -312,19 +312,19 @@ impl Node {
 }
 
 /// The end of both: of the publisher only when it fails, or after the writer, which it follows.
-fn both(mut writer: Ended, mut publisher: Ended) -> Ended {
+fn both(mut writing: Ended, mut publishing: Ended) -> Ended {
     let (end, ended) = oneshot::channel();
     Handle::current().spawn(async move {
         let gone = |_| Err(NodeError::Writer);
         let result = tokio::select! {
             biased;
-            written = &mut writer => {
-                let published = publisher.await.unwrap_or_else(gone);
+            written = &mut writing => {
+                let published = publishing.await.unwrap_or_else(gone);
                 written.unwrap_or_else(gone).and(published)
             }
-            published = &mut publisher => match published.unwrap_or_else(gone) {
+            ended = &mut publishing => match ended.unwrap_or_else(gone) {
                 // The seals ended, and with them the writer, who says why.
-                Ok(()) => writer.await.unwrap_or_else(gone),
+                Ok(()) => writing.await.unwrap_or_else(gone),
                 failed => failed,
             },
         };

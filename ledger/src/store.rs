@@ -47,7 +47,7 @@ pub type EndedJob = (JobId, Vec<u8>);
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The data directory.
-    #[error("cannot prepare the data directory {path}")]
+    #[error("cannot use the data directory {path}")]
     Directory {
         /// Which.
         path: String,
@@ -127,23 +127,45 @@ impl Store {
         Ok(store)
     }
 
+    /// As [`Store::open`], where there is a store.
+    pub fn open_existing(directory: &Path) -> Result<Store, StoreError> {
+        let path = directory.join(FILE);
+        match fs::metadata(&path) {
+            Ok(_) => Store::open(directory),
+            Err(source) => Err(StoreError::Directory { path: path.display().to_string(), source }),
+        }
+    }
+
     /// Adds a block after all others: `leaves` at the index where the log ends, and what is `kept` of it. Durable when it
     /// returns.
     pub fn commit(&self, leaves: &[Vec<u8>], seal: &SealRef, kept: &Kept) -> Result<(), StoreError> {
+        self.append([(leaves, seal)], kept)
+    }
+
+    /// Adds blocks as [`Store::commit`] does, all of them or none.
+    pub(crate) fn append<'b>(
+        &self,
+        blocks: impl IntoIterator<Item = (&'b [Vec<u8>], &'b SealRef)>,
+        kept: &Kept,
+    ) -> Result<(), StoreError> {
         let write = self.begin()?;
         insert(&write, kept)?;
         {
             let mut table = write.open_table(LEAVES).map_err(doing("open its leaves"))?;
-            let from = table.len().map_err(doing("count its leaves"))?;
-            if from + leaves.len() as u64 != seal.size {
-                return Err(StoreError::Damaged(format!("{from} leaves stored, the next block ends at {}", seal.size)));
+            let mut seals = write.open_table(SEALS).map_err(doing("open its seals"))?;
+            let mut at = table.len().map_err(doing("count its leaves"))?;
+            for (leaves, seal) in blocks {
+                if at + leaves.len() as u64 != seal.size {
+                    let why = format!("{at} leaves stored, the next block ends at {}", seal.size);
+                    return Err(StoreError::Damaged(why));
+                }
+                for (at, leaf) in (at..).zip(leaves) {
+                    table.insert(at, leaf.as_slice()).map_err(doing("write a leaf"))?;
+                }
+                history::insert(&write, at, leaves.iter().map(Vec::as_slice))?;
+                seals.insert(seal.height, cbor::to_vec(seal).as_slice()).map_err(doing("write a seal"))?;
+                at = seal.size;
             }
-            for (at, leaf) in (from..).zip(leaves) {
-                table.insert(at, leaf.as_slice()).map_err(doing("write a leaf"))?;
-            }
-            let mut table = write.open_table(SEALS).map_err(doing("open its seals"))?;
-            table.insert(seal.height, cbor::to_vec(seal).as_slice()).map_err(doing("write a seal"))?;
-            history::insert(&write, from, leaves.iter().map(Vec::as_slice))?;
         }
         write.commit().map_err(doing("commit a block"))
     }

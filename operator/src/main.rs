@@ -11,6 +11,7 @@ mod health;
 mod housekeeping;
 mod intake;
 mod job;
+mod keeper;
 mod keys;
 mod leader;
 mod leadership;
@@ -56,6 +57,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Send the demo's deposit.
     Deposit(keys::DepositArgs),
+    /// Keep the ledger's mark, beside the ledger.
+    Keeper(keeper::KeeperArgs),
 }
 
 #[tokio::main]
@@ -68,6 +71,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Run(args) => run(args).await,
         Command::Keys(args) => keys::run(args).await,
         Command::Deposit(args) => keys::deposit(args).await,
+        Command::Keeper(args) => keeper::run(args).await,
     }
 }
 

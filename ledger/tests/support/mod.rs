@@ -60,6 +60,22 @@ impl Home {
         self.dir.path().join("tokens")
     }
 
+    /// A mark is kept there once the directory exists.
+    pub fn mark(&self) -> PathBuf {
+        self.dir.path().join("mark")
+    }
+
+    /// Another command on the data; says whether it succeeded, and all that it wrote.
+    pub fn offline(&self, name: &str, args: &[&str]) -> (bool, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
+        command.arg(name).arg("--data").arg(self.data()).env("RUST_LOG", "warn");
+        if name != "backup" {
+            command.arg("--genesis").arg(self.genesis());
+        }
+        let output = command.args(args).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
     fn command(&self, publish_interval_ms: u64) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
         let flag = |path: &Path| path.as_os_str().to_owned();
@@ -68,7 +84,10 @@ impl Home {
         command.arg("--data").arg(flag(&self.data())).arg("--genesis").arg(flag(&self.genesis()));
         command.arg("--checkpoint-key").arg(flag(&self.key())).arg("--begun").arg(flag(&self.begun()));
         if self.tokens().exists() {
-            command.arg("--tokens").arg(flag(&self.tokens()));
+            command.arg("--tokens").arg(self.tokens());
+        }
+        if self.mark().exists() {
+            command.arg("--mark").arg(self.mark());
         }
         command.env("RUST_LOG", "warn").stdout(Stdio::piped());
         command
@@ -77,6 +96,13 @@ impl Home {
     /// Starts the ledger and waits until it is ready.
     pub fn start(&self) -> Ledger {
         Home::ready(self.command(0))
+    }
+
+    /// The same, with these flags as well.
+    pub fn start_with(&self, args: &[&str]) -> Ledger {
+        let mut command = self.command(0);
+        command.args(args);
+        Home::ready(command)
     }
 
     /// The same, with a disk on which no file can be longer than so many bytes.

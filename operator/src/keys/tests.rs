@@ -114,10 +114,16 @@ fn demo_providers_are_name_and_owner() {
 async fn a_second_run_writes_nothing() {
     let store = Store::default();
     install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
-    // Four Secrets of the platform and one of the provider, the genesis, the Provider, the broker's configuration.
-    assert_eq!(store.writes(), 8);
+    // Four Secrets of the platform and one of the provider, the genesis, the mark, the Provider, the broker's configuration.
+    assert_eq!(store.writes(), 9);
+    store.with("/orion-ledger-signed", |map| map["data"] = json!({"size": "5"}));
     install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
-    assert_eq!(store.writes(), 8);
+    assert_eq!(store.writes(), 9);
+    assert_eq!(
+        store.with("/orion-ledger-signed", |map| map["data"].clone()),
+        json!({"size": "5"}),
+        "it is not begun anew"
+    );
 }
 
 #[tokio::test]
