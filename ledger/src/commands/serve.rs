@@ -130,13 +130,11 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
 
 fn shared(metrics: Arc<Metrics>, tokens: Option<Tokens>) -> Shared {
     let shared = Shared::new(metrics, http::Limits::default());
-    match tokens {
-        Some(tokens) => shared.with_tokens(tokens),
-        None => {
-            tracing::warn!("without --tokens everybody who reaches this address may submit, read and export");
-            shared
-        }
+    if let Some(tokens) = tokens {
+        return shared.with_tokens(tokens);
     }
+    tracing::warn!("without --tokens everybody who reaches this address may submit, read and export");
+    shared
 }
 
 /// Before anything is made of the time.
