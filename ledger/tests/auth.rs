@@ -1,7 +1,5 @@
 //! Who may ask for what: the ledger as a process, with a file of tokens and without.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 mod support;
 
 use orion_protocol::cbor;

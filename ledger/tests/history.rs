@@ -32,7 +32,7 @@ struct Served {
     client: Client,
     runtime: Runtime,
     stop: oneshot::Sender<()>,
-    served: tokio::task::JoinHandle<()>,
+    gone: tokio::task::JoinHandle<()>,
     ended: Ended,
 }
 
@@ -50,15 +50,15 @@ impl Served {
         let stopped = async move {
             let _ = stopped.await;
         };
-        let served = runtime.spawn(serve(listener, router(shared), serve::Limits::default(), stopped));
-        Served { client, runtime, stop, served, ended }
+        let gone = runtime.spawn(serve(listener, router(shared), serve::Limits::default(), stopped));
+        Served { client, runtime, stop, gone, ended }
     }
 
     /// Ends it; its store may be opened again then.
     fn end(self) {
-        let Served { client: _, runtime, stop, served, ended } = self;
+        let Served { client: _, runtime, stop, gone, ended } = self;
         stop.send(()).unwrap();
-        runtime.block_on(served).unwrap();
+        runtime.block_on(gone).unwrap();
         runtime.block_on(ended).unwrap().unwrap();
     }
 

@@ -62,16 +62,18 @@ fn checked(chain: &ChainId, leaf: &[u8], size: u64, root: [u8; 32], path: Vec<[u
     let secret = Deposits::checkpoint_key();
     let mut note = Note::new(text.clone()).context("making a checkpoint")?;
     note.add(NoteSigner::new(&origin, KeyType::Ed25519, secret.clone())?.sign(&text, 0))?;
-    let mut trust = format!("log {}\n", VerifierKey::new(chain, secret.public()));
-    let mut group = "group all all".to_owned();
+    let mut witnesses = Vec::new();
     for number in 0..COSIGNERS {
         let name = format!("witness-{number}.some-provider.example.com/orion");
         let witness = NoteSigner::new(&name, KeyType::Cosignature, SecretKey::from_seed(&[100 + number; 32]))?;
         note.add(witness.sign(&text, 1_800_000_000))?;
-        trust += &format!("witness w{number} {}\n", witness.key());
-        group += &format!(" w{number}");
+        witnesses.push((format!("w{number}"), witness.key().clone()));
     }
-    let trust = Trust::parse(format!("{trust}{group}\nquorum all\n").as_bytes()).context("reading whom to trust")?;
+    let lines: Vec<String> = witnesses.iter().map(|(name, key)| format!("witness {name} {key}\n")).collect();
+    let names: Vec<&str> = witnesses.iter().map(|(name, _)| name.as_str()).collect();
+    let log = VerifierKey::new(chain, secret.public());
+    let trust = format!("log {log}\n{}group all all {}\nquorum all\n", lines.concat(), names.join(" "));
+    let trust = Trust::parse(trust.as_bytes()).context("reading whom to trust")?;
     let file = ProofFile { extra: None, index: 0, path, note }.to_string();
     let proof = ProofFile::parse(file.as_bytes()).context("reading the proof")?;
     let judged = trust.judge(&proof.note).context("judging the checkpoint")?;

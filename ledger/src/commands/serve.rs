@@ -73,10 +73,10 @@ impl Serve {
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
     let Serve { listen, data, begun, publish_interval_ms, mark, tokens, longest_pause_hours, .. } = args;
+    let tokens = tokens.as_deref().map(Tokens::read).transpose().context("learning who may ask")?;
     let mark = mark.map(|mark| mark::named(&mark, &data, &Handle::current())).transpose()?;
     let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms), mark };
     let past = past(begun.as_deref())?;
-    let tokens = tokens.as_deref().map(Tokens::read).transpose().context("learning who may ask")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut told_to_end = pin!(async move {
@@ -88,14 +88,7 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("cannot tell the address")?;
     let metrics = Arc::new(Metrics::default());
-    let shared = Shared::new(metrics.clone(), http::Limits::default());
-    let shared = match tokens {
-        Some(tokens) => shared.with_tokens(tokens),
-        None => {
-            tracing::warn!("without --tokens everybody who reaches this address may submit, read and export");
-            shared
-        }
-    };
+    let shared = shared(metrics.clone(), tokens);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async move {
         let _ = stopped.await;
@@ -123,6 +116,15 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let _ = stop.send(());
     server.await.context("the server was cut off")?;
     result
+}
+
+fn shared(metrics: Arc<Metrics>, tokens: Option<Tokens>) -> Shared {
+    let shared = Shared::new(metrics, http::Limits::default());
+    if let Some(tokens) = tokens {
+        return shared.with_tokens(tokens);
+    }
+    tracing::warn!("without --tokens everybody who reaches this address may submit, read and export");
+    shared
 }
 
 /// Before anything is made of the time.
