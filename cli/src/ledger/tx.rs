@@ -1,6 +1,7 @@
 //! `orion ledger tx`: writes down a transaction of those that people send: providers about their own credits, issuers and owners about
 //! what takes their words. Nothing is signed here, and nothing sent.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -153,7 +154,7 @@ pub fn run(format: Format, args: &TxArgs) -> anyhow::Result<Verdict> {
     let now = since_1970()?;
     let nanos = u64::try_from(now.as_nanos()).context("the clock is far off")?;
     let id = TxId::derive(transaction.kind(), &JobId::NONE, nanos, u64::from(std::process::id()));
-    let draft = Draft { chain: read_genesis(genesis)?.chain(), sender, id, transaction, approvals: Default::default() };
+    let draft = Draft { chain: read_genesis(genesis)?.chain(), sender, id, transaction, approvals: BTreeMap::new() };
     draft.save(out)?;
     match format {
         Format::Text => {
