@@ -32,14 +32,14 @@ class Undecided(Exception):
     """Something that these rules do not know."""
 
 
-@functools.lru_cache(maxsize=100_000)
+@functools.lru_cache(maxsize=256)
 def read_leaf(data: bytes):
     if len(data) > MAX_LEAF:
         raise Refused("too long")
     return LEAF.read(decode(data))
 
 
-@functools.lru_cache(maxsize=100_000)
+@functools.lru_cache(maxsize=256)
 def read_payload(payload: bytes):
     return TRANSACTION.read(decode(payload))
 

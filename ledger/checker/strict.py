@@ -41,6 +41,7 @@ def product(scalar: int, rows, start=NEUTRAL):
 
 
 BASE_ROWS = table(BASE)
+KNOWN, MAX_KNOWN = {}, 1_000_000
 
 
 def is_small(point) -> bool:
@@ -64,7 +65,7 @@ def small_points() -> frozenset:
 SMALL = small_points()
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=256)
 def key_rows(key: bytes):
     """The table of minus the key's point; None for keys that are no point, or one of small order."""
     point = decompress(key)
@@ -74,8 +75,17 @@ def key_rows(key: bytes):
     return table((-x % P, y, z, -t % P))
 
 
-@functools.lru_cache(maxsize=200_000)
 def verifies(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Remembers, by a hash: messages may be long."""
+    name = sha3(key + signature + message)
+    if name not in KNOWN:
+        if len(KNOWN) >= MAX_KNOWN:
+            KNOWN.clear()
+        KNOWN[name] = computed(key, message, signature)
+    return KNOWN[name]
+
+
+def computed(key: bytes, message: bytes, signature: bytes) -> bool:
     rows, scalar = key_rows(key), int.from_bytes(signature[32:], "little")
     if rows is None or scalar >= ORDER or signature[:32] in SMALL:
         return False
@@ -83,7 +93,7 @@ def verifies(key: bytes, message: bytes, signature: bytes) -> bool:
     return ed25519.compress(product(challenge, rows, product(scalar, BASE_ROWS))) == signature[:32]
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=256)
 def public_key(seed: bytes) -> bytes:
     return ed25519.compress(product(ed25519.expand(seed)[0], BASE_ROWS))
 

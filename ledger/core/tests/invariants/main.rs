@@ -1,6 +1,7 @@
 //! The ledger's invariants as properties over random histories, each test named after the one it shows. A failure prints its
 //! seed; `ORION_SEED` runs it again. `ORION_LEDGER_HISTORIES` asks for more of them.
 
+mod envelopes;
 #[path = "../support/history.rs"]
 mod history;
 mod identity;
@@ -8,7 +9,9 @@ mod log;
 mod money;
 #[path = "../support/mod.rs"]
 mod support;
+mod transfers;
 mod two_phase;
+mod validation;
 
 use history::History;
 use orion_protocol::ledger::Policy;
