@@ -7,8 +7,8 @@ use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, Signed, cbor};
 
-use crate::support::{Ballot, Random, Signers, World, approve, key, opened, spec};
-use crate::{STEPS, histories};
+use crate::support::{Ballot, Random, Signers, World, approve, key, spec};
+use crate::{STEPS, histories, opened};
 
 /// A few envelopes of a history, of every kind that it has.
 fn envelopes(world: &World, random: &mut Random) -> Vec<Signed<Envelope>> {

@@ -9,8 +9,8 @@ use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt, Totals};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, cbor};
 
-use crate::support::{World, opened};
-use crate::{STEPS, histories};
+use crate::support::World;
+use crate::{STEPS, histories, opened};
 
 /// The books as somebody keeps them who sees nothing but the leaves.
 struct Books {

@@ -12,8 +12,8 @@ use orion_protocol::ledger::tx::*;
 use orion_protocol::price;
 use orion_protocol::{Digest, JobId, PublicKey};
 
-use crate::support::{World, key, opened};
-use crate::{STEPS, histories};
+use crate::support::{World, key};
+use crate::{STEPS, histories, opened};
 
 /// The block in which each round was closed, by the log.
 fn closed(world: &World) -> BTreeMap<(JobId, Digest), u64> {

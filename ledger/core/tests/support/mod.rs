@@ -253,16 +253,6 @@ pub fn approve(chain: &ChainId, sender: &SecretKey, id: TxId, inner: &Transactio
     Approved { inner: inner.into(), approvals }
 }
 
-/// What an envelope in a log says; the log's own checks have verified it.
-pub fn opened(signed: &Signed<Envelope>) -> (Envelope, Transaction) {
-    let bytes = cbor::to_vec(signed);
-    let mut decoder = minicbor::Decoder::new(&bytes);
-    assert_eq!((decoder.map().unwrap(), decoder.u64().unwrap()), (Some(3), 0));
-    let envelope: Envelope = cbor::from_slice("envelope", decoder.bytes().unwrap(), MAX_LEAF_BYTES).unwrap();
-    let transaction = Transaction::from_bytes(&envelope.payload).unwrap();
-    (envelope, transaction)
-}
-
 /// A round after its seal.
 pub struct Closed {
     pub round: Digest,
