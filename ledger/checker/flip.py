@@ -62,6 +62,8 @@ NEVER = {
 }
 SEEDS = {strict.public_key(bytes([number]) * 32): bytes([number]) * 32 for number in range(1, 41)}
 CHECKPOINT_SEED = bytes([4]) * 32
+# Of one log, no more changes are written for others to judge.
+MOST_OUT = 1_000
 
 
 class Resign:
@@ -252,9 +254,9 @@ def key_text(chain: str) -> str:
 def chosen(log: Log, some: int | None):
     """All changes, or so many of them: one of each field, and others by chance."""
     changes = list(log.changes())
+    RANDOM.shuffle(changes)
     if some is None:
         return changes
-    RANDOM.shuffle(changes)
     names, first, rest = set(), [], []
     for change in changes:
         (rest if change[1] in names else first).append(change)
@@ -271,7 +273,7 @@ def flip(path: pathlib.Path, some: int | None, out: pathlib.Path | None):
         free |= {name} if later else set()
         never |= {name} if leaf is None else set()
         count["taken" if leaf is None else "refused later" if later else "refused in its block"] += 1
-        if out:
+        if out and number < MOST_OUT:
             said = "taken" if leaf is None else f"refused-{leaf}"
             (out / f"{path.stem}-{number}-{said}.export").write_bytes(log.export(leaves))
     plain(path, log, count)
