@@ -2,10 +2,16 @@
 
 from canonical import framed
 
-ISSUANCE, CONSUMER, ESCROW, VESTING, AVAILABLE, TREASURY = range(6)
+ISSUANCE, CONSUMER, ESCROW, VESTING, AVAILABLE, TREASURY, STAKE, UNBONDING, SLASH_POOL = range(9)
 # The sum that an account of each kind counts in.
-SUMS = {CONSUMER: "consumers", ESCROW: "escrows", VESTING: "vesting", AVAILABLE: "providers", TREASURY: "treasury"}
-OWNERS = {ISSUANCE: "issuance", ESCROW: "escrow", VESTING: "provider.vesting", AVAILABLE: "provider.available", TREASURY: "treasury"}
+SUMS = {
+    CONSUMER: "consumers", ESCROW: "escrows", VESTING: "vesting", AVAILABLE: "providers", TREASURY: "treasury",
+    STAKE: "stakes", UNBONDING: "unbonding", SLASH_POOL: "slash_pool",
+}
+OWNERS = {
+    ISSUANCE: "issuance", ESCROW: "escrow", VESTING: "provider.vesting", AVAILABLE: "provider.available",
+    TREASURY: "treasury", STAKE: "provider.stake", UNBONDING: "provider.unbonding", SLASH_POOL: "slash_pool",
+}
 MAX_SUPPLY = (1 << 63) - 1
 MAX = (1 << 64) - 1
 

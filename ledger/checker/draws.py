@@ -112,6 +112,7 @@ def votes_of(case, evidence):
     """Exactly one vote from each who was asked: (vote, digest) by key."""
     want, votes = asked(case, evidence), {}
     for signed in evidence.votes:
+        require(not case.is_lost(signed.key), "Revoked")
         require(signed.key in want and signed.key not in votes, "BadVote")
         vote = read_vote(case.chain, signed, signed.key, case.round, case.entry.lease_digest, want[signed.key])
         require(vote is not None, "BadVote")
@@ -142,6 +143,6 @@ def verdict(case, evidence) -> SimpleNamespace:
     upheld = [
         (digest, key, [one.unit for one in vote.units])
         for key, (vote, digest) in votes.items()
-        if key != case.platform and all(truth[one.unit] == one.digest for one in vote.units)
+        if key not in case.platforms and all(truth[one.unit] == one.digest for one in vote.units)
     ]
     return SimpleNamespace(accepted=all(truth[unit] == digest for unit, digest in claimed.items()), upheld=upheld)

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import money
 import rounds
 import rules
+import stakes
 from books import No
 from canonical import Refused, decode, sha3
-from shapes import CODES, ENVELOPE, GENESIS, LEAF, MAX_LEAF, TRANSACTION, Unknown
+from forms import Unknown
+from shapes import CODES, ENVELOPE, GENESIS, LEAF, MAX_LEAF, TRANSACTION
 from state import State, is_genesis
 from strict import opened, verifies
 
@@ -91,7 +93,7 @@ class Machine:
             raise Refused("the envelope is too long")
         if not rules.orderable(self.state, number, signed.key):
             raise Refused(f"{signed.key.hex()} may not have it ordered")
-        return SimpleNamespace(sent=sent, number=number, tx=transaction.tx, receipt=body.receipt)
+        return SimpleNamespace(sent=sent, number=number, tx=getattr(transaction, "tx", None), receipt=body.receipt)
 
     def block(self, seal, digest: bytes, tree) -> None:
         pending, self.pending = self.pending, []
@@ -135,7 +137,8 @@ class Machine:
         """What the ledger does by itself in a block of this time: (leaf number, whose, transfers), in order."""
         state, acts = self.state, []
         others = [(until, MATURE, name) for name, (until, _) in state.vests.items() if until < time_ms]
-        others += [(until, LAPSE, name) for name, (_, _, until) in state.reserves.items() if until < time_ms]
+        ending = (*state.reserves.items(), *state.unbondings.items())
+        others += [(until, LAPSE, name) for name, (_, _, until) in ending if until < time_ms]
         others.sort(key=lambda one: (one[0], one[1], one[2]) if one[1] == LAPSE else (one[0], one[1], *one[2]))
         try:
             for _, job in sorted((job, job) for when, job in state.deadlines if when < time_ms):
@@ -143,9 +146,11 @@ class Machine:
             for _, number, name in others[:MAX_OTHERS]:
                 if number == MATURE:
                     acts.append((MATURE, name[0], money.mature(state, *name)))
-                else:
+                elif name in state.reserves:
                     state.end_reserve(name)
                     acts.append((LAPSE, name, []))
+                else:
+                    acts.append((LAPSE, name, stakes.free(state, name)))
         except No as no:
             raise Wrong(last, f"something that is due cannot be done: {no.code}") from None
         return acts
@@ -183,7 +188,7 @@ class Machine:
         if seal.state != self.state_hash:
             raise Wrong(last, "the seal's state hash is not what follows")
         totals = {name: value for name, value in vars(seal.totals).items() if value is not None}
-        if totals != {name: value for name, value in books.sums.items() if name != "withdrawn" or value}:
+        if totals != {name: value for name, value in books.sums.items() if name in totals or value}:
             raise Wrong(last, f"the seal's totals are {totals}, the rules give {books.sums}")
         wrong = books.wrong() or self.jobs_wrong()
         if wrong:

@@ -3,7 +3,7 @@
 import fractions
 
 import books
-from books import MAX, require
+from books import MAX, No, require
 
 MAX_ATTEMPTS = 4
 PAGE = 200
@@ -18,15 +18,24 @@ def price_of(work: int, price: int) -> int:
     return amount(work * price // 10**6)
 
 
-def escrow_of(task) -> int:
-    """All work, the worst case of audits, and the fee on both."""
+def audits_of(work: int, policy) -> int:
+    """The price of audited work, or the policy's part of it, rounded down once."""
+    if policy.validator_ppm is None:
+        return price_of(work, policy.price)
+    return amount(work * policy.price * policy.validator_ppm // 10**12)
+
+
+def escrow_of(task, policy) -> int:
+    """All work, the worst case of audits, and the fee on both; a pool is the price of the work."""
     table = task.units
     units = -(-table.items // table.items_per_unit)
     shards = -(-units // table.units_per_shard)
     largest = min(table.items, table.items_per_unit) * table.work_per_item
     drawn = min(table.units_per_shard, task.audits_per_shard)
     work = price_of(table.items * table.work_per_item, task.price)
-    both = amount(work + price_of(MAX_ATTEMPTS * shards * drawn * largest, task.price))
+    if policy.mode is not None:
+        return work
+    both = amount(work + audits_of(MAX_ATTEMPTS * shards * drawn * largest, policy))
     return amount(both + amount(both * task.fee_ppm // 10**6))
 
 
@@ -67,23 +76,34 @@ def top_up(state, tx, _):
     return transfers
 
 
-def fix(job) -> tuple[list, int]:
-    """What everybody gets, workers first, by contribution id; and the fee."""
-    shares, both = [], 0
-    for contributions, audit in ((job.workers, False), (job.validators, True)):
-        rows = [contributions[name] for name in sorted(contributions)]
-        pool = price_of(sum(work for _, work in rows), job.task.price)
-        both += pool
+def fix(state, job) -> tuple[list, int]:
+    """What everybody gets by the job's policy, workers first, by contribution id; and the fee."""
+    policy = state.policies[job.task.policy]
+    workers, validators = (
+        [contributions[name] for name in sorted(contributions)] for contributions in (job.workers, job.validators)
+    )
+    accepted, audited = (sum(work for _, work in rows) for rows in (workers, validators))
+    if policy.mode is None:
+        pools = price_of(accepted, policy.price), audits_of(audited, policy)
+        require(sum(pools) <= MAX, "Overflow")
+        fee = amount(sum(pools) * policy.fee_ppm // 10**6)
+    else:
+        parts, pool = policy.mode[1].split, job.escrowed if accepted else 0
+        audits, fee = (amount(pool * part // 10**6) for part in (parts.validators, parts.treasury))
+        pools = pool - audits - fee, audits
+    require(sum(pools) + fee <= MAX, "Overflow")
+    require(sum(pools) + fee <= job.escrowed, "PolicyTraps")
+    shares = []
+    for rows, pool, audit in ((workers, pools[0], False), (validators, pools[1], True)):
         amounts = split(pool, [work for _, work in rows])
         shares += [(provider, audit, share) for (provider, _), share in zip(rows, amounts)]
-    require(both <= MAX, "Overflow")
-    return shares, amount(both * job.task.fee_ppm // 10**6)
+    return shares, fee
 
 
 def settle(state, tx, sent):
     job = unended(state, tx.job)
     require(all(entry.judged for round_ in job.rounds for entry in round_.entries), "RoundOpen")
-    shares, fee = fix(job) if job.shares is None else (job.shares, job.fee)
+    shares, fee = fix(state, job) if job.shares is None else (job.shares, job.fee)
     require(tx.page == job.pages_done and (job.shares is None or job.pages_done < job.pages()), "WrongSequence")
     return pay(state, tx.job, shares, fee, sent.time_ms, refunding=False)
 
@@ -91,7 +111,7 @@ def settle(state, tx, sent):
 def pay(state, job_id: bytes, shares, fee: int, time_ms: int, refunding: bool):
     """The next page: each share from escrow to vesting, and on at once where nothing vests; the fee with the last page."""
     job, place = state.jobs[job_id], state.books.place
-    escrow, window = place(books.ESCROW, job_id), state.genesis.policy.vesting_ms
+    escrow, window = place(books.ESCROW, job_id), state.policies[job.task.policy].vesting_ms
     done, pages = job.pages_done, len(shares) // PAGE + 1
     moves, later, paid, spent = [], {}, dict(job.paid), 0
     for provider, audit, share in shares[done * PAGE : done * PAGE + PAGE]:
@@ -135,7 +155,11 @@ def expire(state, job_id: bytes, time_ms: int):
     """The receipts of an escrow's end: what is left of its pages, one each, and the refund with the last."""
     job, receipts = state.jobs[job_id], []
     while job.phase in ("open", "settling"):
-        shares, fee = fix(job) if job.shares is None else (job.shares, job.fee)
+        try:
+            shares, fee = fix(state, job) if job.shares is None else (job.shares, job.fee)
+        except No:
+            # Of a policy that traps nothing is known but that the consumer's credits are not others'.
+            shares, fee = [], 0
         last = job.pages_done + 1 >= len(shares) // PAGE + 1
         receipts.append(pay(state, job_id, shares, fee, time_ms, refunding=last))
         if last:
@@ -146,6 +170,8 @@ def expire(state, job_id: bytes, time_ms: int):
 def mature(state, job_id: bytes, page: int):
     _, amounts = state.vests.pop((job_id, page))
     place = state.books.place
-    return state.books.move(
+    transfers = state.books.move(
         [(place(books.VESTING, key, job_id), place(books.AVAILABLE, key), amounts[key]) for key in sorted(amounts)]
     )
+    state.forgive(job_id)
+    return transfers

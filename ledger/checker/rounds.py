@@ -20,7 +20,7 @@ def close_round(state, tx, _):
     require(tx.sequence == len(job.rounds), "WrongSequence")
     for key in tx.eligible:
         validates = state.providers.get(key, (None, False))[1]
-        require(validates and key != state.genesis.platform, "BadValidator")
+        require(validates and key not in state.keys.platforms and key not in state.keys.revoked, "BadValidator")
     entries, shards = [], set()
     for one in tx.entries:
         entry = read_entry(state, job, one)
@@ -35,20 +35,29 @@ def close_round(state, tx, _):
 
 
 def read_entry(state, job, one):
-    lease, lease_digest = said(state, LEASE, one.lease, state.genesis.operator, "BadLease")
-    require((lease.audit is not None) == (lease.kind in AUDITS), "BadLease")
-    require(lease.audit is None or len(lease.audit.units) <= 32, "BadLease")
+    lease, lease_digest = signed_lease(state, one.lease)
     check_lease(state, job, lease)
+    require(lease.provider not in state.keys.revoked, "Revoked")
     require(lease.provider in state.providers, "BadCommitment")
     commitment, digest = said(state, COMMITMENT, one.commitment, lease.provider, "BadCommitment")
     short = len(commitment.outputs) <= 8 and len(commitment.driver.encode()) <= 128
     answers = (commitment.lease, commitment.units) == (lease_digest, lease.units)
     require(short and answers and len(commitment.outputs) == len(job.task.outputs), "BadCommitment")
-    ingested, _ = said(state, INGESTED, one.ingested, state.genesis.platform, "BadIngest")
+    ingested, _ = said(state, INGESTED, one.ingested, state.keys.platform(), "BadIngest")
     require(ingested.commitment == digest and ingested.refused is None, "BadIngest")
     return SimpleNamespace(
         lease=lease, lease_digest=lease_digest, commitment=commitment, commitment_digest=digest, judged=False
     )
+
+
+def signed_lease(state, signed):
+    """The lease and its digest, signed by the operator of its epoch, whose key is not lost."""
+    lease, digest = said(state, LEASE, signed, signed.key, "BadLease")
+    require((lease.audit is not None) == (lease.kind in AUDITS), "BadLease")
+    require(lease.audit is None or len(lease.audit.units) <= 32, "BadLease")
+    require(state.keys.operator_at(lease.token.epoch) == signed.key, "BadLease")
+    require(not state.keys.is_lost(signed.key), "Revoked")
+    return lease, digest
 
 
 def said(state, shape, signed, key: bytes, code: str):
@@ -92,7 +101,7 @@ def case_of(state, job, round_, entry):
     owner = lambda key: state.providers[key][0]
     return SimpleNamespace(
         chain=state.chain, seed=round_.seed, round=round_.id, entry=entry, audits=job.task.audits_per_shard,
-        platform=state.genesis.platform, owners={key: owner(key) for key in round_.eligible},
+        platform=state.keys.platform(), platforms=state.keys.platforms, is_lost=state.keys.is_lost, owners={key: owner(key) for key in round_.eligible},
         worker_owner=owner(entry.lease.provider),
     )
 

@@ -1,180 +1,28 @@
-"""The form of everything that a log holds, as data: what a decoded value must look like, and what its fields are called.
+"""The form of everything that a log holds: what a decoded value must look like, and what its fields are called."""
 
-`read` turns a decoded value into one with names, or refuses it. `flip.py` walks the same shapes to change field by field."""
-
-import re
-from types import SimpleNamespace
-
-import canonical
-from canonical import Refused
-
-
-class Uint:
-    def __init__(self, bits: int):
-        self.bits = bits
-
-    def read(self, value):
-        if type(value) is not int or value >= 1 << self.bits:
-            raise Refused(f"expected a number of {self.bits} bits")
-        return value
-
-
-class Bytes:
-    def __init__(self, size: int | None = None):
-        self.size = size
-
-    def read(self, value):
-        if type(value) is not bytes or self.size not in (None, len(value)):
-            raise Refused(f"expected {self.size or 'some'} bytes")
-        return value
-
-
-class Text:
-    def read(self, value):
-        if type(value) is not str:
-            raise Refused("expected text")
-        return value
-
-
-class Name(Text):
-    """One DNS label."""
-
-    LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
-
-    def read(self, value):
-        if not self.LABEL.fullmatch(super().read(value)):
-            raise Refused("expected one DNS label")
-        return value
-
-
-class Bool:
-    def read(self, value):
-        if type(value) is not bool:
-            raise Refused("expected yes or no")
-        return value
-
-
-class Word:
-    """One of some numbers, each of which is a word."""
-
-    def __init__(self, numbers):
-        self.numbers = frozenset(numbers)
-
-    def read(self, value):
-        if type(value) is not int or value not in self.numbers:
-            raise Refused("expected one of the numbers that mean something here")
-        return value
-
-
-class Each:
-    def __init__(self, shape):
-        self.shape = shape
-
-    def read(self, value):
-        if type(value) is not list:
-            raise Refused("expected a list")
-        return [self.shape.read(one) for one in value]
-
-
-class Record:
-    """A map by number. A field's number is its place, or the number given before its shape; a name that ends with _ may be
-    absent."""
-
-    def __init__(self, **fields):
-        self.fields = {}
-        for at, (name, shape) in enumerate(fields.items()):
-            key, shape = shape if type(shape) is tuple else (at, shape)
-            self.fields[key] = (name.rstrip("_"), shape, name.endswith("_"))
-
-    def read(self, value):
-        if type(value) is not dict or not value.keys() <= self.fields.keys():
-            raise Refused("expected a map, with no fields but its own")
-        read = SimpleNamespace()
-        for key, (name, shape, optional) in self.fields.items():
-            if key not in value and not optional:
-                raise Refused(f"{name} is missing")
-            setattr(read, name, shape.read(value[key]) if key in value else None)
-        return read
-
-
-class Choice:
-    """[number, [fields]]; read as the number beside the fields."""
-
-    def __init__(self, variants):
-        self.variants = {number: (name, Record(**fields)) for number, (name, fields) in variants.items()}
-
-    def read(self, value):
-        whole = type(value) is list and len(value) == 2 and type(value[0]) is int and type(value[1]) is list
-        if not whole:
-            raise Refused("expected a number and fields")
-        if value[0] not in self.variants:
-            raise Unknown(value[0])
-        fields = self.variants[value[0]][1]
-        if len(value[1]) != len(fields.fields):
-            raise Refused("expected other fields")
-        return value[0], fields.read(dict(enumerate(value[1])))
-
-
-class Unknown(Refused):
-    """A choice that these shapes do not know: perhaps of a later release, so nothing is proven wrong."""
-
-    def __init__(self, number: int):
-        super().__init__(f"unknown number {number}")
-        self.number = number
-
-
-class Inside(Bytes):
-    """Bytes that hold the canonical encoding of something, in a frame where a domain is given. `read` leaves them shut: what
-    cannot be opened is for the rules to judge."""
-
-    def __init__(self, shape, domain: str | None = None):
-        super().__init__()
-        self.shape, self.domain = shape, domain
-
-    def unwrap(self, data: bytes) -> bytes:
-        if self.domain is None:
-            return data
-        value = canonical.decode(data)
-        if type(value) is not list or len(value) != 2 or value[0] != self.domain or type(value[1]) is not bytes:
-            raise Refused(f"expected a frame of {self.domain}")
-        return value[1]
-
-    def wrap(self, data: bytes) -> bytes:
-        return data if self.domain is None else canonical.frame(self.domain, data)
-
-    def open(self, data: bytes, most: int):
-        inner = self.unwrap(data)
-        if len(inner) > most:
-            raise Refused("too long")
-        return self.shape.read(canonical.decode(inner))
-
-
-class Signed(Record):
-    """A payload with key and signature; see `strict.py`."""
-
-    def __init__(self, domain: str, shape, most: int):
-        super().__init__(payload=Inside(shape), key=KEY, signature=Bytes(64))
-        self.domain, self.most = domain, most
-
-    def statement(self, chain: str, payload: bytes) -> bytes:
-        """What is signed; its SHA3-256 is the statement's digest."""
-        return canonical.frame(self.domain, chain, payload)
-
+from forms import Bool, Bytes, Choice, Each, Inside, Name, Record, Row, Signed, Text, Uint, Unless, Word
 
 U32, U64, DIGEST, KEY, ID = Uint(32), Uint(64), Bytes(32), Bytes(32), Bytes(16)
 REASONS = [*range(12), 20, 21, 22, *range(30, 39), *range(40, 54), *range(60, 67)]
-CODES = (
+CODES = dict(enumerate((
     "Ok NotAllowed StaleEpoch EpochTaken ExistsWithDifferentBytes OwnerDiffers InsufficientCredits BudgetTooSmall "
     "OutOfBounds NoSuchJob JobExists EscrowExpired JobSettling WrongSequence BadLease BadCommitment BadIngest SlotTaken "
     "BadValidator NoSuchRound BadDraw BadVote BadReferee RoundOpen NotSettled Overflow UnknownPolicy NotEnoughApprovals "
-    "BadApproval NoSuchReserve ReserveOver"
-).split()
+    "BadApproval NoSuchReserve ReserveOver Revoked CheckpointKeyFixed KeyInUse NoSuchKey NotSlashable - PolicyPrice "
+    "PolicyShares PolicyTimes PolicyBytes PolicyTraps"
+).split()))
+del CODES[36]
 MAX_LEAF = 65_535
 
-POLICY = Record(price=U64, fee_ppm=U32, vesting_ms=U64, escrow_ms=U64)
+SPLIT = Record(workers=U32, validators=U32, treasury=U32)
+MODE = Choice({0: ("PerWork", {}), 1: ("Pool", {"split": SPLIT})})
+POLICY = Record(
+    price=U64, fee_ppm=U32, vesting_ms=U64, escrow_ms=U64, validator_ppm_=U32, mode_=Unless(MODE, [0, []])
+)
 ISSUERS = Record(threshold=U32, keys=Each(KEY))
 GENESIS = Record(
-    nonce=DIGEST, operator=KEY, platform=KEY, issuer=KEY, checkpoint=KEY, policy=POLICY, issuers_=ISSUERS
+    nonce=DIGEST, operator=KEY, platform=KEY, issuer=KEY, checkpoint=KEY, policy=POLICY, issuers_=ISSUERS,
+    params_=Record(unbonding_ms=U64, slash_ppm=U32),
 )
 
 LAYOUT = Choice({0: ("Lengths", {"of": U32}), 1: ("Unit", {"combine": Word(range(3))})})
@@ -216,6 +64,14 @@ CONSUMER = Record(account=DIGEST)
 ENTRY = Record(lease=LEASE, commitment=COMMITMENT, ingested=INGESTED)
 DRAWN = Record(unit=U64, digest=DIGEST, salt=DIGEST, path=Each(DIGEST))
 VERDICT = Record(lease=DIGEST, drawn=Each(DRAWN), votes=Each(VOTE), absent=Each(KEY), referee_=VOTE)
+FEED = Record(
+    tensor=Text(),
+    **{"from": Choice({0: ("Rows", {"of": U32}), 1: ("Shared", {"of": U32}), 2: ("Fill", {"with": Text()})})},
+    key_=Text(),
+)
+INFERENCE = Record(model=U32, dims=Each(Row(Text(), U64)), tensors=Each(FEED), results=Each(Text()))
+# Of workloads nothing but a model's is ever looked into.
+MODEL = Inside(Choice({1: ("Inference", {"model": INFERENCE})}), "orion/workload/v1")
 PURSE = Choice({0: ("Available", {"key": KEY}), 1: ("Treasury", {}), 2: ("Consumer", {"account": DIGEST})})
 
 # Every kind of transaction: its number, its name, its fields. Who may send it and what it does is in `rules.py`.
@@ -233,16 +89,24 @@ KINDS = {
     10: ("Withdraw", Record(**{"from": PURSE}, amount=U64, to=DIGEST, reserve_=DIGEST)),
     11: ("Reserve", Record(amount=U64, expires_ms=U64)),
     12: ("Release", Record(reserve=DIGEST)),
+    13: ("Stake", Record(amount=U64)),
+    14: ("Unstake", None),
+    15: ("Rotate", Record(role=Word(range(4)), old=KEY, new=KEY, lost=Bool())),
     16: ("Issuers", ISSUERS),
+    17: ("PublishPolicy", Record(policy=Inside(POLICY))),
+    18: ("Params", Record(policy=DIGEST)),
+    19: ("Slash", Record(workload=MODEL, task=TASK, lease=LEASE, first=VOTE, second=VOTE)),
 }
-TRANSACTION = Choice({number: (name, {"tx": shape}) for number, (name, shape) in KINDS.items()})
+TRANSACTION = Choice({number: (name, {"tx": shape} if shape else {}) for number, (name, shape) in KINDS.items()})
 KINDS[9][1].fields[0] = ("inner", Inside(TRANSACTION), False)
 
 ENVELOPE = Signed("orion/tx/v1", Record(signer=KEY, epoch=U64, id=ID, payload=Inside(TRANSACTION)), MAX_LEAF)
 TRANSFER = Record(**{"from": DIGEST}, to=DIGEST, amount=U64)
-RECEIPT = Record(code=Word(range(len(CODES))), transfers=Each(TRANSFER))
+RECEIPT = Record(code=Word(CODES), transfers=Each(TRANSFER))
+SUM = Unless(U64, 0)
 TOTALS = Record(
-    deposited=U64, consumers=U64, escrows=U64, vesting=U64, providers=U64, treasury=U64, withdrawn_=(9, U64)
+    deposited=U64, consumers=U64, escrows=U64, vesting=U64, providers=U64, treasury=U64, stakes_=SUM, unbonding_=SUM,
+    slash_pool_=SUM, withdrawn_=SUM,
 )
 SEAL = Record(time_ms=U64, previous=DIGEST, state=DIGEST, totals=TOTALS)
 LEAF = Record(

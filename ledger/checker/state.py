@@ -1,17 +1,44 @@
 """What the rules read and write: who exists, jobs, what is due. And the bounds of what is pinned."""
 
+from types import SimpleNamespace
+
 from books import AVAILABLE, Books
 from canonical import encode, framed
+from keys import Keys
 
 NONCE_BYTES = 16
+MILLION, YEAR_MS = 1_000_000, 365 * 86_400_000
 DTYPE_BYTES = (1, 1, 2, 2, 4, 4, 8, 8, 4, 8)
 UNSIGNED, FLOATS = {0, 2, 4, 6}, {8, 9}
 LENGTHS, UNIT, SUM = 0, 1, 0
 
 
 def policy_id(policy) -> bytes:
-    fields = [policy.price, policy.fee_ppm, policy.vesting_ms, policy.escrow_ms]
-    return framed("orion/policy/v1", encode(dict(enumerate(fields))))
+    fields = [policy.price, policy.fee_ppm, policy.vesting_ms, policy.escrow_ms, policy.validator_ppm]
+    fields = {at: value for at, value in enumerate(fields) if value is not None}
+    if policy.mode is not None:
+        split = policy.mode[1].split
+        fields[5] = [1, [{0: split.workers, 1: split.validators, 2: split.treasury}]]
+    return framed("orion/policy/v1", encode(fields))
+
+
+def policy_wrong(policy) -> str | None:
+    """The code with which a policy is not published."""
+    shares = [policy.fee_ppm <= MILLION, (policy.validator_ppm or 0) <= MILLION]
+    if policy.mode is not None:
+        split = policy.mode[1].split
+        whole = split.workers + split.validators + split.treasury == MILLION
+        shares += [whole, policy.fee_ppm == 0, policy.validator_ppm is None]
+    times = [policy.vesting_ms <= YEAR_MS, 1 <= policy.escrow_ms <= YEAR_MS]
+    checks = [("PolicyPrice", policy.price <= 10**12), ("PolicyShares", shares[0])]
+    checks += [("PolicyTimes", good) for good in times] + [("PolicyShares", good) for good in shares[1:]]
+    return next((code for code, good in checks if not good), None)
+
+
+def params_of(genesis) -> tuple[int, int]:
+    """How long a stake is bound that is taken back, and what is lost by whoever says two things."""
+    given = genesis.params
+    return (given.unbonding_ms, given.slash_ppm) if given else (7 * 86_400_000, 0)
 
 
 def is_issuers(issuers) -> bool:
@@ -21,7 +48,12 @@ def is_issuers(issuers) -> bool:
 
 def is_genesis(genesis) -> bool:
     policy, issuers = genesis.policy, genesis.issuers
-    if policy.vesting_ms > 365 * 86_400_000 or policy.escrow_ms == 0 or policy.fee_ppm > 1_000_000:
+    unbonding_ms, slash_ppm = params_of(genesis)
+    if policy.vesting_ms > YEAR_MS or policy.escrow_ms == 0 or not 1 <= unbonding_ms <= YEAR_MS or slash_ppm > MILLION:
+        return False
+    # Prices and times of a genesis may be any; shares are shares.
+    bounded = SimpleNamespace(**{**vars(policy), "price": 0, "vesting_ms": 0, "escrow_ms": 1})
+    if policy_wrong(bounded):
         return False
     keys = [genesis.issuer]
     if issuers is not None:
@@ -66,7 +98,7 @@ def task_fits(task) -> bool:
         and all(output_fits(outputs, output, cut) for output in outputs)
         and len(task.inputs) <= 8
         and 1 <= task.audits_per_shard <= 32
-        and task.fee_ppm <= 1_000_000
+        and task.fee_ppm <= MILLION
     )
 
 
@@ -113,9 +145,15 @@ class State:
         self.epoch = 0
         given = genesis.issuers
         self.issuers = (given.threshold, tuple(given.keys)) if given else (1, (genesis.issuer,))
+        self.keys, self.params = Keys(genesis), params_of(genesis)
+        self.policies = {policy_id(genesis.policy): genesis.policy}
         self.providers, self.jobs = {}, {}
         # By id: (provider, amount, until).
         self.reserves = {}
+        # Stakes that were taken back, by id: [provider, amount, until].
+        self.unbondings = {}
+        # Jobs whose validators can be slashed: (task digest, consumer, those who were).
+        self.liable = {}
         # By (job, page): (until, {provider: amount}).
         self.vests = {}
         # (when, job) of open escrows.
@@ -130,3 +168,10 @@ class State:
     def end(self, job_id: bytes, phase: str) -> None:
         self.jobs[job_id].phase = phase
         self.deadlines.discard((self.jobs[job_id].deadline, job_id))
+        self.forgive(job_id)
+
+    def forgive(self, job_id: bytes) -> None:
+        """Nobody is slashed any more for a job whose last page has matured."""
+        is_open = self.jobs[job_id].phase in ("open", "settling")
+        if not is_open and all(job != job_id for job, _ in self.vests):
+            self.liable.pop(job_id, None)
