@@ -117,6 +117,7 @@ fn random_histories_are_proven() {
         println!("ORION_SEED={seed}");
         let policy = Policy { vesting_ms: 5_000 * (number % 2), ..POLICY };
         let mut history = History::new(seed, &policy);
+        history.earn();
         (0..STEPS).for_each(|_| history.step());
         history.check();
         history.end();

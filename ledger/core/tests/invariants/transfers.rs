@@ -103,6 +103,7 @@ pub fn check(world: &World) {
 fn i01_i03_debits_equal_credits_and_no_account_has_less_than_nothing_or_than_it_holds_back() {
     let mut reserved = 0;
     histories(|mut history| {
+        history.earn();
         for _ in 0..STEPS {
             history.step();
         }

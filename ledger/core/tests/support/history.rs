@@ -48,6 +48,14 @@ impl History {
         }
     }
 
+    /// Every provider gets something of its own to begin with.
+    pub fn earn(&mut self) {
+        let task = spec_under(&self.policy, 200, 60, 60, 4);
+        self.world.pay(&task);
+        self.world.time_ms += self.policy.vesting_ms;
+        assert_eq!(self.world.deposit(1), Code::Ok);
+    }
+
     pub fn step(&mut self) {
         match self.random.below(14) {
             0 | 1 => self.open_job(),
