@@ -16,7 +16,7 @@ use orion_protocol::ledger::tx::*;
 use orion_protocol::statements::{Commitment, LeaseCore};
 use orion_protocol::task::TaskSpec;
 use orion_protocol::{Digest, PublicKey, Signed, TxId, cbor};
-use support::{Ballot, Keys, POLICY, START_MS, Work, World, key, lease, spec};
+use support::{Ballot, Keys, POLICY, START_MS, World, key, lease, spec};
 
 /// The numbers at which sums of 63 and 64 bits break.
 const LARGE: [u64; 5] = [u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1, (1 << 63) - 10_000_000];
@@ -67,8 +67,9 @@ fn deposits_and_epochs_of_any_size_wrap_nothing() {
 
 #[test]
 fn every_number_of_a_task_at_its_largest_is_refused_or_costs_what_it_says() {
-    let mut world = World::new();
     type Field = (&'static str, fn(&mut TaskSpec, u64));
+    type Field32 = (&'static str, fn(&mut TaskSpec, u32));
+    let mut world = World::new();
     let fields: [Field; 7] = [
         ("items", |task, to| (task.units.items, task.outputs[0].shape[0]) = (to, to)),
         ("items alone", |task, to| task.units.items = to),
@@ -96,7 +97,6 @@ fn every_number_of_a_task_at_its_largest_is_refused_or_costs_what_it_says() {
             }
         }
     }
-    type Field32 = (&'static str, fn(&mut TaskSpec, u32));
     let fields: [Field32; 2] =
         [("audits a shard", |task, to| task.audits_per_shard = to), ("fee", |task, to| task.fee_ppm = to)];
     for (what, set) in fields {
@@ -187,21 +187,17 @@ fn top_ups_withdrawals_and_reserves_of_any_size_move_nothing_that_is_not_there()
     }
     for threshold in LARGE_32 {
         let tx = Transaction::Issuers(Issuers { threshold, keys: vec![issuer.public()] });
-        assert_eq!(world.approved(&tx, &[issuer.clone()]).code, Code::OutOfBounds);
+        assert_eq!(world.approved(&tx, std::slice::from_ref(&issuer)).code, Code::OutOfBounds);
     }
 }
 
 #[test]
-fn leases_rounds_verdicts_and_pages_with_the_largest_numbers_are_refused() {
+fn leases_and_commitments_with_the_largest_numbers_are_refused() {
+    type OfLease = fn(&mut LeaseCore, u64);
+    type OfCommitment = fn(&mut Commitment, u64);
     let mut world = earned();
     let (task, alice) = (task(), key(11).public());
-    let honest = world.signers.work(&task, 0, 1, alice, &[]);
-    let close = |world: &mut World, work: &Work| {
-        let tx = Transaction::CloseRound(world.close_tx(&spec(1, 6, 3, 2), &[work]));
-        refused(world, &tx, "a round")
-    };
-    type Field = fn(&mut LeaseCore, u64);
-    let fields: [(Field, fn(&mut Commitment, u64)); 6] = [
+    let fields: [(OfLease, OfCommitment); 6] = [
         (|lease, to| lease.first_unit = to, |_, _| {}),
         (|lease, to| lease.units = to, |commitment, to| commitment.units = to),
         (|lease, to| lease.shard = high(to), |_, _| {}),
@@ -209,12 +205,12 @@ fn leases_rounds_verdicts_and_pages_with_the_largest_numbers_are_refused() {
         (|lease, to| lease.token.copy = high(to), |_, _| {}),
         (|_, _| {}, |commitment, to| commitment.units = to),
     ];
-    for (of_lease, of_commitment) in fields {
+    for (in_lease, in_commitment) in fields {
         for large in LARGE {
-            let mut core = lease(&task, 0, 1, alice);
-            of_lease(&mut core, large);
-            let signed = Signed::new(&world.signers.chain, &world.signers.keys.operator, &core);
-            let bare = Commitment {
+            let mut changed = lease(&task, 0, 1, alice);
+            in_lease(&mut changed, large);
+            let signed = Signed::new(&world.signers.chain, &world.signers.keys.operator, &changed);
+            let mut commitment = Commitment {
                 lease: signed.digest(&world.signers.chain),
                 units: 3,
                 root: Digest::ZERO,
@@ -223,13 +219,20 @@ fn leases_rounds_verdicts_and_pages_with_the_largest_numbers_are_refused() {
                 class: Digest::ZERO,
                 driver: String::new(),
             };
-            let mut commitment = bare;
-            of_commitment(&mut commitment, large);
-            let work = world.signers.committed(core, BTreeSet::new(), &commitment);
-            let code = close(&mut world, &work);
+            in_commitment(&mut commitment, large);
+            let work = world.signers.committed(changed, BTreeSet::new(), &commitment);
+            let tx = Transaction::CloseRound(world.close_tx(&task, &[&work]));
+            let code = refused(&mut world, &tx, "a round");
             assert!([Code::BadLease, Code::BadCommitment].contains(&code), "{code}");
         }
     }
+}
+
+#[test]
+fn verdicts_sequences_and_pages_with_the_largest_numbers_are_refused() {
+    let mut world = earned();
+    let (task, alice) = (task(), key(11).public());
+    let honest = world.signers.work(&task, 0, 1, alice, &[]);
     let closed = world.close_round(&task, &[&honest]);
     let evidence = world.signers.evidence(&honest, &task, &closed, &Ballot::default());
     for large in LARGE {
@@ -255,7 +258,8 @@ fn leases_rounds_verdicts_and_pages_with_the_largest_numbers_are_refused() {
     let closed = world.close_round(&task, &[&last]);
     assert_eq!(world.judge(&task, &closed, &[&last], &Ballot::default()), Code::Ok);
     let again = world.signers.work(&task, 1, u32::MAX, alice, &[]);
-    assert_eq!(close(&mut world, &again), Code::BadLease);
+    let again = Transaction::CloseRound(world.close_tx(&task, &[&again]));
+    assert_eq!(refused(&mut world, &again, "again"), Code::BadLease);
     assert_eq!((world.settle(&task, 0).code, world.close(&task).code), (Code::Ok, Code::Ok));
 }
 
@@ -310,7 +314,7 @@ fn lengths_that_are_lies_and_nests_without_end_cost_nothing() {
     assert!(Transaction::from_bytes(&ten_megabytes).is_err() && Genesis::from_bytes(&ten_megabytes).is_err());
     // Lists, maps, bytes and text of 2^64 - 1 entries, where a transaction, a task or a leaf has one.
     for major in [0x40, 0x60, 0x80, 0xa0_u8] {
-        let huge = [&[major | 27][..], &[0xff; 8]].concat();
+        let huge = [&[major | 0x1b][..], &[0xff; 8]].concat();
         for before in
             [&[][..], &[0x82, 0x04, 0x81, 0xa4, 0x00], &[0xa3, 0x00, 0x00, 0x01, 0x00, 0x02, 0x82, 0x01, 0x82]]
         {

@@ -8,7 +8,17 @@ use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, Signed, cbor};
 
 use crate::support::{Ballot, Random, Signers, World, approve, key, spec};
-use crate::{STEPS, histories, opened};
+use crate::{STEPS, histories};
+
+/// What an envelope in a log says; the log's own checks have verified it.
+pub fn opened(signed: &Signed<Envelope>) -> (Envelope, Transaction) {
+    let bytes = cbor::to_vec(signed);
+    let mut decoder = minicbor::Decoder::new(&bytes);
+    assert_eq!((decoder.map().unwrap(), decoder.u64().unwrap()), (Some(3), 0));
+    let envelope: Envelope = cbor::from_slice("envelope", decoder.bytes().unwrap(), MAX_LEAF_BYTES).unwrap();
+    let transaction = Transaction::from_bytes(&envelope.payload).unwrap();
+    (envelope, transaction)
+}
 
 /// A few envelopes of a history, of every kind that it has.
 fn envelopes(world: &World, random: &mut Random) -> Vec<Signed<Envelope>> {
@@ -157,7 +167,7 @@ fn i19_what_is_embedded_was_signed_for_this_chain_too() {
     let consumer = Consumer { account: world.account() };
     let (deposit, id) = (Transaction::Deposit(Deposit { consumer, amount: 1 }), world.id());
     let issuer = world.signers.keys.issuer.clone();
-    let approved = approve(&elsewhere.chain, &issuer, id, &deposit, &[issuer.clone()]);
+    let approved = approve(&elsewhere.chain, &issuer, id, &deposit, std::slice::from_ref(&issuer));
     let signed = world.sign(&Transaction::Approved(approved), id);
     assert_eq!(world.block(vec![signed])[0].code, Code::BadApproval);
 }

@@ -16,9 +16,7 @@ mod two_phase;
 mod validation;
 
 use history::History;
-use orion_protocol::ledger::tx::MAX_LEAF_BYTES;
-use orion_protocol::ledger::{Envelope, Policy, Transaction};
-use orion_protocol::{Signed, cbor};
+use orion_protocol::ledger::Policy;
 use support::POLICY;
 
 /// Seeds a test, and steps a history.
@@ -39,14 +37,4 @@ fn histories(mut each: impl FnMut(History)) {
             each(History::new(seed, &policy));
         }
     }
-}
-
-/// What an envelope in a log says; the log's own checks have verified it.
-pub fn opened(signed: &Signed<Envelope>) -> (Envelope, Transaction) {
-    let bytes = cbor::to_vec(signed);
-    let mut decoder = minicbor::Decoder::new(&bytes);
-    assert_eq!((decoder.map().unwrap(), decoder.u64().unwrap()), (Some(3), 0));
-    let envelope: Envelope = cbor::from_slice("envelope", decoder.bytes().unwrap(), MAX_LEAF_BYTES).unwrap();
-    let transaction = Transaction::from_bytes(&envelope.payload).unwrap();
-    (envelope, transaction)
 }

@@ -9,8 +9,9 @@ use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt, Totals};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, cbor};
 
+use crate::envelopes::opened;
 use crate::support::World;
-use crate::{STEPS, histories, opened};
+use crate::{STEPS, histories};
 
 /// The books as somebody keeps them who sees nothing but the leaves.
 struct Books {

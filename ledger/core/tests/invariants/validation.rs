@@ -12,8 +12,9 @@ use orion_protocol::ledger::tx::*;
 use orion_protocol::price;
 use orion_protocol::{Digest, JobId, PublicKey};
 
+use crate::envelopes::opened;
 use crate::support::{World, key};
-use crate::{STEPS, histories, opened};
+use crate::{STEPS, histories};
 
 /// The block in which each round was closed, by the log.
 fn closed(world: &World) -> BTreeMap<(JobId, Digest), u64> {
