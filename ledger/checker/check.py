@@ -50,6 +50,9 @@ def main() -> int:
     parser.add_argument("file", type=pathlib.Path)
     parser.add_argument("--key", required=True, help="the log's public key (orion.vkey): its text, or the file")
     arguments = parser.parse_args()
+    if not __debug__:
+        print("cannot be decided: Python leaves checks out with -O", file=sys.stderr)
+        return 2
     try:
         key, data = read_key(arguments.key), arguments.file.read_bytes()
     except (OSError, UnicodeDecodeError, Refused) as error:

@@ -5,8 +5,8 @@ checkpoint and the signatures around the field are made again by the keys of the
     python3 ledger/checker/flip.py ledger/core/tests/golden/*.export [--seed N] [--some N | --all] [--out DIR]
 
 A change that its own block does not refuse must be one of `FREE`, and one that nothing ever refuses one of `NEVER`; with `--all`
-each of `FREE` that the logs have must happen. `--out` writes the changed logs,
-named by what was found, for others to judge. Changes that leave the tree or a signature as it was are refused by those."""
+each of `FREE` that the logs have must happen. `--out` writes the changed logs, named by what was found, for others to judge.
+Changes that leave the tree or a signature as it was are refused by those."""
 
 import argparse
 import base64
