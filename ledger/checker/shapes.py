@@ -22,7 +22,7 @@ POLICY = Record(
 ISSUERS = Record(threshold=U32, keys=Each(KEY))
 GENESIS = Record(
     nonce=DIGEST, operator=KEY, platform=KEY, issuer=KEY, checkpoint=KEY, policy=POLICY, issuers_=ISSUERS,
-    params_=Record(unbonding_ms=U64, slash_ppm=U32),
+    bonds_=Record(unbonding_ms=U64, slash_ppm=U32),
 )
 
 LAYOUT = Choice({0: ("Lengths", {"of": U32}), 1: ("Unit", {"combine": Word(range(3))})})

@@ -21,7 +21,7 @@ def slash(state, tx, sent):
     place = state.books.place
     places = [place(books.VESTING, key, job_id), place(books.STAKE, key), place(books.UNBONDING, key)]
     have = [state.books.balance(one) for one in places]
-    left, lost, moves = sum(have) * state.params[1] // 10**6, [], []
+    left, lost, moves = sum(have) * state.bonds[1] // 10**6, [], []
     require(left <= MAX, "Overflow")
     for source, amount in zip(places, have):
         taken = min(amount, left)

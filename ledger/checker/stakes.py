@@ -29,7 +29,7 @@ def take_back(state, provider: bytes, sent):
     amount = state.books.balance(source)
     transfers = state.books.move([(source, place(books.UNBONDING, provider), amount)])
     if amount:
-        unbonding_ms, _ = state.params
+        unbonding_ms, _ = state.bonds
         name = framed("orion/unbonding/v1", sent.signer, sent.id)
         state.unbondings[name] = [provider, amount, min(sent.time_ms + unbonding_ms, MAX)]
     return transfers
@@ -44,5 +44,5 @@ def free(state, name: bytes):
 
 def make_liable(state, job_id: bytes, job) -> None:
     """Only of jobs whose bits are by a kernel set; a user's own text may have a race."""
-    if state.params[1] and job.task.kernel_set:
+    if state.bonds[1] and job.task.kernel_set:
         state.liable[job_id] = (job.digest, job.consumer, set())

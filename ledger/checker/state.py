@@ -35,9 +35,9 @@ def policy_wrong(policy) -> str | None:
     return next((code for code, good in checks if not good), None)
 
 
-def params_of(genesis) -> tuple[int, int]:
+def bonds_of(genesis) -> tuple[int, int]:
     """How long a stake is bound that is taken back, and what is lost by whoever says two things."""
-    given = genesis.params
+    given = genesis.bonds
     return (given.unbonding_ms, given.slash_ppm) if given else (7 * 86_400_000, 0)
 
 
@@ -48,7 +48,7 @@ def is_issuers(issuers) -> bool:
 
 def is_genesis(genesis) -> bool:
     policy, issuers = genesis.policy, genesis.issuers
-    unbonding_ms, slash_ppm = params_of(genesis)
+    unbonding_ms, slash_ppm = bonds_of(genesis)
     if policy.vesting_ms > YEAR_MS or policy.escrow_ms == 0 or not 1 <= unbonding_ms <= YEAR_MS or slash_ppm > MILLION:
         return False
     # Prices and times of a genesis may be any; shares are shares.
@@ -145,7 +145,7 @@ class State:
         self.epoch = 0
         given = genesis.issuers
         self.issuers = (given.threshold, tuple(given.keys)) if given else (1, (genesis.issuer,))
-        self.keys, self.params = Keys(genesis), params_of(genesis)
+        self.keys, self.bonds = Keys(genesis), bonds_of(genesis)
         self.policies = {policy_id(genesis.policy): genesis.policy}
         self.providers, self.jobs = {}, {}
         # By id: (provider, amount, until).
