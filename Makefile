@@ -14,10 +14,12 @@ test: ## Everything that CI runs.
 e2e: ## The scenarios against a real platform, in pods if it can, REPEAT times (default 1).
 	@cargo xtask e2e --repeat $(or $(REPEAT),1)
 
-soak: ## What takes hours: the simulator over 300 seeds, all floats, a thousand kills of the ledger, bits on other runtimes, the scenarios ten times. Results are kept in docs/soak.md.
+soak: ## What takes hours: the simulator over 300 seeds, all floats, a thousand kills of the ledger and a million of its histories, bits on other runtimes, the scenarios ten times. Results are kept in docs/soak.md.
 	@ORION_SIM_SEEDS=300 cargo test --workspace --locked --test sim
 	@ORION_TEST_SEED=$$(date +%s) cargo test --package orion-engine --locked --test shapes --test math
 	@ORION_CRASH_CYCLES=1000 cargo test --package orion-ledger --locked --test crash -- --nocapture
+	@ORION_LEDGER_HISTORIES=1000000 cargo test --release --package orion-ledger-core --locked --test invariants --test golden -- --nocapture
+	@ORION_CHECKER_CHANGES=all cargo test --package orion-ledger-core --locked --test checker -- --nocapture
 	@cargo build --workspace --locked --example all_floats && target/debug/examples/all_floats
 	@cargo xtask bits
 	@cargo xtask e2e --repeat 10

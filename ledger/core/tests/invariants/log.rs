@@ -1,9 +1,11 @@
-//! I28: a chain goes on from a snapshot as it would have from its genesis.
+//! I27 and I28: a log gives one state, whoever replays it; a chain goes on from a snapshot as it would have from its genesis.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use orion_ledger_core::{Chain, Replay, SnapshotError};
+use orion_ledger_core::{Chain, Replay, SnapshotError, VerifierKey, verify};
 use orion_protocol::ledger::SealRef;
+use orion_protocol::ledger::leaf::{Leaf, LeafBody};
+use orion_protocol::ledger::tx::Genesis;
 
 use crate::support::{World, spec};
 use crate::{STEPS, histories};
@@ -111,4 +113,37 @@ fn i28_a_snapshot_that_does_not_fit_is_refused() {
     // The tree's edge and every balance are bound by the seal and the sums.
     let nodes = usize::try_from(seal.size.count_ones()).unwrap();
     assert!(refused > nodes * 32, "{refused}");
+}
+
+/// The state hash in the last seal of each golden log, as the checker in Python found it (`ledger/checker`).
+const STATES: [(&str, &str); 6] = [
+    ("v1-dispute", "7a4a35f58fe22a8d4a1c38431b2296682c58998757d3cfc422a72f90190d35f3"),
+    ("v1-expiry", "0c848f4d367677cd2aae31377dabda877e4eb956e458028acc670416b663ce17"),
+    ("v1-paid-job", "d7059eb4864088982793bcf00787c5d7450e2b64efa85c265037c216a60bd415"),
+    ("v1-stale-epochs", "df57bc862c94a8f9becf041a3a37a63c3817a4d1ca988ef379f6b7e7bd5f9772"),
+    ("v2-approvals", "cd9e9dd19f4d8c05026dfa891031bcb42d907e7c7aa9a63264beac06fd26cb15"),
+    ("v2-vesting", "1db5b18b5a28858ba2adb593b358f0c876e30d986f4dae77c8923592252dd602"),
+];
+
+/// Runs in both profiles: `make soak` has it in release.
+#[test]
+fn i27_golden_logs_replay_to_the_pinned_states_however_this_is_compiled() {
+    for (name, state) in STATES {
+        let path = format!("{}/tests/golden/{name}.export", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(path).unwrap();
+        let (mut leaves, mut at) = (Vec::new(), orion_ledger_core::export::MAGIC.len());
+        while at < bytes.len() {
+            let length = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+            let end = at + 4 + usize::try_from(length).unwrap();
+            leaves.push(&bytes[at + 4..end]);
+            at = end;
+        }
+        let body = |leaf: &[u8]| Leaf::from_bytes(leaf).unwrap().body;
+        let LeafBody::Genesis(genesis) = body(leaves[1]) else { panic!("{name}") };
+        let genesis = Genesis::from_bytes(&genesis).unwrap();
+        let (_, chain) =
+            verify::chain(bytes.as_slice(), &VerifierKey::new(&genesis.chain(), genesis.checkpoint)).unwrap();
+        let LeafBody::Seal(seal) = body(leaves.last().unwrap()) else { panic!("{name}") };
+        assert_eq!((seal.state.to_string().as_str(), seal.totals), (state, chain.totals()), "{name}");
+    }
 }

@@ -18,16 +18,21 @@ fn i04_i05_an_escrow_is_paid_out_refunded_or_still_there_and_a_closed_one_is_emp
         for _ in 0..STEPS {
             history.step();
             history.check();
-            let world = &history.world;
-            for (id, job) in world.chain.jobs() {
-                let left = world.balance(&Account::Escrow(*id));
-                let Paid { workers, validators, fee, refunded } = job.paid;
-                assert_eq!(job.escrowed, workers + validators + fee + refunded + left);
-                assert!(job.is_open() || left == 0, "an escrow that ended is empty");
-            }
+            check_jobs(&history.world);
         }
         history.end();
+        check_jobs(&history.world);
     });
+}
+
+/// What was locked was paid, refunded, or is still there.
+pub fn check_jobs(world: &World) {
+    for (id, job) in world.chain.jobs() {
+        let left = world.balance(&Account::Escrow(*id));
+        let Paid { workers, validators, fee, refunded } = job.paid;
+        assert_eq!(job.escrowed, workers + validators + fee + refunded + left);
+        assert!(job.is_open() || left == 0, "an escrow that ended is empty");
+    }
 }
 
 /// What the log says of a job's pay, read from its receipts alone.
@@ -116,8 +121,8 @@ fn i14_i04_a_page_matures_in_the_first_block_past_its_window_and_what_vests_is_w
     assert!(sums.1 > 0, "something was earned");
 }
 
-/// Gives what vests.
-fn check_vesting(world: &World) -> u64 {
+/// Of a world in which earnings vest: what was earned has matured, or vests. Gives what vests.
+pub fn check_vesting(world: &World) -> u64 {
     let mut left = 0;
     for (id, job) in vesting(world) {
         let paid = world.chain.jobs()[&id].paid;

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orion_ledger_core::verify;
-use orion_protocol::PublicKey;
+use orion_protocol::ids::{Account, reserve_id};
 use orion_protocol::ledger::Transaction;
 use orion_protocol::ledger::api::JobPhase;
 use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::task::TaskSpec;
+use orion_protocol::{Digest, PublicKey};
 
 use crate::support::{Ballot, Closed, Random, Work, World, key, spec_under};
 
@@ -26,6 +27,9 @@ pub struct History {
     attempts: BTreeMap<(u8, u32), u32>,
     /// Accepted and rejected verdicts.
     pub verdicts: [u64; 2],
+    reserves: Vec<Digest>,
+    /// How often something was held back.
+    pub reserved: u64,
 }
 
 impl History {
@@ -39,17 +43,28 @@ impl History {
             open: Vec::new(),
             attempts: BTreeMap::new(),
             verdicts: [0; 2],
+            reserves: Vec::new(),
+            reserved: 0,
         }
     }
 
+    /// Every provider gets something of its own to begin with.
+    pub fn earn(&mut self) {
+        let task = spec_under(&self.policy, 200, 60, 60, 4);
+        self.world.pay(&task);
+        self.world.time_ms += self.policy.vesting_ms;
+        assert_eq!(self.world.deposit(1), Code::Ok);
+    }
+
     pub fn step(&mut self) {
-        match self.random.below(12) {
+        match self.random.below(14) {
             0 | 1 => self.open_job(),
             2..=4 => self.close_round(),
             5..=7 => self.judge(),
             8 => self.settle(),
             9 => self.close_job(),
             10 => self.odd(),
+            11 | 12 => self.purse(),
             _ => self.wait(),
         }
     }
@@ -162,6 +177,40 @@ impl History {
         let foreign = settle.sign(&self.world.signers.chain, &self.world.signers.keys.issuer, 1, id);
         assert_eq!(self.world.block(vec![foreign])[0].code, Code::NotAllowed);
         assert_eq!(self.world.chain.totals(), before);
+    }
+
+    /// A provider holds back what it owns, or more than that; gives it up; takes it out.
+    fn purse(&mut self) {
+        let provider = key(11 + self.random.below(3) as u8);
+        let from = Purse::Available(provider.public());
+        let balance = self.world.balance(&Account::Available(provider.public()));
+        let amount = 1 + self.random.below(balance + balance / 4 + 2);
+        let some = self.random.below(2 + self.reserves.len() as u64) as usize;
+        let reserve = self.reserves.get(some).copied();
+        let (id, chain) = (self.world.id(), self.world.signers.chain.clone());
+        let code = match self.random.below(4) {
+            0 | 1 => {
+                let expires_ms = self.world.time_ms + 11 + self.random.below(30_000);
+                let tx = Transaction::Reserve(Reserve { amount, expires_ms });
+                let code = self.world.block(vec![tx.sign(&chain, &provider, 0, id)])[0].code;
+                if code == Code::Ok {
+                    self.reserves.push(reserve_id(&provider.public(), &id));
+                    self.reserved += 1;
+                }
+                code
+            }
+            2 => {
+                let tx = Transaction::Release(Release { reserve: reserve.unwrap_or(Digest::ZERO) });
+                self.world.block(vec![tx.sign(&chain, &provider, 0, id)])[0].code
+            }
+            _ => {
+                let tx = Transaction::Withdraw(Withdraw { from, amount, to: Digest::ZERO, reserve });
+                self.world.approved(&tx, &[key(3), provider]).code
+            }
+        };
+        let refusals = [Code::InsufficientCredits, Code::NoSuchReserve, Code::ReserveOver];
+        assert!(code == Code::Ok || refusals.contains(&code), "{code}");
+        assert!(code != Code::Ok || amount <= balance || reserve.is_some(), "more than there is");
     }
 
     fn wait(&mut self) {

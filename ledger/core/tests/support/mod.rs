@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a fixture cannot do fails its test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use orion_ledger_core::{Admission, Chain, Replay, Signer, VerifierKey};
 use orion_protocol::bytes::Name;
@@ -25,7 +26,9 @@ pub const START_MS: u64 = 1_700_000_000_000;
 
 /// The key with this number.
 pub fn key(number: u8) -> SecretKey {
-    SecretKey::from_seed(&[number; 32])
+    static KEYS: LazyLock<Vec<SecretKey>> =
+        LazyLock::new(|| (0..=u8::MAX).map(|number| SecretKey::from_seed(&[number; 32])).collect());
+    KEYS[usize::from(number)].clone()
 }
 
 pub fn name(text: &str) -> Name {

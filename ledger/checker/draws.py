@@ -1,0 +1,148 @@
+"""A round's draw and its verdict, from what was signed alone (protocol, section 4)."""
+
+from types import SimpleNamespace
+
+import trees
+from books import No, require
+from canonical import Refused, framed, sha3
+from shapes import VOTE
+from strict import statement
+
+
+def round_id(job: bytes, commitments: list[bytes]) -> bytes:
+    return framed("orion/round/v1", job, sorted(commitments))
+
+
+def seed(chain: str, size: int, root: bytes, round_: bytes) -> bytes:
+    return framed("orion/audit-seed/v1", chain, size, root, round_)
+
+
+def numbers(domain: str, seed_: bytes, shard: int, attempt: int):
+    """A function that gives the next number below n."""
+    counter = 0
+
+    def below(n: int) -> int:
+        nonlocal counter
+        while True:
+            digest = framed(domain, seed_, shard, attempt, counter)
+            counter += 1
+            x = int.from_bytes(digest[:8], "big")
+            if x < n * (2**64 // n):
+                return x % n
+
+    return below
+
+
+def places(below, units: int, audits: int) -> list[int]:
+    """Which of a shard's units are audited, in the order drawn."""
+    drawn = []
+    while len(drawn) < min(units, audits):
+        place = below(units)
+        if place not in drawn:
+            drawn.append(place)
+    return drawn
+
+
+def validators(below, owners: dict[bytes, str], worker_owner: str) -> tuple[list[bytes], int]:
+    """Who is asked, in turns of one key an owner, and how many owners there are."""
+    keys = sorted(key for key, owner in owners.items() if owner != worker_owner)
+    for last in range(len(keys) - 1, 0, -1):
+        other = below(last + 1)
+        keys[last], keys[other] = keys[other], keys[last]
+    order, count = [], len({owners[key] for key in keys})
+    while keys:
+        turn, asked = [], set()
+        for key in keys:
+            if owners[key] not in asked:
+                asked.add(owners[key])
+                turn.append(key)
+        order += turn
+        keys = [key for key in keys if key not in turn]
+    return order, count
+
+
+def check_vote(vote) -> bool:
+    units = [one.unit for one in vote.units]
+    return 1 <= len(units) <= 32 and units == sorted(set(units))
+
+
+def read_vote(chain: str, signed, key: bytes, round_: bytes, lease: bytes, units: list[int]):
+    """The vote and its digest, if it is this key's, on exactly these units of this lease."""
+    try:
+        vote, digest = statement(VOTE, chain, signed, key)
+    except Refused:
+        return None
+    fits = check_vote(vote) and (vote.round, vote.lease) == (round_, lease)
+    return (vote, digest) if fits and [one.unit for one in vote.units] == sorted(units) else None
+
+
+def drawn_units(case, evidence) -> None:
+    """The drawn units are the draw's, in its order, and lie under the root that was committed to."""
+    lease, root = case.entry.lease, case.entry.commitment.root
+    below = numbers("orion/draw/v1", case.seed, lease.shard, lease.token.attempt)
+    want = places(below, lease.units, case.audits)
+    require(len(want) == len(evidence.drawn), "BadDraw")
+    for place, one in zip(want, evidence.drawn):
+        leaf = sha3(b"\x00" + one.salt + one.unit.to_bytes(8, "big") + one.digest)
+        try:
+            have = trees.root_of_path(sha3, leaf, place, lease.units, one.path)
+        except (AssertionError, ValueError):
+            raise No("BadDraw") from None
+        require(one.unit == lease.first_unit + place and have == root, "BadDraw")
+
+
+def asked(case, evidence) -> dict[bytes, list[int]]:
+    """Whose word each drawn unit needs: the first in its order who is not absent, else the platform's."""
+    lease, absent = case.entry.lease, evidence.absent
+    below = numbers("orion/draw-validators/v1", case.seed, lease.shard, lease.token.attempt)
+    order, owners = validators(below, case.owners, case.worker_owner)
+    require(absent == sorted(set(absent)), "BadVote")
+    passed, want = set(), {}
+    for j, one in enumerate(evidence.drawn):
+        turn = [order[(j % owners + at) % len(order)] for at in range(len(order))]
+        there = [key for key in turn if key not in absent]
+        voter = there[0] if there else case.platform
+        passed.update(turn[: turn.index(voter)] if there else turn)
+        want.setdefault(voter, []).append(one.unit)
+    require(len(passed) == len(absent), "BadVote")
+    return want
+
+
+def votes_of(case, evidence):
+    """Exactly one vote from each who was asked: (vote, digest) by key."""
+    want, votes = asked(case, evidence), {}
+    for signed in evidence.votes:
+        require(not case.is_lost(signed.key), "Revoked")
+        require(signed.key in want and signed.key not in votes, "BadVote")
+        vote = read_vote(case.chain, signed, signed.key, case.round, case.entry.lease_digest, want[signed.key])
+        require(vote is not None, "BadVote")
+        votes[signed.key] = vote
+    require(len(votes) == len(want), "BadVote")
+    return dict(sorted(votes.items()))
+
+
+def verdict(case, evidence) -> SimpleNamespace:
+    """Whether the shard is accepted, and whose votes are upheld and paid: (vote digest, key, units)."""
+    drawn_units(case, evidence)
+    votes = votes_of(case, evidence)
+    claimed = {one.unit: one.digest for one in evidence.drawn}
+    truth, disputed = {}, set()
+    for key, (vote, _) in votes.items():
+        for one in vote.units:
+            truth[one.unit] = one.digest
+            if key != case.platform and claimed[one.unit] != one.digest:
+                disputed.add(one.unit)
+    referee = evidence.referee
+    require((referee is not None) == bool(disputed), "BadReferee")
+    if referee is not None:
+        said = read_vote(
+            case.chain, referee, case.platform, case.round, case.entry.lease_digest, sorted(disputed)
+        )
+        require(said is not None, "BadReferee")
+        truth.update((one.unit, one.digest) for one in said[0].units)
+    upheld = [
+        (digest, key, [one.unit for one in vote.units])
+        for key, (vote, digest) in votes.items()
+        if key not in case.platforms and all(truth[one.unit] == one.digest for one in vote.units)
+    ]
+    return SimpleNamespace(accepted=all(truth[unit] == digest for unit, digest in claimed.items()), upheld=upheld)
