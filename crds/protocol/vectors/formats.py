@@ -19,7 +19,8 @@ CODES = (
     "Ok NotAllowed StaleEpoch EpochTaken ExistsWithDifferentBytes OwnerDiffers InsufficientCredits BudgetTooSmall "
     "OutOfBounds NoSuchJob JobExists EscrowExpired JobSettling WrongSequence BadLease BadCommitment BadIngest SlotTaken "
     "BadValidator NoSuchRound BadDraw BadVote BadReferee RoundOpen NotSettled Overflow UnknownPolicy NotEnoughApprovals "
-    "BadApproval NoSuchReserve ReserveOver"
+    "BadApproval NoSuchReserve ReserveOver Free31 Free32 Free33 Free34 Free35 Free36 PolicyPrice PolicyShares PolicyTimes "
+    "PolicyBytes PolicyTraps"
 ).split()
 DTYPES = "uint8 int8 uint16 int16 uint32 int32 uint64 int64 float32 float64".split()
 
@@ -166,7 +167,10 @@ LEASE, TAIL, PREFLIGHTED, COMMITMENT, INGESTED, VOTE, AGGREGATED, FAILED, ENVELO
     signed(*statement) for statement in STATEMENTS.values()
 )
 
-POLICY = record(price=U64, fee_ppm=U32, vesting_ms=U64, escrow_ms=U64)
+SPLIT = record(workers=U32, validators=U32, treasury=U32)
+POLICY = record(
+    price=U64, fee_ppm=U32, vesting_ms=U64, escrow_ms=U64, validator_ppm_=U32, mode_=choice(PerWork=None, Pool=[SPLIT])
+)
 ISSUERS = record(threshold=U32, keys=each(DIGEST))
 GENESIS = record(
     nonce=DIGEST, operator=DIGEST, platform=DIGEST, issuer=DIGEST, checkpoint=DIGEST, policy=POLICY, issuers_=ISSUERS
@@ -197,6 +201,8 @@ TRANSACTION = choice(
     Release=[record(reserve=DIGEST)],
     Free13=None, Free14=None, Free15=None,
     Issuers=[ISSUERS],
+    PublishPolicy=[record(policy=BYTES)],
+    Params=[record(policy=DIGEST)],
 )
 TRANSFERS = each(record(**{"from": DIGEST}, to=DIGEST, amount=U64))
 RECEIPT = record(code=word(CODES), transfers=TRANSFERS)
@@ -220,6 +226,7 @@ ANSWERS = {
     "Head": record(chain=TEXT, seal=SEAL_REF, epoch=U64, providers=each(row(DIGEST, NAME, BOOL))),
     "AccountView": record(account=DIGEST, balance=U64),
     "OpenJobs": record(jobs=each(DIGEST)),
+    "Policies": record(default=DIGEST, policies=each(POLICY)),
     "JobView": record(
         task=TASK_SPEC, consumer=DIGEST, phase=word(["Open", "Settling", "Closed", "Expired"]), escrowed=U64,
         deadline_ms=U64, rounds=each(ROUND_VIEW), verdicts=U64, pages=row(U64, U64),

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`admission`] | whether an envelope may be ordered at all |
 //! | [`chain`] | blocks: [`chain::Chain::check_tx`], [`chain::Chain::finalize_block`] |
+//! | [`contract`] | what a reward policy may say, and what is made of it |
 //! | [`job`] | what the ledger knows of a job |
 //! | [`recall`] | what came of transactions, inside and outside of the chain |
 //! | [`replay`] | the same machine, driven by leaves that already exist |
@@ -28,6 +29,7 @@ mod block;
 mod book;
 pub mod chain;
 pub mod checkpoint;
+pub mod contract;
 mod due;
 pub mod export;
 pub mod job;

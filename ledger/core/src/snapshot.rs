@@ -5,12 +5,14 @@
 //! It is a note to oneself. Restoring checks that it fits the seal and that its sums hold, not that it follows from the log:
 //! whoever keeps one keeps its digest with the log, and whoever doubts replays.
 
+use std::collections::BTreeMap;
+
 use minicbor::{Decode, Encode};
 use orion_protocol::bytes::Name;
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobPhase, SealRef};
 use orion_protocol::ledger::leaf::Totals;
-use orion_protocol::ledger::tx::Issuers;
+use orion_protocol::ledger::tx::{Issuers, Policy};
 use orion_protocol::merkle::{Sha256, Tree};
 use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey, cbor};
 
@@ -94,6 +96,12 @@ struct Image {
     /// Ascending.
     #[n(13)]
     reserves: Vec<ReserveRow>,
+    /// Published since the genesis, ascending by id.
+    #[cbor(n(20), skip_if = "Vec::is_empty")]
+    policies: Vec<Policy>,
+    /// The one of jobs that name none; absent: the genesis'.
+    #[n(21)]
+    default_policy: Option<Digest>,
 }
 
 /// Reserve, provider, amount, until when in block time.
@@ -121,6 +129,8 @@ pub(crate) fn take(chain: &Chain) -> Vec<u8> {
         vests: state.vests.iter().map(|(page, vest)| vest_row(page, vest)).collect(),
         issuers: state.issuers.clone(),
         reserves: state.reserves.iter().map(|(id, one)| (*id, one.provider, one.amount, one.expires_ms)).collect(),
+        policies: state.published().cloned().collect(),
+        default_policy: Some(state.default_policy).filter(|id| *id != state.genesis.policy.digest()),
     };
     cbor::to_vec(&(DOMAIN.to_owned(), image))
 }
@@ -147,6 +157,8 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
         vests,
         issuers,
         reserves,
+        policies,
+        default_policy,
     } = image;
     let id = genesis.chain();
     if chain != id {
@@ -179,6 +191,7 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
     for (id, phase) in ended {
         state.shed.insert(id, phase);
     }
+    name_policies(&mut state, policies, default_policy)?;
     for (id, job) in jobs {
         check_job(&state, id, &job)?;
         state.due.insert(job.deadline_ms, Due::Escrow(id));
@@ -208,6 +221,17 @@ fn hold_back(state: &mut State, vests: Vec<VestRow>, reserves: Vec<ReserveRow>) 
     Ok(())
 }
 
+/// The policies that jobs may name.
+fn name_policies(state: &mut State, policies: Vec<Policy>, default: Option<Digest>) -> Result<(), SnapshotError> {
+    let published: BTreeMap<Digest, Policy> = policies.iter().map(|one| (one.digest(), one.clone())).collect();
+    if !published.values().eq(&policies) {
+        return Err(wrong("its policies are not ascending"));
+    }
+    state.policies.extend(published);
+    state.default_policy = default.unwrap_or(state.default_policy);
+    if state.policies.contains_key(&state.default_policy) { Ok(()) } else { Err(wrong("its default policy")) }
+}
+
 fn vest_row((id, page): &(JobId, u64), vest: &Vest) -> VestRow {
     let Vest { until_ms, amounts } = vest;
     (*id, *page, *until_ms, amounts.iter().map(|(key, amount)| (*key, *amount)).collect())
@@ -219,6 +243,7 @@ fn check_job(state: &State, id: JobId, job: &Job) -> Result<(), SnapshotError> {
         && job.spec.job == id
         && job.spec.digest() == job.task
         && job.rounds.iter().all(sealed)
+        && state.policies.contains_key(&job.spec.policy)
         && !state.shed.contains_key(&id);
     if good { Ok(()) } else { Err(wrong(&format!("job {id}"))) }
 }

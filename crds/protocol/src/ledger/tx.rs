@@ -13,7 +13,8 @@ use crate::sign::{PublicKey, Signed, Statement};
 use crate::statements::{Commitment, Ingested, LeaseCore, Vote};
 
 pub use crate::ledger::approved::{Approved, Purse, Release, Reserve, Withdraw};
-pub use crate::ledger::genesis::{Genesis, Issuers, Policy};
+pub use crate::ledger::genesis::{Genesis, Issuers};
+pub use crate::ledger::policy::{Mode, Params, Policy, PublishPolicy, Split};
 
 /// A leaf of the log, and so a transaction, is at most so long.
 pub const MAX_LEAF_BYTES: usize = 65_535;
@@ -93,6 +94,12 @@ pub enum Transaction {
     /// Other issuers from now on; only within [`Approved`].
     #[n(16)]
     Issuers(#[n(0)] Issuers),
+    /// A policy that jobs may name from now on; only within [`Approved`].
+    #[n(17)]
+    PublishPolicy(#[n(0)] PublishPolicy),
+    /// What holds for new jobs; only within [`Approved`].
+    #[n(18)]
+    Params(#[n(0)] Params),
 }
 
 impl Transaction {
@@ -118,6 +125,8 @@ impl Transaction {
             Transaction::Reserve(_) => "Reserve",
             Transaction::Release(_) => "Release",
             Transaction::Issuers(_) => "Issuers",
+            Transaction::PublishPolicy(_) => "PublishPolicy",
+            Transaction::Params(_) => "Params",
         }
     }
 

@@ -3,12 +3,13 @@
 use orion_protocol::bytes::hex;
 use orion_protocol::ids::{Account, action_digest, reserve_id};
 use orion_protocol::ledger::api::{
-    AccountView, EntryVerdict, Head, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
+    AccountView, EntryVerdict, Head, JobPhase, JobView, OpenJobs, Paid, Policies, RoundView, SealRef,
 };
 use orion_protocol::ledger::leaf::{Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Issuers, OpenEpoch, OpenEscrow, Purse, RecordVerdict,
-    RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, TopUp, Withdraw,
+    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Issuers, Mode, OpenEpoch, OpenEscrow, Params, Policy,
+    PublishPolicy, Purse, RecordVerdict, RegisterProvider, Release, Reserve, RoundEntry, Settle, ShardVerdict, Split,
+    TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Code, Leaf, LeafBody, Submitted, Transaction};
 use orion_protocol::merkle::{self, Sha3, Sha256};
@@ -30,7 +31,7 @@ pub fn all() -> Vec<(Transaction, &'static str, u64, JobId, u64, u64)> {
     let escrow = OpenEscrow {
         consumer: Consumer { account: consumer() },
         task: task().object().into(),
-        budget: 2 * price::escrow_of(&task()).unwrap(),
+        budget: 2 * price::escrow_of(&task(), &genesis().policy).unwrap(),
     };
     vec![
         (Transaction::RegisterProvider(register), "operator", 3, none, 7, 0),
@@ -63,7 +64,25 @@ pub fn all() -> Vec<(Transaction, &'static str, u64, JobId, u64, u64)> {
         ),
         (Transaction::Release(Release { reserve: reserve() }), "worker", 0, none, 7, 0),
         (Transaction::Issuers(issuers()), "issuer", 0, none, 4, 0),
+        (Transaction::PublishPolicy(publish(&audits())), "issuer", 0, none, 8, 0),
+        (Transaction::PublishPolicy(publish(&pool())), "issuer", 0, none, 9, 0),
+        (Transaction::Params(Params { policy: pool().digest() }), "issuer", 0, none, 10, 0),
     ]
+}
+
+/// Pays half of the price for audits.
+fn audits() -> Policy {
+    Policy { validator_ppm: Some(500_000), ..genesis().policy }
+}
+
+/// Splits what the job has.
+fn pool() -> Policy {
+    let split = Split { workers: 850_000, validators: 120_000, treasury: 30_000 };
+    Policy { fee_ppm: 0, vesting_ms: 604_800_000, mode: Mode::Pool(split), ..genesis().policy }
+}
+
+fn publish(policy: &Policy) -> PublishPolicy {
+    PublishPolicy { policy: policy.to_bytes().into() }
 }
 
 fn withdraw(from: Purse) -> Withdraw {
@@ -216,7 +235,7 @@ pub fn answers() -> Value {
         task: task(),
         consumer: consumer(),
         phase: JobPhase::Settling,
-        escrowed: price::escrow_of(&task()).unwrap(),
+        escrowed: price::escrow_of(&task(), &genesis().policy).unwrap(),
         deadline_ms: 1_800_086_400_000,
         rounds: vec![RoundView {
             round: round(),
@@ -228,6 +247,7 @@ pub fn answers() -> Value {
         pages: (0, 1),
         paid: Paid { workers: 11_500, validators: 3, fee: 230, refunded: 0 },
     };
+    let policies = Policies { default: audits().digest(), policies: vec![audits(), pool()] };
     let account = AccountView { account: consumer(), balance: u64::MAX >> 1 };
     json!([
         {"type": "Submitted", "value": (Submitted { leaf: 70_000, receipt: receipt(), seal }).json(),
@@ -235,6 +255,7 @@ pub fn answers() -> Value {
         {"type": "Head", "value": head.json(), "bytes": hex(&cbor::to_vec(&head))},
         {"type": "AccountView", "value": account.json(), "bytes": hex(&cbor::to_vec(&account))},
         {"type": "OpenJobs", "value": OpenJobs { jobs: vec![job()] }.json(), "bytes": hex(&cbor::to_vec(&OpenJobs { jobs: vec![job()] }))},
+        {"type": "Policies", "value": policies.json(), "bytes": hex(&cbor::to_vec(&policies))},
         {"type": "JobView", "value": view.json(), "bytes": hex(&cbor::to_vec(&view))},
     ])
 }

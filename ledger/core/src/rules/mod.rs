@@ -3,6 +3,7 @@
 
 mod accounts;
 mod approved;
+mod policy;
 mod reserve;
 mod round;
 mod settle;
@@ -39,7 +40,9 @@ pub(crate) fn apply(
         Transaction::Approved(tx) => approved::apply(state, envelope, tx),
         Transaction::Reserve(tx) => reserve::reserve(state, envelope, tx, time_ms),
         Transaction::Release(tx) => reserve::release(state, envelope, tx),
-        Transaction::Withdraw(_) | Transaction::Issuers(_) => Err(Code::NotEnoughApprovals),
+        Transaction::Withdraw(_) | Transaction::Issuers(_) | Transaction::PublishPolicy(_) | Transaction::Params(_) => {
+            Err(Code::NotEnoughApprovals)
+        }
     }
 }
 
@@ -51,6 +54,8 @@ fn may_send(state: &State, envelope: &Envelope, transaction: &Transaction) -> Re
         Transaction::Approved(_)
             | Transaction::Withdraw(_)
             | Transaction::Issuers(_)
+            | Transaction::PublishPolicy(_)
+            | Transaction::Params(_)
             | Transaction::Reserve(_)
             | Transaction::Release(_)
     );

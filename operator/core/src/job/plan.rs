@@ -157,7 +157,7 @@ impl Job {
         let object = task.spec.object();
         self.store(object, effects);
         let Some(task) = &self.task else { return };
-        match escrow_of(&task.spec) {
+        match escrow_of(&task.spec, ctx.policy) {
             Ok(need) if need > self.spec.budget => {
                 let words = format!(
                     "spec.budget.maxCredits: {} is below {}, what this job may cost: its work, the audits of {} attempts, the fee",

@@ -98,7 +98,7 @@ impl World {
 
     /// The same, with another deadline of escrows.
     pub fn with_escrow_ms(seed: u64, escrow_ms: u64) -> World {
-        let policy = Policy { price: 1_000_000, fee_ppm: 20_000, vesting_ms: 0, escrow_ms };
+        let policy = Policy::per_work(1_000_000, 20_000, 0, escrow_ms);
         let genesis = Genesis {
             nonce: Digest::of(&seed.to_le_bytes()),
             operator: key(1).public(),
