@@ -23,6 +23,7 @@ use crate::node::{Halted, LookError, Node, SubmitError};
 
 mod export;
 mod feed;
+mod policies;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -132,6 +133,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/accounts/{account}", get(account))
         .route("/v1/jobs/{job}", get(job))
         .route("/v1/jobs", get(open_jobs))
+        .route("/v1/policies", get(policies::all))
+        .route("/v1/policies/{policy}", get(policies::one))
         .route("/v1/checkpoint", get(checkpoint))
         .route("/v1/export", get(export::export))
         .route("/livez", get(|| async { "ok\n" }))

@@ -8,7 +8,7 @@ import ed25519
 REASONS = {
     "InvalidSpec": 0, "InputNotFound": 1, "InvalidInput": 2, "CompileFailed": 3, "ArgumentMismatch": 4,
     "UnsupportedKernel": 5, "NotExact": 6, "KernelNotUnitPure": 7, "WorkUnderdeclared": 8, "TooLarge": 9,
-    "PreflightTimeout": 10, "UnsupportedOperator": 11, "BudgetTooSmall": 20, "InsufficientCredits": 21, "DeadlineExceeded": 22,
+    "PreflightTimeout": 10, "UnsupportedOperator": 11, "BudgetTooSmall": 20, "InsufficientCredits": 21, "DeadlineExceeded": 22, "UnknownPolicy": 23,
     "NoMatchingWorker": 30, "NoPlatformWorker": 31, "BackendUnavailable": 32, "Preflight": 33, "EscrowPending": 34,
     "Computing": 35, "Validating": 36, "Aggregating": 37, "Settling": 38, "WorkerLost": 40, "LeaseExpired": 41,
     "OutputUnavailable": 42, "OutputMismatch": 43, "AuditFailed": 44, "KernelFault": 45, "OutOfMemory": 46,

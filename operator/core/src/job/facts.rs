@@ -411,7 +411,9 @@ impl Job {
             | Transaction::Withdraw(_)
             | Transaction::Reserve(_)
             | Transaction::Release(_)
-            | Transaction::Issuers(_) => {}
+            | Transaction::Issuers(_)
+            | Transaction::PublishPolicy(_)
+            | Transaction::Params(_) => {}
         }
     }
 

@@ -230,6 +230,7 @@ impl World {
             budget: 1 << 40,
             backoff_limit: 1,
             salt: job_salt(&[9; 32], &job),
+            policy: self.genesis.policy.clone(),
             first_try: 0,
         }
     }
