@@ -1,11 +1,13 @@
 //! The ledger's invariants as properties over random histories, each test named after the one it shows. A failure prints its
 //! seed; `ORION_SEED` runs it again. `ORION_LEDGER_HISTORIES` asks for more of them.
 
+mod contracts;
 #[path = "../support/history.rs"]
 mod history;
 mod identity;
 mod log;
 mod money;
+mod shares;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_phase;

@@ -3,8 +3,9 @@
 //! again.
 
 use orion_protocol::ledger::api::JobPhase;
+use orion_protocol::ledger::policy::Mode;
 use orion_protocol::messages::{Manifest, Message, Role};
-use orion_protocol::price::{escrow_of, format_credits, price_of};
+use orion_protocol::price::{MAX_ATTEMPTS, escrow_of, format_credits, price_of};
 use orion_protocol::task::{Comparator, TaskSpec};
 use orion_protocol::{Digest, Reason, Refusal};
 
@@ -159,12 +160,12 @@ impl Job {
         let Some(task) = &self.task else { return };
         match escrow_of(&task.spec, &self.spec.policy) {
             Ok(need) if need > self.spec.budget => {
-                let words = format!(
-                    "spec.budget.maxCredits: {} is below {}, what this job may cost: its work, the audits of {} attempts, the fee",
-                    format_credits(self.spec.budget),
-                    format_credits(need),
-                    orion_protocol::price::MAX_ATTEMPTS
-                );
+                let what = match self.spec.policy.mode {
+                    Mode::PerWork => format!("its work, the audits of {MAX_ATTEMPTS} attempts, the fee"),
+                    Mode::Pool(_) => "the pool that its reward policy splits".to_owned(),
+                };
+                let (budget, need) = (format_credits(self.spec.budget), format_credits(need));
+                let words = format!("spec.budget.maxCredits: {budget} is below {need}, what this job may cost: {what}");
                 self.waiting = Some(Refusal::new(Reason::BudgetTooSmall, words));
             }
             Ok(need) => {
