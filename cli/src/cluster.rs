@@ -29,6 +29,16 @@ pub struct Access {
     pub ledger_url: Option<String>,
 }
 
+impl Access {
+    /// The ledger's service; a cluster is needed only where it is behind the API server.
+    pub async fn ledger(&self) -> anyhow::Result<Endpoint> {
+        match &self.ledger_url {
+            Some(url) => Ok(Endpoint::Direct(url.trim_end_matches('/').to_owned())),
+            None => Ok(Cluster::connect(self).await?.ledger()),
+        }
+    }
+}
+
 /// A cluster with Orion on it.
 pub struct Cluster {
     /// The API server.

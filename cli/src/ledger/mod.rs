@@ -5,6 +5,7 @@
 mod folder;
 mod fork;
 mod log;
+mod policy;
 mod prove;
 mod receipt;
 mod reward;
@@ -47,6 +48,9 @@ pub enum LedgerCommand {
     /// Make the receipt of a shard's work out of an exported log: what its provider keeps. Needs no network.
     #[command(after_help = EXIT_CODES)]
     Prove(prove::ProveArgs),
+    /// Reward policies: by what jobs pay.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Policy(policy::PolicyCommand),
     /// Recompute what a log, a receipt or evidence says. Needs no network.
     #[command(subcommand, after_help = EXIT_CODES)]
     Verify(VerifyCommand),
@@ -92,6 +96,7 @@ pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> an
             }
             Ok(Verdict::Good)
         }
+        LedgerCommand::Policy(command) => policy::run(access, format, command).await,
         LedgerCommand::Prove(args) => prove::run(format, args),
         LedgerCommand::Verify(VerifyCommand::Log(args)) => log::run(format, args),
         LedgerCommand::Verify(VerifyCommand::Receipt(args)) => receipt::run(format, args),
