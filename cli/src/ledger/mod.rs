@@ -13,6 +13,7 @@ mod units;
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -124,6 +125,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// A log is verified on as many threads as this machine has for us.
+pub fn threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 fn open(file: &Path) -> anyhow::Result<BufReader<File>> {

@@ -103,7 +103,7 @@ pub async fn run(access: &Access, format: Format, command: &PolicyCommand) -> an
         }
         PolicyCommand::Show { id, export, log_key } => {
             let policies = match export.as_ref().zip(log_key.as_ref()) {
-                Some((export, key)) => match verify::chain(open(export)?, &read_key(key)?) {
+                Some((export, key)) => match verify::chain_on(super::threads(), open(export)?, &read_key(key)?) {
                     Ok((_, chain)) => chain.policies(),
                     Err(error) => return Ok(log::refuse(&error, format)),
                 },

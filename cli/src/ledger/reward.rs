@@ -29,7 +29,7 @@ pub struct RewardArgs {
 
 /// Runs the command.
 pub fn run(format: Format, args: &RewardArgs) -> anyhow::Result<Verdict> {
-    let (checkpoint, chain) = match verify::chain(open(&args.export)?, &read_key(&args.key)?) {
+    let (checkpoint, chain) = match verify::chain_on(super::threads(), open(&args.export)?, &read_key(&args.key)?) {
         Ok(verified) => verified,
         Err(error) => return Ok(log::refuse(&error, format)),
     };

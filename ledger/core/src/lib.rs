@@ -7,6 +7,7 @@
 //! | part | what |
 //! | --- | --- |
 //! | [`admission`] | whether an envelope may be ordered at all |
+//! | [`ahead`] | leaves read ahead of a replay, on several threads |
 //! | [`chain`] | blocks: [`chain::Chain::check_tx`], [`chain::Chain::finalize_block`] |
 //! | [`contract`] | what a reward policy may say, and what is made of it |
 //! | [`job`] | what the ledger knows of a job |
@@ -25,6 +26,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod admission;
+pub mod ahead;
 mod block;
 mod book;
 pub mod chain;

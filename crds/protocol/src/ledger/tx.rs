@@ -130,6 +130,30 @@ impl Transaction {
         }
     }
 
+    /// Verifies every signature that it embeds ahead, where there are any: see [`Signed::preverify`].
+    pub fn preverify(&self, chain: &ChainId) {
+        match self {
+            Transaction::CloseRound(closed) => {
+                for RoundEntry { lease, commitment, ingested } in &closed.entries {
+                    lease.preverify(chain);
+                    commitment.preverify(chain);
+                    ingested.preverify(chain);
+                }
+            }
+            Transaction::RecordVerdict(verdict) => {
+                let votes = verdict.shards.iter().flat_map(|shard| shard.votes.iter().chain(&shard.referee));
+                votes.for_each(|vote| vote.preverify(chain));
+            }
+            Transaction::Approved(approved) => approved.approvals.iter().for_each(|one| one.preverify(chain)),
+            _ => {}
+        }
+    }
+
+    /// Whether it embeds signatures, so that verifying them ahead is worth a thread.
+    pub fn embeds_signatures(&self) -> bool {
+        matches!(self, Transaction::CloseRound(_) | Transaction::RecordVerdict(_) | Transaction::Approved(_))
+    }
+
     /// Puts it in an envelope and signs it. `id`: see [`TxId::derive`].
     pub fn sign(&self, chain: &ChainId, key: &crate::sign::SecretKey, epoch: u64, id: TxId) -> Signed<Envelope> {
         let envelope = Envelope { signer: key.public(), epoch, id, payload: cbor::to_vec(self).into() };

@@ -10,6 +10,7 @@ mod money;
 mod shares;
 #[path = "../support/mod.rs"]
 mod support;
+mod threads;
 mod two_phase;
 
 use history::History;
