@@ -19,7 +19,7 @@ const POOL: Policy =
 fn issue(client: Client, tx: &Transaction, number: u8) -> Code {
     let (issuer, chain) = (Keys::new().issuer, Keys::new().genesis().chain());
     let id = TxId([number; 16]);
-    let approved = approve(&chain, &issuer, id, tx, &[issuer.clone()]);
+    let approved = approve(&chain, &issuer, id, tx, std::slice::from_ref(&issuer));
     client.submit(&Transaction::Approved(approved).sign(&chain, &issuer, 0, id)).receipt.code
 }
 

@@ -91,7 +91,9 @@ pub async fn run(access: &Access, format: Format, command: &PolicyCommand) -> an
             let policy = PolicyFile::read(file)?;
             let found = policy.out_of_bounds();
             if !found.is_empty() {
-                found.iter().for_each(|one| eprintln!("{}", words(one)));
+                for one in &found {
+                    eprintln!("{}", words(one));
+                }
                 eprintln!("policy: nothing was published; see orion ledger policy check {}", file.display());
                 return Ok(Verdict::Bad);
             }
@@ -121,8 +123,12 @@ fn check(format: Format, policy: &Policy) -> anyhow::Result<Verdict> {
         Format::Text => {
             println!("policy {}", policy.digest());
             print_terms(policy);
-            pays.iter().for_each(|sample| sample.print());
-            found.iter().for_each(|one| println!("{}", words(one)));
+            if let Some(sample) = &pays {
+                sample.print();
+            }
+            for one in &found {
+                println!("{}", words(one));
+            }
             println!("policy: {}", if found.is_empty() { "good, and may be published" } else { "would be refused" });
         }
         Format::Json => {

@@ -73,7 +73,9 @@ impl Admission {
         signed.preverify(&self.chain);
         let payload = signed.verify(&self.chain, &signed.key()).map(|envelope| envelope.into_inner().payload);
         let transaction = payload.ok().and_then(|payload| Transaction::from_bytes(&payload).ok());
-        transaction.iter().for_each(|transaction| transaction.preverify(&self.chain));
+        if let Some(transaction) = &transaction {
+            transaction.preverify(&self.chain);
+        }
         Prepared { signed, transaction }
     }
 

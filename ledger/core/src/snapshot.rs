@@ -191,7 +191,7 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
     for (id, phase) in ended {
         state.shed.insert(id, phase);
     }
-    name_policies(&mut state, policies, default_policy)?;
+    name_policies(&mut state, &policies, default_policy)?;
     for (id, job) in jobs {
         check_job(&state, id, &job)?;
         state.due.insert(job.deadline_ms, Due::Escrow(id));
@@ -222,9 +222,9 @@ fn hold_back(state: &mut State, vests: Vec<VestRow>, reserves: Vec<ReserveRow>) 
 }
 
 /// The policies that jobs may name.
-fn name_policies(state: &mut State, policies: Vec<Policy>, default: Option<Digest>) -> Result<(), SnapshotError> {
+fn name_policies(state: &mut State, policies: &[Policy], default: Option<Digest>) -> Result<(), SnapshotError> {
     let published: BTreeMap<Digest, Policy> = policies.iter().map(|one| (one.digest(), one.clone())).collect();
-    if !published.values().eq(&policies) {
+    if !published.values().eq(policies) {
         return Err(wrong("its policies are not ascending"));
     }
     state.policies.extend(published);

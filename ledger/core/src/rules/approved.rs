@@ -14,8 +14,11 @@ use crate::state::State;
 pub(super) fn apply(state: &mut State, envelope: &Envelope, tx: &Approved) -> Result<Vec<Transfer>, Code> {
     let inner = Transaction::from_bytes(&tx.inner).map_err(|_| Code::OutOfBounds)?;
     let owner = match &inner {
-        Transaction::Deposit(_) | Transaction::Release(_) | Transaction::Issuers(_) => None,
-        Transaction::PublishPolicy(_) | Transaction::Params(_) => None,
+        Transaction::Deposit(_)
+        | Transaction::Release(_)
+        | Transaction::Issuers(_)
+        | Transaction::PublishPolicy(_)
+        | Transaction::Params(_) => None,
         Transaction::Withdraw(Withdraw { from, .. }) => Some(owner_of(state, from)),
         _ => return Err(Code::NotAllowed),
     };

@@ -154,8 +154,6 @@ fn refund(state: &State, id: JobId, job: &Job, spent: u64) -> Result<Move, Code>
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
     use orion_protocol::bytes::Name;
     use orion_protocol::dtype::DType;
     use orion_protocol::ledger::Genesis;

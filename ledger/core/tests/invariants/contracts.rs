@@ -256,7 +256,7 @@ impl Pinned {
                 assert!(spent <= job.escrowed);
             }
             Mode::Pool(_) => {
-                assert_eq!(spent, job.escrowed, "a pool is spent, for somebody worked and somebody checked")
+                assert_eq!(spent, job.escrowed, "a pool is spent, for somebody worked and somebody checked");
             }
         }
         if policy.vesting_ms == 0 {
