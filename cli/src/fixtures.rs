@@ -56,6 +56,7 @@ pub fn job() -> ValidatedJob {
         work_per_item: None,
         parallelism: 1,
         audits_per_shard: 1,
+        policy: None,
         budget: 1_000_000,
         backoff_limit_per_shard: 3,
     }

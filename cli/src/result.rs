@@ -130,7 +130,7 @@ async fn replay(cluster: &Cluster, key: Option<&Path>) -> anyhow::Result<Result<
     let mut export = tempfile::tempfile().context("making a file for the ledger's export")?;
     cluster.ledger().await?.fetch("/v1/export", &mut export).await?;
     export.rewind().context("reading the export")?;
-    match verify::log(std::io::BufReader::new(export), &key) {
+    match verify::log_on(crate::ledger::threads(), std::io::BufReader::new(export), &key) {
         Ok(report) => Ok(Ok(report)),
         Err(error) => Ok(Err(ledger::chain(&error))),
     }

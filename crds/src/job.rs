@@ -107,6 +107,9 @@ pub struct OrionJobSpec {
     /// How shards become the result. Exactly one way.
     #[serde(default)]
     pub aggregation: Aggregation,
+    /// By which policy it pays.
+    #[serde(default)]
+    pub reward: Reward,
     /// The most that the job may cost.
     pub budget: Budget,
     /// How often a shard may fail by a fault of the kernel, confirmed by two owners, before the job fails.
@@ -449,6 +452,18 @@ pub struct Sharding {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub units_per_shard: Option<i64>,
+}
+
+/// By which policy the job pays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
+pub struct Reward {
+    /// Id of a reward policy that was published, as `orion ledger policy show` prints it. Waited for until it is. Without it the
+    /// platform's default holds. What the job pays follows it whatever is published later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = HEX64), length(max = 64))]
+    pub policy: Option<String>,
 }
 
 /// How results are checked.

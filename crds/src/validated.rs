@@ -53,6 +53,8 @@ pub struct ValidatedJob {
     pub parallelism: u32,
     /// Drawn units a shard.
     pub audits_per_shard: u32,
+    /// The reward policy that it names.
+    pub policy: Option<Digest>,
     /// The most that may be locked, in micro-credits.
     pub budget: u64,
     /// Confirmed kernel faults that a shard may have.
@@ -156,6 +158,7 @@ impl TryFrom<&OrionJob> for ValidatedJob {
             parallelism,
             validation,
             aggregation,
+            reward,
             budget,
             backoff_limit_per_shard,
         } = &job.spec;
@@ -187,6 +190,9 @@ impl TryFrom<&OrionJob> for ValidatedJob {
             return Err(invalid("spec.aggregation", "exactly one must be set of: concatenate"));
         };
         let job::Validation { audits_per_shard } = validation;
+        let job::Reward { policy } = reward;
+        let policy = policy.as_ref().map(|id| id.parse::<Digest>()).transpose();
+        let policy = policy.map_err(|_| invalid("spec.reward.policy", "64 lower-case hex digits are needed"))?;
         let job::Budget { max_credits } = budget;
         let budget = parse_credits(max_credits).ok_or_else(|| {
             invalid(
@@ -210,6 +216,7 @@ impl TryFrom<&OrionJob> for ValidatedJob {
             work_per_item,
             parallelism,
             audits_per_shard: bounded("spec.validation.auditsPerShard", *audits_per_shard, 1, MAX_AUDITS_PER_SHARD)?,
+            policy,
             budget,
             backoff_limit_per_shard: bounded("spec.backoffLimitPerShard", *backoff_limit_per_shard, 0, 100)?,
         };

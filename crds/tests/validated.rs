@@ -72,6 +72,7 @@ fn the_example_becomes_checked_types() {
         work_per_item: Some(115_008),
         parallelism: 8,
         audits_per_shard: 2,
+        policy: None,
         budget: 2_500_000,
         backoff_limit_per_shard: 3,
     };
@@ -199,6 +200,15 @@ fn inputs_outputs_and_numbers_are_checked() {
 fn an_object_is_an_input_by_its_digest() {
     let have = validate(with(job(), "/spec/inputs/1/source", json!({"object": {"digest": "0f".repeat(32)}}))).unwrap();
     assert_eq!(have.inputs[1].source, InputSource::Object(Digest([15; 32])));
+}
+
+#[test]
+fn a_reward_policy_is_named_by_its_id() {
+    let have = validate(with(job(), "/spec/reward/policy", json!("0f".repeat(32)))).unwrap();
+    assert_eq!(have.policy, Some(Digest([15; 32])));
+    for wrong in ["", "0f", &"0F".repeat(32), &format!("sha3:{}", "0f".repeat(32))] {
+        check("/spec/reward/policy", json!(wrong), "spec.reward.policy: 64 lower-case hex digits are needed");
+    }
 }
 
 /// The model's spec with one value replaced is refused, and the message starts with this.

@@ -27,6 +27,7 @@ use crate::node::{Halted, LookError, Node, SubmitError};
 mod export;
 mod feed;
 mod history;
+mod policies;
 pub(crate) mod tiles;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
@@ -174,6 +175,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/jobs", get(open_jobs))
         .route("/v1/history/account/{account}", get(history::account))
         .route("/v1/history/job/{job}", get(history::job))
+        .route("/v1/policies", get(policies::all))
+        .route("/v1/policies/{policy}", get(policies::one))
         .route("/v1/export", get(export::export))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

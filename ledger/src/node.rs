@@ -278,16 +278,28 @@ impl Node {
         self.look(|chain| standing(chain, tx, &recall)).await?.map_err(LookError::Unorderable)
     }
 
+    /// Verifies what a transaction embeds, which may be a hundred signatures, beside the engine rather than on it.
+    async fn preverified(&self, tx: Admitted) -> Result<Admitted, SubmitError> {
+        let admission = self.admission.clone();
+        let verify = move || {
+            tx.preverify(&admission);
+            tx
+        };
+        tokio::task::spawn_blocking(verify).await.map_err(|_| SubmitError::Stopped)
+    }
+
     /// Orders a transaction; answers once its block is durable.
     pub async fn submit(&self, tx: Admitted) -> Result<Submitted, SubmitError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Order { tx: Arc::new(tx), reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
+        let place = self.queue.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => {
                 self.metrics.busy.inc();
                 SubmitError::Busy
             }
-            mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
+            mpsc::error::TrySendError::Closed(()) => SubmitError::Stopped,
         })?;
+        let tx = if tx.transaction().embeds_signatures() { self.preverified(tx).await? } else { tx };
+        let (reply, answer) = oneshot::channel();
+        place.send(Order { tx: Arc::new(tx), reply });
         answer.await.map_err(|_| SubmitError::Stopped)
     }
 }

@@ -79,7 +79,14 @@ impl Housekeeping {
         }
         self.round = self.round.wrapping_add(1);
         // By then its job is over, for no escrow lasts so long: until then it may be a result that no status names yet.
-        let age = Duration::from_millis(edges.identity.genesis.policy.escrow_ms) + YOUNG;
+        let longest = match edges.ledger.policies().await {
+            Ok(known) => known.policies.iter().map(|policy| policy.escrow_ms).max().unwrap_or(u64::MAX),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "old results are left, for how long escrows last is not known");
+                return Vec::new();
+            }
+        };
+        let age = Duration::from_millis(longest) + YOUNG;
         let listed = list(&edges.broker, BUCKET_RESULTS).await;
         listed.iter().filter(|object| object.stored < ago(age)).map(|object| object.digest).collect()
     }

@@ -12,7 +12,7 @@ use orion_crds::job::InputStatus;
 use orion_crds::validated::InputSource;
 use orion_crds::{OrionJob, ValidatedJob};
 use orion_protocol::ids::Account;
-use orion_protocol::ledger::JobView;
+use orion_protocol::ledger::{JobView, Policy};
 use orion_protocol::npy::Header;
 use orion_protocol::subjects::BUCKET_IN;
 use orion_protocol::task::Workload;
@@ -36,6 +36,10 @@ pub async fn take(edges: &Arc<Edges>, job: &OrionJob) -> Intake {
     let valid = match ValidatedJob::try_from(job) {
         Ok(valid) => valid,
         Err(refusal) => return Intake::Refused(refusal),
+    };
+    let policy = match policy(edges, valid.policy).await {
+        Ok(policy) => policy,
+        Err(refusal) => return Intake::Waiting(refusal),
     };
     let pinned = job.status.as_ref().map(|status| status.inputs.clone()).unwrap_or_default();
     let inputs = match inputs(edges, &valid, &pinned).await {
@@ -75,6 +79,7 @@ pub async fn take(edges: &Arc<Edges>, job: &OrionJob) -> Intake {
         budget: valid.budget,
         backoff_limit: valid.backoff_limit_per_shard,
         salt: edges.identity.salt(&id),
+        policy,
         first_try,
     };
     Intake::Ready(Box::new(spec), inputs.into_iter().map(|found| found.status).collect())
@@ -105,8 +110,25 @@ pub fn resumed(edges: &Edges, id: JobId, uid: Name, view: &JobView, asked: Optio
         budget: view.escrowed,
         backoff_limit,
         salt: edges.identity.salt(&id),
+        // The task, which names its own, is in the ledger: nothing asks for this one any more.
+        policy: edges.identity.genesis.policy.clone(),
         first_try: 0,
     }
+}
+
+/// What the job costs: by the policy that it names, or by the one that the ledger has for jobs that name none. One that is not
+/// published may yet be.
+async fn policy(edges: &Edges, named: Option<Digest>) -> Result<Policy, Refusal> {
+    let known = edges.ledger.policies().await.map_err(|error| {
+        Refusal::new(Reason::BackendUnavailable, format!("asking the ledger for reward policies: {error}"))
+    })?;
+    let id = named.unwrap_or(known.default);
+    known.policies.into_iter().find(|policy| policy.digest() == id).ok_or_else(|| {
+        let words = format!(
+            "spec.reward.policy: {id} is not published on this chain (orion ledger policy show); it is looked for again"
+        );
+        Refusal::new(Reason::UnknownPolicy, words)
+    })
 }
 
 enum Problem {

@@ -64,7 +64,6 @@ pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Resul
         chain: identity.chain.clone(),
         operator: identity.genesis.operator,
         platform: identity.genesis.platform,
-        policy: identity.genesis.policy.clone(),
         epoch,
         min_price_per_second,
         dispatch_from: clock::now_ms() + Alive::EVERY_S * 1000 + 500,

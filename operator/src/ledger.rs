@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use minicbor::{Decode, Encode};
 use orion_protocol::cbor;
-use orion_protocol::ledger::api::{AccountView, Head, MAX_TOKEN_BYTES, OpenJobs, TOKEN_HEADER};
+use orion_protocol::ledger::api::{AccountView, Head, MAX_TOKEN_BYTES, OpenJobs, Policies, TOKEN_HEADER};
 use orion_protocol::ledger::{Envelope, JobView, Submitted};
 use orion_protocol::{AccountId, JobId, Signed};
 
@@ -112,6 +112,11 @@ impl Ledger {
     pub async fn balance(&self, account: &AccountId) -> Result<u64, LedgerError> {
         let view: Option<AccountView> = self.get(&format!("/v1/accounts/{account}")).await?;
         Ok(view.map_or(0, |view| view.balance))
+    }
+
+    /// The policies that jobs may name.
+    pub async fn policies(&self) -> Result<Policies, LedgerError> {
+        self.get("/v1/policies").await?.ok_or_else(|| not_found("/v1/policies"))
     }
 
     /// Jobs whose escrow is open.

@@ -10,7 +10,7 @@ use crate::{Format, Verdict};
 
 /// Runs the command.
 pub fn run(format: Format, args: &LogArgs) -> anyhow::Result<Verdict> {
-    match verify::log(open(&args.export)?, &read_key(&args.key)?) {
+    match verify::log_on(super::threads(), open(&args.export)?, &read_key(&args.key)?) {
         Ok(report) => {
             match format {
                 Format::Text => print_report(&report),

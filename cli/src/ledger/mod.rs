@@ -10,6 +10,7 @@ mod folder;
 mod fork;
 mod history;
 mod log;
+mod policy;
 mod prove;
 mod receipt;
 mod reward;
@@ -19,6 +20,7 @@ mod units;
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -64,6 +66,9 @@ pub enum LedgerCommand {
     /// Make the receipt of a shard's work out of an exported log: what its provider keeps. Needs no network.
     #[command(after_help = EXIT_CODES)]
     Prove(prove::ProveArgs),
+    /// Reward policies: by what jobs pay.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Policy(policy::PolicyCommand),
     /// Recompute what a log, a receipt or evidence says. Needs no network.
     #[command(subcommand, after_help = EXIT_CODES)]
     Verify(VerifyCommand),
@@ -128,6 +133,7 @@ pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> an
             }
             Ok(Verdict::Good)
         }
+        LedgerCommand::Policy(command) => policy::run(access, format, command).await,
         LedgerCommand::Prove(args) => prove::run(format, args),
         LedgerCommand::Tx(args) => tx::run(format, args),
         LedgerCommand::Approve(args) => send::approve(format, args),
@@ -167,6 +173,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// A log is verified on as many threads as this machine has for us.
+pub fn threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 fn open(file: &Path) -> anyhow::Result<BufReader<File>> {

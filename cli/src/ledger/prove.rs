@@ -53,7 +53,7 @@ struct Which {
 /// Runs the command.
 pub fn run(format: Format, args: &ProveArgs) -> anyhow::Result<Verdict> {
     let key = read_key(&args.key)?;
-    let chain = match verify::chain(open(&args.export)?, &key) {
+    let chain = match verify::chain_on(super::threads(), open(&args.export)?, &key) {
         Ok((_, chain)) => chain,
         Err(error) => return Ok(log::refuse(&error, format)),
     };

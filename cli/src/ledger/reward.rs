@@ -7,6 +7,7 @@ use orion_ledger_core::job::Job;
 use orion_ledger_core::report::{JobReport, Report, Sums};
 use orion_ledger_core::reward::{Line, Pool, Reward};
 use orion_ledger_core::{Chain, verify};
+use orion_protocol::ledger::tx::{Mode, Policy, Split};
 use orion_protocol::{Digest, PublicKey};
 use serde_json::{Value, json};
 
@@ -28,15 +29,16 @@ pub struct RewardArgs {
 
 /// Runs the command.
 pub fn run(format: Format, args: &RewardArgs) -> anyhow::Result<Verdict> {
-    let (checkpoint, chain) = match verify::chain(open(&args.export)?, &read_key(&args.key)?) {
+    let (checkpoint, chain) = match verify::chain_on(super::threads(), open(&args.export)?, &read_key(&args.key)?) {
         Ok(verified) => verified,
         Err(error) => return Ok(log::refuse(&error, format)),
     };
     let id = find_job(&chain, &args.job)?;
     let report = Report::new(checkpoint, &chain);
     let (report, job) = report.job(&id).zip(chain.jobs().get(&id)).context("the log lost the job")?;
-    let reward = Reward::of(job).context("computing the split")?;
-    let table = Table { chain: &chain, report, job, reward: &reward };
+    let policy = chain.policy(&job.spec.policy).context("the log lost the job's policy")?;
+    let reward = Reward::of(job, policy).context("computing the split")?;
+    let table = Table { chain: &chain, report, job, policy, reward: &reward };
     match format {
         Format::Text => table.print(),
         Format::Json => println!("{}", table.as_json()),
@@ -52,6 +54,7 @@ struct Table<'c> {
     chain: &'c Chain,
     report: &'c JobReport,
     job: &'c Job,
+    policy: &'c Policy,
     reward: &'c Reward,
 }
 
@@ -61,11 +64,15 @@ impl Table<'_> {
         let spec = &self.job.spec;
         println!("reward: job {}, all money in micro-credits", self.report.job);
         println!("price {} for 10^6 of work, fee {} ppm, by policy {}", spec.price, spec.fee_ppm, spec.policy);
-        self.print_pool("computing", computing, "shard");
-        self.print_pool("checking", checking, "");
-        let both = computing.amount + checking.amount;
-        println!("\nfee: ({} + {}) x {} / 10^6 = {fee}", computing.amount, checking.amount, spec.fee_ppm);
-        println!("  exactly {} / 10^6, rounded down", u128::from(both) * u128::from(spec.fee_ppm));
+        if let Mode::Pool(Split { workers, validators, treasury }) = self.policy.mode {
+            let pool = self.job.escrowed;
+            println!("a pool of {pool}, all that was locked, where any work was accepted:");
+            println!("  checking {validators} ppm and the platform {treasury} ppm of it, each rounded down");
+            println!("  computing {workers} ppm, which is the rest");
+        }
+        self.print_pool("computing", computing, "shard", 1_000_000);
+        self.print_pool("checking", checking, "", self.policy.validator_ppm.unwrap_or(1_000_000));
+        self.print_fee(*fee);
         let Sums { escrowed, workers, validators, fee, refunded, locked } = self.report.sums;
         println!(
             "\nsums: escrowed {escrowed} = computing {workers} + checking {validators} + fee {fee} + refunded {refunded} + locked {locked}"
@@ -73,11 +80,32 @@ impl Table<'_> {
         println!("{}", self.verdict());
     }
 
-    fn print_pool(&self, what: &str, pool: &Pool, kind: &str) {
+    fn print_fee(&self, fee: u64) {
+        if self.policy.mode != Mode::PerWork {
+            println!("\nfee: {fee}");
+            return;
+        }
+        let [computing, checking] = [&self.reward.computing, &self.reward.checking].map(|pool| pool.amount);
+        let ppm = self.job.spec.fee_ppm;
+        println!("\nfee: ({computing} + {checking}) x {ppm} / 10^6 = {fee}");
+        println!("  exactly {} / 10^6, rounded down", (u128::from(computing) + u128::from(checking)) * u128::from(ppm));
+    }
+
+    /// `ppm`: of the price of its work.
+    fn print_pool(&self, what: &str, pool: &Pool, kind: &str, ppm: u32) {
         let Pool { work, amount, lines } = pool;
-        let price = self.job.spec.price;
-        println!("\n{what}: work {work} x price {price} / 10^6 = {amount}");
-        println!("  exactly {} / 10^6, rounded down", work.saturating_mul(price.into()));
+        let price = u128::from(self.job.spec.price);
+        match self.policy.mode {
+            Mode::Pool(_) => println!("\n{what}: {amount}, for work {work}"),
+            Mode::PerWork if ppm == 1_000_000 => {
+                println!("\n{what}: work {work} x price {price} / 10^6 = {amount}");
+                println!("  exactly {} / 10^6, rounded down", work.saturating_mul(price));
+            }
+            Mode::PerWork => {
+                println!("\n{what}: work {work} x price {price} x {ppm} / 10^12 = {amount}");
+                println!("  exactly {} / 10^12, rounded down", work.saturating_mul(price).saturating_mul(ppm.into()));
+            }
+        }
         if lines.is_empty() {
             return;
         }

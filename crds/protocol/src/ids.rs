@@ -35,6 +35,12 @@ impl ChainId {
         &self.0
     }
 
+    /// The same in few bytes.
+    pub(crate) fn bytes(&self) -> [u8; 16] {
+        // Whoever makes one checks that these are hex digits.
+        self.0.get(6..).and_then(|digits| crate::bytes::unhex(digits).ok()).unwrap_or_default()
+    }
+
     /// The origin line of the log's checkpoints.
     pub fn log_origin(&self) -> String {
         format!("orion.dev/{}", self.0)

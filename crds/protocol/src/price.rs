@@ -1,5 +1,6 @@
 //! Prices and the split of pools: integer micro-credits, u128 in between, every overflow an error.
 
+use crate::ledger::policy::{Mode, Policy};
 use crate::task::{TaskSpec, UnitTable};
 
 /// Micro-credits in one ORION.
@@ -23,14 +24,28 @@ pub fn fee_of(amount: u64, ppm: u32) -> Result<u64, Overflow> {
     bounded(u128::from(amount) * u128::from(ppm) / 1_000_000)
 }
 
-/// What a job locks: its own work, the worst case of audits, and the fee on both.
-pub fn escrow_of(spec: &TaskSpec) -> Result<u64, Overflow> {
+/// What audited work costs: its price, or the policy's part of that, rounded down once.
+pub fn audits_of(work: u128, price: u64, validator_ppm: Option<u32>) -> Result<u64, Overflow> {
+    let Some(ppm) = validator_ppm else { return price_of(work, price) };
+    let exact = work.checked_mul(price.into()).and_then(|amount| amount.checked_mul(ppm.into())).ok_or(Overflow)?;
+    bounded(exact / 1_000_000_000_000)
+}
+
+/// What a job locks: its own work, the worst case of audits, and the fee on both; where the policy splits a pool, the pool.
+pub fn escrow_of(spec: &TaskSpec, policy: &Policy) -> Result<u64, Overflow> {
     let units: &UnitTable = &spec.units;
     let work = price_of(units.work().into(), spec.price)?;
-    let drawn = u128::from(units.units_per_shard.min(u64::from(spec.audits_per_shard)));
-    let audits = u128::from(MAX_ATTEMPTS) * u128::from(units.shards()) * drawn * u128::from(units.work_of(0, 1));
-    let both = bounded(u128::from(work) + u128::from(price_of(audits, spec.price)?))?;
-    bounded(u128::from(both) + u128::from(fee_of(both, spec.fee_ppm)?))
+    match policy.mode {
+        Mode::Pool(_) => Ok(work),
+        Mode::PerWork => {
+            let drawn = u128::from(units.units_per_shard.min(u64::from(spec.audits_per_shard)));
+            let audits =
+                u128::from(MAX_ATTEMPTS) * u128::from(units.shards()) * drawn * u128::from(units.work_of(0, 1));
+            let audits = audits_of(audits, spec.price, policy.validator_ppm)?;
+            let both = bounded(u128::from(work) + u128::from(audits))?;
+            bounded(u128::from(both) + u128::from(fee_of(both, spec.fee_ppm)?))
+        }
+    }
 }
 
 /// Splits `pool` in proportion to `weights`: floors, then one micro-credit each to the largest remainders, ties to the

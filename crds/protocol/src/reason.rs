@@ -63,6 +63,8 @@ reasons! {
     InsufficientCredits = 21,
     /// The escrow's deadline came.
     DeadlineExceeded = 22,
+    /// The reward policy that the job names is not published (yet).
+    UnknownPolicy = 23,
     // What a job waits for.
     /// No worker that may take the work is alive.
     NoMatchingWorker = 30,

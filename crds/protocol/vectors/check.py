@@ -146,10 +146,10 @@ def names() -> None:
     }
     same("subjects", {key: x[key] for key in want}, want)
     same("reasons", have["reasons"], formats.REASONS)
-    same("receipt codes", have["codes"], formats.CODES)
+    same("receipt codes", have["codes"], [code for code in formats.CODES if not code.startswith("Free")])
     kinds = (
         "RegisterProvider OpenEpoch Deposit OpenEscrow CloseRound RecordVerdict Settle Close TopUp Approved Withdraw "
-        "Reserve Release Stake Unstake Rotate Issuers Slash"
+        "Reserve Release Stake Unstake Rotate Issuers PublishPolicy Params Slash"
     ).split()
     same("kinds of transactions", have["transaction_kinds"], kinds)
 
@@ -336,6 +336,10 @@ def transactions() -> None:
     reserved = next(case for case in FILES["transactions"] if case["kind"] == "Reserve")["envelope"]["value"]
     reserve = framed("orion/reserve/v1", raw(reserved["signer"]), raw(reserved["id"])).hex()
     same("what is released", by_kind["Release"]["reserve"], reserve)
+    published = [case["transaction"]["PublishPolicy"][0] for case in FILES["transactions"] if case["kind"] == "PublishPolicy"]
+    for one in published:
+        same("a published policy, read", formats.POLICY[1](decode(raw(one["policy"]))), True)
+    same("the policy of new jobs", by_kind["Params"]["policy"], framed("orion/policy/v1", raw(published[-1]["policy"])).hex())
     same("the task in the escrow", by_kind["OpenEscrow"]["task"], FILES["task"]["task_object"])
     verdict(by_kind["CloseRound"], by_kind["RecordVerdict"])
 
@@ -481,7 +485,8 @@ def split(pool: int, weights: list[int]) -> list[int]:
 
 
 def escrow(case):
-    """T of all work + worst-case audits (4 x shards x min(k, n) x the largest unit's work) + fee; None beyond 63 bits."""
+    """T of all work + worst-case audits (4 x shards x min(k, n) x the largest unit's work), which may be paid at a part of the
+    price, + fee; of a pool the work alone; None beyond 63 bits."""
     table, price = case["table"], case["price"]
     units = -(-table["items"] // table["items_per_unit"])
     shards = -(-units // table["units_per_shard"])
@@ -489,7 +494,10 @@ def escrow(case):
     largest = min(table["items"], table["items_per_unit"]) * table["work_per_item"]
     work = table["items"] * table["work_per_item"] * price // 10**6
     drawn = min(case["audits_per_shard"], table["units_per_shard"])
-    audits = 4 * shards * drawn * largest * price // 10**6
+    if case["pool"]:
+        return amount(work)
+    part = 10**6 if case["validator_ppm"] is None else case["validator_ppm"]
+    audits = 4 * shards * drawn * largest * price * part // 10**12
     return amount(work + audits + (work + audits) * case["fee_ppm"] // 10**6)
 
 

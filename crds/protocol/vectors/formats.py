@@ -8,7 +8,7 @@ import ed25519
 REASONS = {
     "InvalidSpec": 0, "InputNotFound": 1, "InvalidInput": 2, "CompileFailed": 3, "ArgumentMismatch": 4,
     "UnsupportedKernel": 5, "NotExact": 6, "KernelNotUnitPure": 7, "WorkUnderdeclared": 8, "TooLarge": 9,
-    "PreflightTimeout": 10, "UnsupportedOperator": 11, "BudgetTooSmall": 20, "InsufficientCredits": 21, "DeadlineExceeded": 22,
+    "PreflightTimeout": 10, "UnsupportedOperator": 11, "BudgetTooSmall": 20, "InsufficientCredits": 21, "DeadlineExceeded": 22, "UnknownPolicy": 23,
     "NoMatchingWorker": 30, "NoPlatformWorker": 31, "BackendUnavailable": 32, "Preflight": 33, "EscrowPending": 34,
     "Computing": 35, "Validating": 36, "Aggregating": 37, "Settling": 38, "WorkerLost": 40, "LeaseExpired": 41,
     "OutputUnavailable": 42, "OutputMismatch": 43, "AuditFailed": 44, "KernelFault": 45, "OutOfMemory": 46,
@@ -19,7 +19,8 @@ CODES = (
     "Ok NotAllowed StaleEpoch EpochTaken ExistsWithDifferentBytes OwnerDiffers InsufficientCredits BudgetTooSmall "
     "OutOfBounds NoSuchJob JobExists EscrowExpired JobSettling WrongSequence BadLease BadCommitment BadIngest SlotTaken "
     "BadValidator NoSuchRound BadDraw BadVote BadReferee RoundOpen NotSettled Overflow UnknownPolicy NotEnoughApprovals "
-    "BadApproval NoSuchReserve ReserveOver Revoked CheckpointKeyFixed KeyInUse NoSuchKey NotSlashable"
+    "BadApproval NoSuchReserve ReserveOver Revoked CheckpointKeyFixed KeyInUse NoSuchKey NotSlashable Free36 PolicyPrice "
+    "PolicyShares PolicyTimes PolicyBytes PolicyTraps"
 ).split()
 DTYPES = "uint8 int8 uint16 int16 uint32 int32 uint64 int64 float32 float64".split()
 
@@ -166,7 +167,10 @@ LEASE, TAIL, PREFLIGHTED, COMMITMENT, INGESTED, VOTE, AGGREGATED, FAILED, ENVELO
     signed(*statement) for statement in STATEMENTS.values()
 )
 
-POLICY = record(price=U64, fee_ppm=U32, vesting_ms=U64, escrow_ms=U64)
+SPLIT = record(workers=U32, validators=U32, treasury=U32)
+POLICY = record(
+    price=U64, fee_ppm=U32, vesting_ms=U64, escrow_ms=U64, validator_ppm_=U32, mode_=choice(PerWork=None, Pool=[SPLIT])
+)
 ISSUERS = record(threshold=U32, keys=each(DIGEST))
 GENESIS = record(
     nonce=DIGEST, operator=DIGEST, platform=DIGEST, issuer=DIGEST, checkpoint=DIGEST, policy=POLICY, issuers_=ISSUERS,
@@ -200,7 +204,8 @@ TRANSACTION = choice(
     Unstake=[],
     Rotate=[record(role=word(["Operator", "Platform", "Provider", "Checkpoint"]), old=DIGEST, new=DIGEST, lost=BOOL)],
     Issuers=[ISSUERS],
-    Free17=None, Free18=None,
+    PublishPolicy=[record(policy=BYTES)],
+    Params=[record(policy=DIGEST)],
     Slash=[record(workload=BYTES, task=BYTES, lease=LEASE, first=VOTE, second=VOTE)],
 )
 TRANSFER = record(**{"from": DIGEST}, to=DIGEST, amount=U64)
@@ -232,6 +237,7 @@ ANSWERS = {
         )),
         next_=U64,
     ),
+    "Policies": record(default=DIGEST, policies=each(POLICY)),
     "JobView": record(
         task=TASK_SPEC, consumer=DIGEST, phase=word(["Open", "Settling", "Closed", "Expired"]), escrowed=U64,
         deadline_ms=U64, rounds=each(ROUND_VIEW), verdicts=U64, pages=row(U64, U64),

@@ -34,6 +34,7 @@ pub fn job() -> Value {
             "parallelism": 8,
             "validation": {"auditsPerShard": 2},
             "aggregation": {"concatenate": {}},
+            "reward": {},
             "budget": {"maxCredits": "2.5"},
             "backoffLimitPerShard": 3,
         },

@@ -220,6 +220,7 @@ fn of_changes() -> Vec<Case> {
         job_field("spec.sharding", "/spec/sharding/itemsPerUnit", json!(8)),
         fixed("OrionJob", "spec.sharding", job(), more(), without(more(), "/spec/sharding/unitsPerShard")),
         job_field("spec.validation", "/spec/validation/auditsPerShard", json!(3)),
+        job_field("spec.reward", "/spec/reward/policy", json!("0f".repeat(32))),
         job_field("spec.backoffLimitPerShard", "/spec/backoffLimitPerShard", json!(4)),
         // With one option there is no other valid value, so the union's own rule is broken, too.
         job_field("spec.aggregation", "/spec/aggregation", json!({})),
@@ -301,6 +302,7 @@ pub fn bounds() -> Vec<Bound> {
         bound("/spec/workload/kernel/source/inline", json!("x".repeat(65_537)), "65536"),
         bound("/spec/inputs/0/source", object("0123456789ABCDEF"), "spec.inputs[0].source.object.digest"),
         bound("/spec/parallelism", json!(65), "should be less than or equal to 64"),
+        bound("/spec/reward/policy", json!("sha3:0f"), "spec.reward.policy"),
         bound("/spec/validation/auditsPerShard", json!(33), "should be less than or equal to 32"),
     ]
 }

@@ -21,9 +21,11 @@ async fn a_budget_that_is_too_small_is_named_and_can_be_raised() -> Result<()> {
     let job = namespace.succeeded("cheap", LONG).await?;
     let ledger = world.ledger()?;
     let record = ledger.complete(&job)?;
-    let need = format_credits(escrow_of(&record.spec)?);
+    let policy = ledger.chain.policy(&record.spec.policy).context("the log has no such policy")?;
+    let locked = escrow_of(&record.spec, policy)?;
+    let need = format_credits(locked);
     ensure!(words.contains(&format!("0.001 is below {need},")), "{words}; {need} is needed");
-    ensure!(record.sums.escrowed == escrow_of(&record.spec)?, "{:?}", record.sums);
+    ensure!(record.sums.escrowed == locked, "{:?}", record.sums);
     let refused = raise(&namespace, "cheap", "20").await;
     ensure!(refused.is_err(), "the budget of a funded job was changed");
     namespace.passed();

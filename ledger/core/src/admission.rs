@@ -54,7 +54,12 @@ pub struct Admission {
 impl Admission {
     /// For the chain that starts with `genesis`.
     pub fn new(genesis: &Genesis) -> Admission {
-        Admission { chain: genesis.chain() }
+        Admission::of(genesis.chain())
+    }
+
+    /// For a chain that is known by its id.
+    pub(crate) fn of(chain: ChainId) -> Admission {
+        Admission { chain }
     }
 
     /// Reads and checks the canonical bytes of a `Signed<Envelope>`.
@@ -63,14 +68,34 @@ impl Admission {
         self.check(signed)
     }
 
+    /// Verifies ahead all that is signed in an envelope, on whatever thread. It judges nothing.
+    pub fn prepare(&self, signed: Signed<Envelope>) -> Prepared {
+        signed.preverify(&self.chain);
+        let payload = signed.verify(&self.chain, &signed.key()).map(|envelope| envelope.into_inner().payload);
+        let transaction = payload.ok().and_then(|payload| Transaction::from_bytes(&payload).ok());
+        if let Some(transaction) = &transaction {
+            transaction.preverify(&self.chain);
+        }
+        Prepared { signed, transaction }
+    }
+
     /// Checks signature, bounds and that the payload is a transaction.
     pub fn check(&self, signed: Signed<Envelope>) -> Result<Admitted, Unorderable> {
+        self.admit(Prepared { signed, transaction: None })
+    }
+
+    /// As [`Admission::check`], of an envelope that was prepared.
+    pub fn admit(&self, prepared: Prepared) -> Result<Admitted, Unorderable> {
+        let Prepared { signed, transaction } = prepared;
         let key = signed.key();
         let envelope = signed.verify(&self.chain, &key).map_err(Unorderable::Signature)?.into_inner();
         if envelope.signer != key {
             return Err(Unorderable::Signer { named: envelope.signer, signed: key });
         }
-        let transaction = Transaction::from_bytes(&envelope.payload).map_err(Unorderable::Payload)?;
+        let transaction = match transaction {
+            Some(transaction) => transaction,
+            None => Transaction::from_bytes(&envelope.payload).map_err(Unorderable::Payload)?,
+        };
         let bytes = cbor::to_vec(&signed).len();
         if bytes > MAX_SIGNED_BYTES {
             let error = CborError::TooLong { what: "signed envelope", have: bytes, max: MAX_SIGNED_BYTES };
@@ -78,6 +103,14 @@ impl Admission {
         }
         Ok(Admitted { signed, envelope, transaction, bytes })
     }
+}
+
+/// An envelope whose signatures were verified ahead, as far as they are good. Only [`Admission::prepare`] makes one.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    signed: Signed<Envelope>,
+    /// What the payload says, if it is a transaction.
+    transaction: Option<Transaction>,
 }
 
 /// An envelope that may be ordered. Only [`Admission`] makes one.
@@ -90,6 +123,12 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    /// Verifies ahead what the transaction embeds, on the thread of whoever sends it rather than the writer's. Worth it only for
+    /// what may be ordered: a stranger's costs one signature.
+    pub fn preverify(&self, admission: &Admission) {
+        self.transaction.preverify(&admission.chain);
+    }
+
     /// Length of the signed envelope in bytes.
     pub fn len(&self) -> usize {
         self.bytes

@@ -286,6 +286,9 @@ fn check_genesis(genesis: &Genesis) -> Result<(), CborError> {
     if policy.escrow_ms == 0 || policy.fee_ppm > 1_000_000 {
         return refuse("policy: escrow_ms must be at least 1 and fee_ppm at most 1000000");
     }
+    if let Some(found) = policy.out_of_bounds().into_iter().find(|found| found.code == Code::PolicyShares) {
+        return refuse(&format!("policy: {}: {}", found.field, found.words));
+    }
     let issuers = genesis.issuers.clone().unwrap_or_else(|| Issuers::alone(genesis.issuer));
     if let Err(why) = issuers.check() {
         return refuse(&why);

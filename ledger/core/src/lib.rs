@@ -7,7 +7,9 @@
 //! | part | what |
 //! | --- | --- |
 //! | [`admission`] | whether an envelope may be ordered at all |
+//! | [`ahead`] | leaves read ahead of a replay, on several threads |
 //! | [`chain`] | blocks: [`chain::Chain::check_tx`], [`chain::Chain::finalize_block`] |
+//! | [`contract`] | what a reward policy may say, and what is made of it |
 //! | [`job`] | what the ledger knows of a job |
 //! | [`recall`] | what came of transactions, inside and outside of the chain |
 //! | [`replay`] | the same machine, driven by leaves that already exist |
@@ -24,11 +26,13 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod admission;
+pub mod ahead;
 mod block;
 mod bonds;
 mod book;
 pub mod chain;
 pub mod checkpoint;
+pub mod contract;
 mod due;
 pub mod export;
 pub mod job;

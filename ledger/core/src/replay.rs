@@ -6,6 +6,7 @@ use orion_protocol::ledger::leaf::{Leaf, LeafBody, Transfer};
 use orion_protocol::{CborError, ChainId, JobId};
 
 use crate::admission::{Admission, Admitted, Unorderable};
+use crate::ahead::{self, Content, ReadLeaf};
 use crate::chain::{BlockError, Chain};
 use crate::recall::Record;
 
@@ -97,14 +98,31 @@ impl Replay {
 
     /// Takes the next leaf; at a seal, gives it once the whole block was made again and compared.
     pub fn leaf(&mut self, bytes: &[u8]) -> Result<Option<SealRef>, ReplayError> {
+        let read = ahead::read(bytes, &self.admission());
+        self.take_read(bytes.to_vec(), read)
+    }
+
+    /// As [`Replay::leaf`], with what was read of it ahead.
+    pub(crate) fn take_read(
+        &mut self,
+        bytes: Vec<u8>,
+        read: Result<ReadLeaf, CborError>,
+    ) -> Result<Option<SealRef>, ReplayError> {
         let at = self.base + self.pending.leaves.len() as u64;
-        let time_ms = self.take(bytes).map_err(|fault| ReplayError { leaf: at, fault })?;
+        let time_ms = read.map_err(Fault::Unreadable).and_then(|read| self.take(read));
+        let time_ms = time_ms.map_err(|fault| ReplayError { leaf: at, fault })?;
+        self.pending.leaves.push(bytes);
         time_ms.map(|time_ms| self.block(time_ms)).transpose()
     }
 
     /// The chain after the last seal; `None` before the first.
     pub fn chain(&self) -> Option<&Chain> {
         self.chain.as_ref().map(|(chain, _)| chain)
+    }
+
+    /// What verifies the log's signatures; it needs no state.
+    pub(crate) fn admission(&self) -> Admission {
+        Admission::of(self.want.clone())
     }
 
     /// Takes out what is known of jobs that ended: see [`Chain::shed`].
@@ -125,43 +143,40 @@ impl Replay {
         }
     }
 
-    /// Reads a leaf into the pending block; gives the block's time when it is the seal.
-    fn take(&mut self, bytes: &[u8]) -> Result<Option<u64>, Fault> {
-        let Leaf { height, index, body } = Leaf::from_bytes(bytes).map_err(Fault::Unreadable)?;
+    /// Takes what a leaf says into the pending block; gives the block's time when it is the seal.
+    fn take(&mut self, read: ReadLeaf) -> Result<Option<u64>, Fault> {
+        let ReadLeaf { height, index, content } = read;
         let at_height = self.chain.as_ref().map_or(0, |(chain, _)| chain.seal_ref().height + 1);
         let at_index = self.pending.leaves.len() as u64;
         if (height, index) != (at_height, at_index) {
             return Err(Fault::Misplaced { height, index, at_height, at_index });
         }
         let first = self.chain.is_none() && self.genesis.is_none();
-        if first != matches!(body, LeafBody::Genesis(_)) {
+        if first != matches!(content, Content::Genesis(_)) {
             return Err(Fault::Genesis);
         }
-        let time_ms = match body {
-            LeafBody::Genesis(genesis) => {
+        match content {
+            Content::Genesis(genesis) => {
                 let have = ChainId::of_genesis(&genesis);
                 if have != self.want {
                     return Err(Fault::OtherChain { have, want: self.want.clone() });
                 }
-                self.genesis = Some(genesis.into());
-                None
+                self.genesis = Some(genesis);
+                Ok(None)
             }
-            LeafBody::Transaction(signed, _) => {
+            Content::Transaction(prepared) => {
                 let Some((chain, admission)) = &self.chain else {
                     return Err(Fault::Differs("block 0 holds a transaction".into()));
                 };
-                let tx = admission.check(signed).map_err(Fault::Unorderable)?;
+                let tx = admission.admit(*prepared).map_err(Fault::Unorderable)?;
                 // By the state before the block, as it was when this was ordered.
                 chain.orderable(&tx).map_err(Fault::Unorderable)?;
                 self.pending.txs.push(tx);
-                None
+                Ok(None)
             }
-            // The machine expires, matures and lapses by itself; the comparison finds what it did not do.
-            LeafBody::Expire(..) | LeafBody::Mature(..) | LeafBody::Lapse(..) => None,
-            LeafBody::Seal(seal) => Some(seal.time_ms),
-        };
-        self.pending.leaves.push(bytes.to_vec());
-        Ok(time_ms)
+            Content::Own => Ok(None),
+            Content::Seal(time_ms) => Ok(Some(time_ms)),
+        }
     }
 
     /// Makes the pending block again.

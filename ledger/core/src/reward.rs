@@ -1,9 +1,11 @@
 //! How a job's money is split, step by step, so that a person can redo it with pencil and paper. The shares that the ledger
 //! fixed stand beside the ones that follow here.
 
-use orion_protocol::price::{self, Overflow};
+use orion_protocol::ledger::Policy;
+use orion_protocol::price::Overflow;
 use orion_protocol::{Digest, PublicKey};
 
+use crate::contract::{Contract as _, Facts, Parameters, Proposal, Steps, Trap};
 use crate::job::{Contribution, Job, SHARES_A_PAGE, Settlement};
 
 /// The split of one job.
@@ -13,7 +15,7 @@ pub struct Reward {
     pub computing: Pool,
     /// Votes that were upheld.
     pub checking: Pool,
-    /// The platform's fee: parts per million of both pools, rounded down, in micro-credits.
+    /// The platform's fee: parts per million of both pools, rounded down, or its part of a pool, in micro-credits.
     pub fee: u64,
     /// What the ledger fixed as fee; absent before the settlement.
     pub fixed_fee: Option<u64>,
@@ -26,7 +28,7 @@ pub struct Reward {
 pub struct Pool {
     /// All work in it.
     pub work: u128,
-    /// Micro-credits: work times price over 10^6, rounded down.
+    /// Micro-credits: work times price over 10^6, rounded down; or what else the job's policy says.
     pub amount: u64,
     /// By contribution id, in which order ties are broken.
     pub lines: Vec<Line>,
@@ -63,16 +65,15 @@ impl Line {
 }
 
 impl Reward {
-    /// Of a job that was replayed.
-    pub fn of(job: &Job) -> Result<Reward, Overflow> {
+    /// Of a job that was replayed, by the policy that it named.
+    pub fn of(job: &Job, policy: &Policy) -> Result<Reward, Trap> {
         let settled = job.settlement.as_ref();
-        let computing = pool(job.workers.iter(), job.spec.price, settled, 0)?;
-        let checking = pool(job.validators.iter(), job.spec.price, settled, job.workers.len())?;
-        let both = computing.amount.checked_add(checking.amount).ok_or(Overflow)?;
+        let facts = Facts::of(job);
+        let Proposal { workers, validators, treasury } = Parameters(policy).propose(&facts, &mut Steps::of(&facts))?;
         Ok(Reward {
-            computing,
-            checking,
-            fee: price::fee_of(both, job.spec.fee_ppm)?,
+            computing: pool(job.workers.iter(), workers.pool, settled, 0)?,
+            checking: pool(job.validators.iter(), validators.pool, settled, job.workers.len())?,
+            fee: treasury,
             fixed_fee: settled.map(|settled| settled.fee),
             pages: settled.map(|settled| (settled.done, settled.pages())),
         })
@@ -90,13 +91,14 @@ impl Reward {
 
 fn pool<'c>(
     contributions: impl Iterator<Item = (&'c Digest, &'c Contribution)>,
-    price: u64,
+    amount: u64,
     settled: Option<&Settlement>,
     first: usize,
 ) -> Result<Pool, Overflow> {
     let contributions: Vec<(&Digest, &Contribution)> = contributions.collect();
     let work: u128 = contributions.iter().map(|(_, one)| u128::from(one.work)).sum();
-    let amount = price::price_of(work, price)?;
+    // Where there is nobody to have it, it goes back.
+    let amount = if work == 0 { 0 } else { amount };
     let mut lines = Vec::with_capacity(contributions.len());
     for (at, (id, one)) in contributions.iter().enumerate() {
         let numerator = u128::from(amount) * u128::from(one.work);

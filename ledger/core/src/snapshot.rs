@@ -5,12 +5,14 @@
 //! It is a note to oneself. Restoring checks that it fits the seal and that its sums hold, not that it follows from the log:
 //! whoever keeps one keeps its digest with the log, and whoever doubts replays.
 
+use std::collections::BTreeMap;
+
 use minicbor::{Decode, Encode};
 use orion_protocol::bytes::Name;
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobPhase, SealRef};
 use orion_protocol::ledger::leaf::Totals;
-use orion_protocol::ledger::tx::Issuers;
+use orion_protocol::ledger::tx::{Issuers, Policy};
 use orion_protocol::merkle::{Sha256, Tree};
 use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey, cbor};
 
@@ -96,6 +98,12 @@ struct Image {
     /// Ascending.
     #[n(13)]
     reserves: Vec<ReserveRow>,
+    /// Published since the genesis, ascending by id.
+    #[cbor(n(20), skip_if = "Vec::is_empty")]
+    policies: Vec<Policy>,
+    /// The one of jobs that name none; absent: the genesis'.
+    #[n(21)]
+    default_policy: Option<Digest>,
     /// Left out while every key is the genesis' own.
     #[n(24)]
     keys: Option<KeysRow>,
@@ -140,6 +148,8 @@ pub(crate) fn take(chain: &Chain) -> Vec<u8> {
         keys: keys_row(state),
         unbondings: some(state.unbondings.iter().map(|(id, one)| (*id, one.provider, one.amount, one.until_ms))),
         liable: some(state.liable.iter().map(liable_row)),
+        policies: state.published().cloned().collect(),
+        default_policy: Some(state.default_policy).filter(|id| *id != state.genesis.policy.digest()),
     };
     cbor::to_vec(&(DOMAIN.to_owned(), image))
 }
@@ -169,6 +179,8 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
         keys,
         unbondings,
         liable,
+        policies,
+        default_policy,
     } = image;
     let id = genesis.chain();
     if chain != id {
@@ -201,6 +213,7 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
     for (id, phase) in ended {
         state.shed.insert(id, phase);
     }
+    name_policies(&mut state, &policies, default_policy)?;
     for (id, job) in jobs {
         check_job(&state, id, &job)?;
         state.due.insert(job.deadline_ms, Due::Escrow(id));
@@ -282,6 +295,17 @@ fn some<T>(rows: impl Iterator<Item = T>) -> Option<Vec<T>> {
     (!rows.is_empty()).then_some(rows)
 }
 
+/// The policies that jobs may name.
+fn name_policies(state: &mut State, policies: &[Policy], default: Option<Digest>) -> Result<(), SnapshotError> {
+    let published: BTreeMap<Digest, Policy> = policies.iter().map(|one| (one.digest(), one.clone())).collect();
+    if !published.values().eq(policies) {
+        return Err(wrong("its policies are not ascending"));
+    }
+    state.policies.extend(published);
+    state.default_policy = default.unwrap_or(state.default_policy);
+    if state.policies.contains_key(&state.default_policy) { Ok(()) } else { Err(wrong("its default policy")) }
+}
+
 fn vest_row((id, page): &(JobId, u64), vest: &Vest) -> VestRow {
     let Vest { until_ms, amounts } = vest;
     (*id, *page, *until_ms, amounts.iter().map(|(key, amount)| (*key, *amount)).collect())
@@ -293,6 +317,7 @@ fn check_job(state: &State, id: JobId, job: &Job) -> Result<(), SnapshotError> {
         && job.spec.job == id
         && job.spec.digest() == job.task
         && job.rounds.iter().all(sealed)
+        && state.policies.contains_key(&job.spec.policy)
         && !state.shed.contains_key(&id);
     if good { Ok(()) } else { Err(wrong(&format!("job {id}"))) }
 }

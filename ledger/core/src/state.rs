@@ -6,7 +6,7 @@ use orion_protocol::bytes::Name;
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobPhase, SealRef};
 use orion_protocol::ledger::leaf::{Code, Receipt, Transfer};
-use orion_protocol::ledger::tx::Issuers;
+use orion_protocol::ledger::tx::{Issuers, Policy};
 use orion_protocol::{ChainId, Digest, JobId, PublicKey, draw};
 
 use crate::bonds::{Liable, Unbonding};
@@ -47,8 +47,10 @@ pub(crate) struct Reserved {
 pub(crate) struct State {
     pub(crate) chain: ChainId,
     pub(crate) genesis: Genesis,
-    /// Digest of the genesis' policy.
-    pub(crate) policy: Digest,
+    /// The policies that jobs may name, by id: the genesis' and all that were published since.
+    pub(crate) policies: BTreeMap<Digest, Policy>,
+    /// The one of jobs that name none.
+    pub(crate) default_policy: Digest,
     pub(crate) epoch: u64,
     /// Who issues now.
     pub(crate) issuers: Issuers,
@@ -78,9 +80,11 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(genesis: Genesis) -> State {
+        let default_policy = genesis.policy.digest();
         State {
             chain: genesis.chain(),
-            policy: genesis.policy.digest(),
+            policies: BTreeMap::from([(default_policy, genesis.policy.clone())]),
+            default_policy,
             issuers: genesis.issuers.clone().unwrap_or_else(|| Issuers::alone(genesis.issuer)),
             keys: Keys::new(&genesis),
             genesis,
@@ -98,6 +102,11 @@ impl State {
             due: Queue::default(),
             unsealed: Vec::new(),
         }
+    }
+
+    /// The policies that were published since the genesis, ascending by id.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.values().filter(|policy| **policy != self.genesis.policy)
     }
 
     /// Holds back what was paid to `amounts` from a page until its window has passed.

@@ -2,10 +2,12 @@
 //! draw, verdict, receipt, seal and balance. It trusts no field of the file, and never panics on one.
 
 use std::io::Read;
+use std::num::NonZeroUsize;
 
 use orion_protocol::merkle::{Sha256, Tree};
 use orion_protocol::{Digest, PublicKey};
 
+use crate::ahead::Ahead;
 use crate::chain::Chain;
 use crate::checkpoint::{Checkpoint, CheckpointError, VerifierKey};
 use crate::export::{ExportError, Reader};
@@ -77,15 +79,33 @@ impl VerifyError {
 
 /// Checks an export; gives what it says.
 pub fn log(export: impl Read, key: &VerifierKey) -> Result<Report, VerifyError> {
-    let (checkpoint, chain) = chain(export, key)?;
+    log_on(NonZeroUsize::MIN, export, key)
+}
+
+/// As [`log`], and says the same, with signatures verified on so many threads.
+pub fn log_on(threads: NonZeroUsize, export: impl Read, key: &VerifierKey) -> Result<Report, VerifyError> {
+    let (checkpoint, chain) = chain_on(threads, export, key)?;
     Ok(Report::new(checkpoint, &chain))
 }
 
 /// Checks an export; gives the chain as it was at the checkpoint.
 pub fn chain(export: impl Read, key: &VerifierKey) -> Result<(Checkpoint, Chain), VerifyError> {
-    let mut replay = Replay::new(key.chain().map_err(VerifyError::Checkpoint)?);
-    let (_, checkpoint) = leaves(export, key, |leaf| replay.leaf(leaf).map(|_| ()).map_err(VerifyError::Log))?;
-    let chain = replay.finish().map_err(VerifyError::Log)?;
+    chain_on(NonZeroUsize::MIN, export, key)
+}
+
+/// As [`chain`], and says the same, with signatures verified on so many threads.
+pub fn chain_on(
+    threads: NonZeroUsize,
+    export: impl Read,
+    key: &VerifierKey,
+) -> Result<(Checkpoint, Chain), VerifyError> {
+    let replay = Replay::new(key.chain().map_err(VerifyError::Checkpoint)?);
+    let mut ahead = Ahead::new(replay, threads);
+    let read = leaves(export, key, |leaf| ahead.leaf(leaf).map_err(VerifyError::Log));
+    // Whatever is wrong with the rest of the file, what came before it is judged first.
+    ahead.judge().map_err(VerifyError::Log)?;
+    let (_, checkpoint) = read?;
+    let chain = ahead.finish().map_err(VerifyError::Log)?;
     let named = chain.genesis().checkpoint;
     if named != key.key() {
         return Err(VerifyError::OtherKey { have: named, want: key.key() });

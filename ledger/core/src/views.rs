@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use orion_protocol::ledger::Genesis;
-use orion_protocol::ledger::api::{AccountView, Head, JobView, OpenJobs, SealRef};
+use orion_protocol::ledger::api::{AccountView, Head, JobView, OpenJobs, Policies, SealRef};
 use orion_protocol::ledger::leaf::Totals;
-use orion_protocol::ledger::tx::Issuers;
-use orion_protocol::{AccountId, ChainId, JobId, PublicKey};
+use orion_protocol::ledger::tx::{Issuers, Policy};
+use orion_protocol::{AccountId, ChainId, Digest, JobId, PublicKey};
 
 use crate::chain::Chain;
 use crate::job::Job;
-use crate::state::Provider;
+use crate::state::{Provider, State};
 
 impl Chain {
     /// The chain's id.
@@ -71,6 +71,17 @@ impl Chain {
     /// When the ledger next does something by itself, ends an escrow or matures a page: a block with a later time does it.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         self.state.due.next_ms()
+    }
+
+    /// The policy with this id, if jobs may name it.
+    pub fn policy(&self, id: &Digest) -> Option<&Policy> {
+        self.state.policies.get(id)
+    }
+
+    /// All of them, and which one jobs get that name none.
+    pub fn policies(&self) -> Policies {
+        let State { policies, default_policy, .. } = &self.state;
+        Policies { default: *default_policy, policies: policies.values().cloned().collect() }
     }
 
     /// Where the log stands.

@@ -1,5 +1,6 @@
-//! Logs that releases wrote: `v1` the first one, before earnings could vest, `v2` the one that lets them, and knows approvals, `v3` the one in which keys follow each other and stakes are
-//! lost. They verify for ever, to the same seal, root and sums; and what happens in them still
+//! Logs that releases wrote: `v1` the first one, before earnings could vest, `v2` the one that lets them, and knows approvals, `v3`
+//! the one in which keys follow each other, stakes are lost and policies are published. They verify for ever, to the same seal, root
+//! and sums; and what happens in them still
 //! makes the same bytes, so that no rule that came later changes an old one.
 //!
 //! The files are never written again. One of a later format is added under a name of its own, by
@@ -287,6 +288,35 @@ fn stakes() -> World {
     world
 }
 
+/// Policies that are published and refused, and jobs under three of them: the genesis', one that pays little for audits and holds
+/// earnings back, and a pool, which is the default from then on; of one pool nothing was accepted.
+fn policies() -> World {
+    let mut world = World::new();
+    let issuer = [world.signers.keys.issuer.clone()];
+    let cheap = Policy { vesting_ms: 20_000, validator_ppm: Some(333_333), ..POLICY };
+    let split = Split { workers: 850_000, validators: 120_000, treasury: 30_000 };
+    let pool = Policy { fee_ppm: 0, mode: Mode::Pool(split), ..POLICY };
+    let publish = |policy: &Policy| Transaction::PublishPolicy(PublishPolicy { policy: policy.to_bytes().into() });
+    let dear = Policy { price: Policy::MAX_PRICE + 1, ..POLICY };
+    assert_eq!(world.open_escrow(&spec_under(&pool, 1, 4, 4, 2)), Code::UnknownPolicy);
+    for (policy, code) in [(&cheap, Code::Ok), (&dear, Code::PolicyPrice), (&pool, Code::Ok)] {
+        assert_eq!(world.approved(&publish(policy), &issuer).code, code);
+    }
+    let default = Transaction::Params(Params { policy: pool.digest() });
+    assert_eq!(world.approved(&default, &issuer).code, Code::Ok);
+    for (number, policy) in [(2, &POLICY), (3, &cheap), (4, &pool)] {
+        world.pay(&spec_under(policy, number, 31, 31, 2));
+    }
+    let nothing = spec_under(&pool, 5, 4, 4, 4);
+    assert_eq!(world.open_escrow(&nothing), Code::Ok);
+    let lie = world.signers.work(&nothing, 0, 1, key(12).public(), &[1]);
+    let closed = world.close_round(&nothing, &[&lie]);
+    assert_eq!(world.judge(&nothing, &closed, &[&lie], &Ballot::default()), Code::Ok);
+    world.time_ms += POLICY.escrow_ms;
+    assert_eq!(world.deposit(1), Code::Ok, "the pool runs out, and the other one's pay has vested");
+    world
+}
+
 /// The export of a world whose last leaves may have been replaced: its checkpoint is over the leaves as they are.
 fn export(world: &World) -> Vec<u8> {
     let mut tree = Tree::<Sha256>::default();
@@ -312,7 +342,7 @@ fn totals([deposited, consumers, escrows, vesting, providers, treasury, withdraw
     Totals { deposited, consumers, escrows, vesting, providers, treasury, withdrawn, ..Totals::default() }
 }
 
-fn pinned() -> [Pinned; 8] {
+fn pinned() -> [Pinned; 9] {
     [
         Pinned {
             name: "v1-paid-job",
@@ -377,6 +407,14 @@ fn pinned() -> [Pinned; 8] {
             size: 56,
             root: "d15eb87be2b9e1cd555fde53da8762a4728cb353a74970837d16616af17a7d9f",
             totals: Totals { stakes: 4, slash_pool: 60, ..totals([10_000_002, 9_999_829, 0, 0, 106, 3, 0]) },
+        },
+        Pinned {
+            name: "v3-policies",
+            made: policies,
+            height: 29,
+            size: 62,
+            root: "bade8fb22715c9752439c684a8f3402284220c5e0cf800b50c3c779b26a691de",
+            totals: totals([10_000_001, 9_999_033, 0, 0, 947, 21, 0]),
         },
     ]
 }

@@ -14,13 +14,13 @@ use orion_protocol::ledger::tx::*;
 use orion_protocol::ledger::{Leaf, Transaction};
 use orion_protocol::price;
 use orion_protocol::task::TaskSpec;
-use support::{Ballot, World, key, spec};
+use support::{Ballot, POLICY, World, key, spec};
 
 #[test]
 fn an_honest_job_pays_worker_validators_and_platform_and_refunds_the_rest() {
     let mut world = World::new();
     let task = spec(1, 6, 3, 2);
-    let escrow = price::escrow_of(&task).unwrap();
+    let escrow = price::escrow_of(&task, &POLICY).unwrap();
     assert_eq!(world.open_escrow(&task), Code::Ok);
     assert_eq!(world.balance(&Account::Escrow(task.job)), escrow);
 

@@ -14,7 +14,7 @@ use orion_protocol::reason::{Reason, Refusal};
 use orion_protocol::statements::*;
 use orion_protocol::task::TaskSpec;
 use orion_protocol::{JobId, Signed};
-use support::{Ballot, Closed, Work, World, key, name, spec};
+use support::{Ballot, Closed, POLICY, Work, World, key, name, spec};
 
 fn task() -> TaskSpec {
     spec(1, 6, 3, 2)
@@ -88,7 +88,7 @@ fn whose_word_it_is() {
 fn escrows() {
     let mut world = World::new();
     let good = task();
-    let cost = price::escrow_of(&good).unwrap();
+    let cost = price::escrow_of(&good, &POLICY).unwrap();
     let with = |change: &dyn Fn(&mut TaskSpec)| {
         let mut spec = task();
         change(&mut spec);

@@ -51,11 +51,11 @@ fn the_table_of_any_job_is_what_the_ledger_paid() {
         let (per_shard, shards) = (1 + random.below(6), 1 + random.below(12));
         let items = (per_shard * shards - random.below(per_shard)).max(1);
         let (mut world, task) = judged(items, per_shard);
-        let before = Reward::of(&world.chain.jobs()[&task.job]).unwrap();
+        let before = Reward::of(&world.chain.jobs()[&task.job], &ODD).unwrap();
         assert_eq!((before.agrees(), before.pages, before.fixed_fee), (None, None, None));
         assert_eq!(world.settle(&task, 0).code, Code::Ok);
         let job = &world.chain.jobs()[&task.job];
-        let after = Reward::of(job).unwrap();
+        let after = Reward::of(job, &ODD).unwrap();
         assert_eq!((after.agrees(), after.pages), (Some(true), Some((1, 1))));
         check(&after.computing, job.paid.workers);
         check(&after.checking, job.paid.validators);
@@ -70,7 +70,7 @@ fn the_table_of_any_job_is_what_the_ledger_paid() {
 fn a_share_or_fee_that_does_not_follow_is_seen() {
     let (mut world, task) = judged(12, 5);
     assert_eq!(world.settle(&task, 0).code, Code::Ok);
-    let good = Reward::of(&world.chain.jobs()[&task.job]).unwrap();
+    let good = Reward::of(&world.chain.jobs()[&task.job], &ODD).unwrap();
     let mut wrong = good.clone();
     wrong.computing.lines[0].fixed = Some(good.computing.lines[0].share() + 1);
     assert_eq!(wrong.agrees(), Some(false));

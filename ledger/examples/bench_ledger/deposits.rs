@@ -31,7 +31,7 @@ impl Deposits {
             platform: platform.public(),
             issuer: issuer.public(),
             checkpoint: checkpoint.public(),
-            policy: Policy { price: 1_000_000, fee_ppm: 20_000, vesting_ms: 0, escrow_ms: 60_000 },
+            policy: Policy::per_work(1_000_000, 20_000, 0, 60_000),
             issuers: None,
             bonds: None,
         };

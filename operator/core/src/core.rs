@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orion_protocol::ledger::Policy;
 use orion_protocol::ledger::tx::DrawnUnit;
 use orion_protocol::messages::{Answer, Beat, Role};
 use orion_protocol::{ChainId, Digest, Name, PublicKey, Reason, Refusal};
@@ -22,8 +21,6 @@ pub struct Config {
     pub operator: PublicKey,
     /// Whose word decides: the platform worker's key.
     pub platform: PublicKey,
-    /// Price, fee, windows.
-    pub policy: Policy,
     /// The epoch of this leadership.
     pub epoch: u64,
     /// Micro-credits that a second of preflight time must pay at least.
@@ -40,7 +37,6 @@ pub(crate) struct Context<'a> {
     pub chain: &'a ChainId,
     pub operator: PublicKey,
     pub platform: PublicKey,
-    pub policy: &'a Policy,
     pub epoch: u64,
     pub min_price_per_second: u64,
     pub dispatch_from: Millis,
@@ -460,7 +456,6 @@ fn context<'a>(config: &'a Config, fleet: &'a Fleet) -> Context<'a> {
         chain: &config.chain,
         operator: config.operator,
         platform: config.platform,
-        policy: &config.policy,
         epoch: config.epoch,
         min_price_per_second: config.min_price_per_second,
         dispatch_from: config.dispatch_from,

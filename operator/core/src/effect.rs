@@ -1,7 +1,7 @@
 //! What the core is told, and what it wants done: plain data on both sides.
 
 use orion_protocol::ledger::tx::{DrawnUnit, OpenEscrow};
-use orion_protocol::ledger::{JobView, Submitted, Transaction};
+use orion_protocol::ledger::{JobView, Policy, Submitted, Transaction};
 use orion_protocol::messages::{Answer, Beat, TaskBody};
 use orion_protocol::statements::LeaseCore;
 use orion_protocol::task::{OutputSpec, UnitTable};
@@ -138,6 +138,8 @@ pub struct JobSpec {
     pub backoff_limit: u32,
     /// The job's salt.
     pub salt: Digest,
+    /// What it costs, until its escrow is opened: then the ledger says it.
+    pub policy: Policy,
     /// From where ids of transactions count, after refusals under an earlier leader.
     pub first_try: u64,
 }

@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn the_verifier_key_has_three_parts() {
-        let policy = Policy { price: 1, fee_ppm: 2, vesting_ms: 0, escrow_ms: 3 };
+        let policy = Policy::per_work(1, 2, 0, 3);
         let key = |byte| PublicKey([byte; 32]);
         let genesis = Genesis {
             nonce: Digest::ZERO,

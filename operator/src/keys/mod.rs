@@ -143,8 +143,7 @@ async fn install(cluster: &Cluster, args: &KeysArgs) -> anyhow::Result<()> {
 
 /// The genesis that is there, checked against the keys; or a new one.
 async fn ensure_genesis(cluster: &Cluster, args: &KeysArgs, keys: &Keys) -> anyhow::Result<Genesis> {
-    let policy =
-        Policy { price: args.price, fee_ppm: args.fee_ppm, vesting_ms: 0, escrow_ms: args.escrow_hours * 3_600_000 };
+    let policy = Policy::per_work(args.price, args.fee_ppm, 0, args.escrow_hours * 3_600_000);
     let bonds = Bonds { unbonding_ms: args.unbonding_hours * 3_600_000, slash_ppm: args.slash_ppm };
     // The defaults need not be said, and older ledgers cannot read them.
     let bonds = Some(bonds).filter(|bonds| *bonds != Bonds::default());

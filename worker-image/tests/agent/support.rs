@@ -37,7 +37,7 @@ pub fn key(owner: &str) -> SecretKey {
 }
 
 pub fn genesis() -> Genesis {
-    let policy = Policy { price: 1000, fee_ppm: 20_000, vesting_ms: 0, escrow_ms: 86_400_000 };
+    let policy = Policy::per_work(1000, 20_000, 0, 86_400_000);
     let [operator, platform, issuer, checkpoint] =
         ["operator", "platform", "issuer", "checkpoint"].map(|owner| key(owner).public());
     Genesis { nonce: Digest::ZERO, operator, platform, issuer, checkpoint, policy, issuers: None, bonds: None }

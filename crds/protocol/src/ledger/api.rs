@@ -8,6 +8,8 @@
 //! | `GET /v1/jobs/{job id}` | [`JobView`]; 404 when it has no escrow |
 //! | `GET /v1/jobs?open` | [`OpenJobs`] |
 //! | `GET /v1/history/account/{account id}`, `GET /v1/history/job/{job id}`, each with `?from=N&limit=N` or without | [`History`] |
+//! | `GET /v1/policies` | [`Policies`] |
+//! | `GET /v1/policies/{policy id}` | [`Policy`]; 404 when none was published under it |
 //! | `GET /v1/export` | the log, in the format of `orion-ledger-core` |
 //! | `GET /readyz` | 200 when transactions are taken |
 //!
@@ -19,6 +21,7 @@ use minicbor::{Decode, Encode};
 use crate::digest::Digest;
 use crate::ids::{AccountId, ChainId, JobId};
 use crate::ledger::leaf::{Code, Receipt, Transfer};
+use crate::ledger::policy::Policy;
 use crate::ledger::tx::CloseRound;
 use crate::sign::PublicKey;
 use crate::task::TaskSpec;
@@ -141,6 +144,18 @@ pub struct OpenJobs {
     /// Their ids, ascending.
     #[n(0)]
     pub jobs: Vec<JobId>,
+}
+
+/// The policies that jobs may name.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Policies {
+    /// The one of jobs that name none.
+    #[n(0)]
+    pub default: Digest,
+    /// The genesis' and all that were published, ascending by id.
+    #[n(1)]
+    pub policies: Vec<Policy>,
 }
 
 /// All that the ledger knows of a job: enough for a new leader to go on.

@@ -9,7 +9,8 @@ use crate::ledger::genesis::Issuers;
 use crate::sign::{PublicKey, Signed};
 use crate::statements::Approval;
 
-/// A Deposit, Withdraw, Release, Rotate or Issuers with the words of those whose it is: of as many issuers as their threshold says, and, to take
+/// A Deposit, Withdraw, Release, Rotate, Issuers, PublishPolicy or Params with the words of those whose it is: of as many issuers as
+/// their threshold says, and, to take
 /// out what somebody has, of the owner: the provider's key, or the operator's for consumers and treasury.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

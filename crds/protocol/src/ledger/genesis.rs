@@ -5,35 +5,8 @@ use minicbor::{Decode, Encode};
 use crate::cbor::{self, CborError};
 use crate::digest::Digest;
 use crate::ids::ChainId;
+use crate::ledger::policy::Policy;
 use crate::sign::PublicKey;
-
-/// The rules of money that a job pins.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Policy {
-    /// Default price in micro-credits per million work.
-    #[n(0)]
-    pub price: u64,
-    /// Default fee in parts per million.
-    #[n(1)]
-    pub fee_ppm: u32,
-    /// How long earnings vest, in milliseconds; 0 matures them in the same block.
-    #[n(2)]
-    pub vesting_ms: u64,
-    /// How long an escrow lasts, in milliseconds of block time.
-    #[n(3)]
-    pub escrow_ms: u64,
-}
-
-impl Policy {
-    /// The longest that earnings vest, in milliseconds: 365 days.
-    pub const MAX_VESTING_MS: u64 = 365 * 86_400_000;
-
-    /// Digest of the policy's canonical bytes, by which a TaskSpec names it.
-    pub fn digest(&self) -> Digest {
-        cbor::frame_digest("orion/policy/v1", &[cbor::Part::Bytes(&cbor::to_vec(self))])
-    }
-}
 
 /// What a chain starts from; its digest is the chain's id.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -160,7 +160,7 @@ codes! {
     NotSettled = 24,
     /// A sum of money does not fit.
     Overflow = 25,
-    /// The task pins another policy than the chain's.
+    /// There is no such policy, or the task's price or fee is not the policy's.
     UnknownPolicy = 26,
     /// It needs the words of more than those who gave theirs.
     NotEnoughApprovals = 27,
@@ -180,6 +180,16 @@ codes! {
     NoSuchKey = 34,
     /// It does not show that somebody said two things who can still be slashed for it.
     NotSlashable = 35,
+    /// A policy's price is over its bound.
+    PolicyPrice = 37,
+    /// A share that a policy gives is over the whole, or its parts are not the whole.
+    PolicyShares = 38,
+    /// A policy's window or escrow lasts too long, or its escrow no time at all.
+    PolicyTimes = 39,
+    /// Not the canonical bytes of a policy, or too many of them.
+    PolicyBytes = 40,
+    /// What a policy proposed was refused: too many steps, a weight too many or too few, or more than the escrow holds.
+    PolicyTraps = 41,
 }
 
 impl std::fmt::Display for Code {

@@ -7,6 +7,7 @@ pub mod genesis;
 pub mod keys;
 pub mod leaf;
 pub mod mark;
+pub mod policy;
 pub mod stake;
 pub mod tx;
 

@@ -13,8 +13,9 @@ use crate::sign::{PublicKey, Signed, Statement};
 use crate::statements::{Commitment, Ingested, LeaseCore, Vote};
 
 pub use crate::ledger::approved::{Approved, Purse, Release, Reserve, Withdraw};
-pub use crate::ledger::genesis::{Bonds, Genesis, Issuers, Policy};
+pub use crate::ledger::genesis::{Bonds, Genesis, Issuers};
 pub use crate::ledger::keys::{KeyRole, Rotate};
+pub use crate::ledger::policy::{Mode, Params, Policy, PublishPolicy, Split};
 pub use crate::ledger::stake::{Slash, Stake};
 
 /// A leaf of the log, and so a transaction, is at most so long.
@@ -104,6 +105,12 @@ pub enum Transaction {
     /// Other issuers from now on; only within [`Approved`].
     #[n(16)]
     Issuers(#[n(0)] Issuers),
+    /// A policy that jobs may name from now on; only within [`Approved`].
+    #[n(17)]
+    PublishPolicy(#[n(0)] PublishPolicy),
+    /// What holds for new jobs; only within [`Approved`].
+    #[n(18)]
+    Params(#[n(0)] Params),
     /// A validator that said two things loses some of what it has.
     #[n(19)]
     Slash(#[n(0)] Box<Slash>),
@@ -141,8 +148,34 @@ impl Transaction {
             Transaction::Unstake => "Unstake",
             Transaction::Rotate(_) => "Rotate",
             Transaction::Issuers(_) => "Issuers",
+            Transaction::PublishPolicy(_) => "PublishPolicy",
+            Transaction::Params(_) => "Params",
             Transaction::Slash(_) => "Slash",
         }
+    }
+
+    /// Verifies every signature that it embeds ahead, where there are any: see [`Signed::preverify`].
+    pub fn preverify(&self, chain: &ChainId) {
+        match self {
+            Transaction::CloseRound(closed) => {
+                for RoundEntry { lease, commitment, ingested } in &closed.entries {
+                    lease.preverify(chain);
+                    commitment.preverify(chain);
+                    ingested.preverify(chain);
+                }
+            }
+            Transaction::RecordVerdict(verdict) => {
+                let votes = verdict.shards.iter().flat_map(|shard| shard.votes.iter().chain(&shard.referee));
+                votes.for_each(|vote| vote.preverify(chain));
+            }
+            Transaction::Approved(approved) => approved.approvals.iter().for_each(|one| one.preverify(chain)),
+            _ => {}
+        }
+    }
+
+    /// Whether it embeds signatures, so that verifying them ahead is worth a thread.
+    pub fn embeds_signatures(&self) -> bool {
+        matches!(self, Transaction::CloseRound(_) | Transaction::RecordVerdict(_) | Transaction::Approved(_))
     }
 
     /// Puts it in an envelope and signs it. `id`: see [`TxId::derive`].

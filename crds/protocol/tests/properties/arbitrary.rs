@@ -4,9 +4,9 @@ use minicbor::bytes::ByteVec;
 use orion_protocol::files::Extract;
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, KeyRole, OpenEpoch, OpenEscrow,
-    Purse, RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry, Settle, ShardVerdict, Slash, Stake,
-    TopUp, Withdraw,
+    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, KeyRole, Mode, OpenEpoch, OpenEscrow,
+    Params, Policy, PublishPolicy, Purse, RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry,
+    Settle, ShardVerdict, Slash, Split, Stake, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Leaf, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
@@ -371,11 +371,30 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
                 Transaction::Slash(Box::new(Slash { workload, task, lease, first, second }))
             },
         ),
+        policy().prop_map(|policy| Transaction::PublishPolicy(PublishPolicy { policy: policy.to_bytes().into() })),
+        digest().prop_map(|policy| Transaction::Params(Params { policy })),
     ]
 }
 
 fn key_role() -> impl Strategy<Value = KeyRole> {
     select(vec![KeyRole::Operator, KeyRole::Platform, KeyRole::Provider, KeyRole::Checkpoint])
+}
+
+/// Any numbers at all, in bounds or not.
+pub fn policy() -> impl Strategy<Value = Policy> {
+    let split = any::<[u32; 3]>()
+        .prop_map(|[workers, validators, treasury]| Mode::Pool(Split { workers, validators, treasury }));
+    let mode = prop_oneof![Just(Mode::PerWork), split];
+    (any::<[u64; 3]>(), any::<u32>(), proptest::option::of(any::<u32>()), mode).prop_map(
+        |([price, vesting_ms, escrow_ms], fee_ppm, validator_ppm, mode)| Policy {
+            price,
+            fee_ppm,
+            vesting_ms,
+            escrow_ms,
+            validator_ppm,
+            mode,
+        },
+    )
 }
 
 pub fn approval() -> impl Strategy<Value = Approval> {

@@ -1,7 +1,7 @@
 //! Every type: what is encoded is decoded again; any other encoding, and anything cut, lengthened or disturbed, is refused or
 //! is the one encoding of something else; nothing that arrives makes a reader panic.
 
-use orion_protocol::ledger::tx::Envelope;
+use orion_protocol::ledger::tx::{Envelope, Policy};
 use orion_protocol::ledger::{Genesis, JobView, Leaf, LeafBody, Submitted, Transaction};
 use orion_protocol::messages::{Answer, Beat, Manifest, Message, Task};
 use orion_protocol::statements::{Aggregated, Commitment, Failed, Ingested, LeaseCore, LeaseTail, Preflighted, Vote};
@@ -26,7 +26,8 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::from_bytes(bytes).ok().map(|message| message.to_bytes())
 }
 
-const READERS: [Reader; 23] = [
+const READERS: [Reader; 24] = [
+    plain::<Policy>,
     plain::<LeaseCore>,
     plain::<LeaseTail>,
     plain::<Preflighted>,
@@ -90,6 +91,7 @@ fn any_value() -> impl Strategy<Value = Encoded> {
         of(arbitrary::beat()),
         of(arbitrary::manifest()),
         of(arbitrary::transaction()),
+        of(arbitrary::policy()),
         of(arbitrary::leaf()),
     ];
     prop_oneof![statements, others]

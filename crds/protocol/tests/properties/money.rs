@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use orion_protocol::ledger::Policy;
 use orion_protocol::price::{self, MAX_ATTEMPTS};
 use orion_protocol::{Reason, Refusal};
 use proptest::collection::vec;
@@ -73,10 +74,12 @@ fn distinct_weights_split_alike_in_any_order() {
 
 #[test]
 fn an_escrow_covers_whatever_the_job_can_cost() {
-    let jobs = (task_spec(), 0..10_000_000_u64, any::<u64>(), any::<u64>());
-    check(3000, &jobs, |(task, price, accepted, audited)| {
+    let part = proptest::option::of(0..=1_000_000_u32);
+    let jobs = (task_spec(), 0..10_000_000_u64, any::<u64>(), any::<u64>(), part);
+    check(3000, &jobs, |(task, price, accepted, audited, validator_ppm)| {
         let task = orion_protocol::task::TaskSpec { price, ..task };
-        let Ok(escrow) = price::escrow_of(&task) else { return Ok(()) };
+        let policy = Policy { validator_ppm, ..Policy::per_work(price, task.fee_ppm, 0, 1) };
+        let Ok(escrow) = price::escrow_of(&task, &policy) else { return Ok(()) };
         let units = &task.units;
         // Any part of the work is accepted, any part of the possible audits is paid.
         let accepted = accepted % (units.work() + 1);
@@ -87,7 +90,8 @@ fn an_escrow_covers_whatever_the_job_can_cost() {
         }
         let audited = audited % (most_audits + 1);
         let workers = price::price_of(accepted.into(), price).unwrap();
-        let validators = price::price_of(audited.into(), price).unwrap();
+        let validators = price::audits_of(audited.into(), price, validator_ppm).unwrap();
+        prop_assert!(validators <= price::price_of(audited.into(), price).unwrap());
         let fee = price::fee_of(workers + validators, task.fee_ppm).unwrap();
         prop_assert!(workers + validators + fee <= escrow);
         Ok(())

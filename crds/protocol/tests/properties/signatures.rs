@@ -57,6 +57,39 @@ fn accepted(domain: &str, wire: &[u8], chain: &ChainId, key: &PublicKey) -> bool
 }
 
 #[test]
+fn a_signature_that_was_verified_ahead_is_judged_as_one_that_was_not() {
+    let statements = (signed(arbitrary::vote()), any::<bool>(), any::<Index>(), 0..8_u8);
+    check(400, &statements, |(good, flip, at, bit)| {
+        let mut wire = cbor::to_vec(&good);
+        if flip {
+            let at = at.index(wire.len());
+            wire[at] ^= 1 << bit;
+        }
+        let Ok(fresh) = cbor::from_slice::<Signed<Vote>>("signed", &wire, 1 << 16) else { return Ok(()) };
+        let ahead = fresh.clone();
+        let (own, other) = (chain(), ChainId::of_genesis(b"another"));
+        ahead.preverify(&other);
+        ahead.preverify(&own);
+        for copy in [&ahead, &ahead.clone()] {
+            for chain in [&own, &other] {
+                for key in [fresh.key(), good.key()] {
+                    let judge = |signed: &Signed<Vote>| {
+                        signed
+                            .verify(chain, &key)
+                            .map(|vote| (vote.digest(), vote.key()))
+                            .map_err(|error| error.to_string())
+                    };
+                    prop_assert_eq!(judge(copy), judge(&fresh));
+                }
+            }
+        }
+        prop_assert!(!flip || fresh == ahead);
+        prop_assert_eq!(cbor::to_vec(&ahead), wire, "nothing of it is written");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_statement_verifies_as_its_own_type_and_as_no_other() {
     check(500, &any_statement(), |(wire, key, domain)| {
         for (other, accepts) in ACCEPTS {

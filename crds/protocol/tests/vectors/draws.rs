@@ -2,6 +2,7 @@
 
 use orion_protocol::bytes::hex;
 use orion_protocol::draw::{self, Draw};
+use orion_protocol::ledger::tx::{Mode, Policy, Split};
 use orion_protocol::price;
 use orion_protocol::task::{TaskSpec, UnitTable};
 use orion_protocol::{Digest, PublicKey};
@@ -67,9 +68,15 @@ pub fn draws() -> Value {
 }
 
 fn escrow(table: UnitTable, audits_per_shard: u32, price: u64, fee_ppm: u32) -> Value {
+    escrow_under(table, audits_per_shard, &Policy::per_work(price, fee_ppm, 0, 1))
+}
+
+fn escrow_under(table: UnitTable, audits_per_shard: u32, policy: &Policy) -> Value {
+    let Policy { price, fee_ppm, .. } = *policy;
     let spec = TaskSpec { units: table, audits_per_shard, price, fee_ppm, ..task() };
     json!({"table": table.json(), "audits_per_shard": audits_per_shard, "price": price, "fee_ppm": fee_ppm,
-           "shards": table.shards(), "escrow": price::escrow_of(&spec).ok()})
+           "validator_ppm": policy.validator_ppm.json(), "pool": policy.mode != Mode::PerWork,
+           "shards": table.shards(), "escrow": price::escrow_of(&spec, policy).ok()})
 }
 
 pub fn money() -> Value {
@@ -105,6 +112,9 @@ pub fn money() -> Value {
     );
     let fees = [(0, 20_000), (49, 20_000), (50, 20_000), (427_484, 20_000), ((1 << 63) - 1, 1_000_000), (7, 0)]
         .map(|(amount, ppm): (u64, u32)| json!({"amount": amount, "ppm": ppm, "fee": price::fee_of(amount, ppm).ok()}));
+    let audits = Policy { validator_ppm: Some(333_333), ..Policy::per_work(1_001, 20_000, 0, 1) };
+    let pool = Split { workers: 1_000_000, validators: 0, treasury: 0 };
+    let pool = Policy { mode: Mode::Pool(pool), ..Policy::per_work(1_001, 0, 0, 1) };
     let escrows = [
         escrow(table(1797, 16, 8, 115_008), 2, 1_000, 20_000),
         escrow(table(100, 8, 4, 115_008), 2, 1_000, 20_000),
@@ -114,6 +124,9 @@ pub fn money() -> Value {
         escrow(table(1 << 20, 1 << 10, 64, 1 << 20), 32, u64::MAX, 0),
         // Work, audits and fee fit in 63 bits each; their sum does not.
         escrow(table(1 << 20, 1 << 10, 1 << 10, 1 << 40), 1, 7_000_000, 900_000),
+        escrow_under(table(1797, 16, 8, 115_008), 2, &audits),
+        escrow_under(table(1797, 16, 8, 115_008), 2, &Policy { validator_ppm: Some(0), ..audits }),
+        escrow_under(table(1797, 16, 8, 115_008), 2, &pool),
     ];
     let texts = [
         "0",

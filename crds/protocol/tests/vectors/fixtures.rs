@@ -62,7 +62,7 @@ pub fn genesis() -> Genesis {
         platform: public("platform"),
         issuer: public("issuer"),
         checkpoint: public("checkpoint"),
-        policy: Policy { price: 1_000, fee_ppm: 20_000, vesting_ms: 0, escrow_ms: 86_400_000 },
+        policy: Policy::per_work(1_000, 20_000, 0, 86_400_000),
         issuers: None,
         bonds: None,
     }

@@ -4,13 +4,14 @@
 use minicbor::bytes::ByteVec;
 use orion_protocol::files::Extract;
 use orion_protocol::ledger::api::{
-    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
+    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, Policies, RoundView,
+    SealRef,
 };
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Approved, Bonds, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, KeyRole, OpenEpoch,
-    OpenEscrow, Purse, RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry, Settle, ShardVerdict,
-    Slash, Stake, TopUp, Withdraw,
+    Approved, Bonds, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, KeyRole, Mode, OpenEpoch,
+    OpenEscrow, Params, PublishPolicy, Purse, RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry,
+    Settle, ShardVerdict, Slash, Split, Stake, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Genesis, Leaf, Policy, Submitted, Transaction};
 use orion_protocol::messages::{Alive, Answer, AnswerBody, Beat, Committed, Manifest, Role, Task, TaskBody, Trial};
@@ -137,8 +138,10 @@ as_object! {
     OutputSpec { name, dtype, shape, layout }
     Paid { workers, validators, fee, refunded }
     Bonds { unbonding_ms, slash_ppm }
-    Policy { price, fee_ppm, vesting_ms, escrow_ms }
+    Params { policy }
+    Policies { default, policies }
     Preflighted { lease, found, refused }
+    PublishPolicy { policy }
     Receipt { code, transfers }
     RecordVerdict { job, round, sequence, shards }
     Refusal { reason, message }
@@ -152,6 +155,7 @@ as_object! {
     Seal { time_ms, previous, state, totals }
     SealRef { height, size, root, time_ms }
     Settle { job, page }
+    Split { workers, validators, treasury }
     ShardVerdict { lease, drawn, votes, absent, referee }
     Slash { workload, task, lease, first, second }
     Stake { amount }
@@ -192,6 +196,16 @@ impl Json for Totals {
     }
 }
 
+impl Json for Policy {
+    fn json(&self) -> Value {
+        let Policy { price, fee_ppm, vesting_ms, escrow_ms, validator_ppm, mode } = self;
+        // Payment by the work is left out.
+        let mode = Some(*mode).filter(|mode| *mode != Mode::PerWork);
+        json!({"price": price, "fee_ppm": fee_ppm, "vesting_ms": vesting_ms, "escrow_ms": escrow_ms,
+               "validator_ppm": validator_ppm.json(), "mode": mode.json()})
+    }
+}
+
 /// A variant as `{"Name": [fields]}`.
 macro_rules! as_variants {
     ($($name:ident { $($variant:ident $(($($field:ident),*))?),* $(,)? })*) => {
@@ -213,12 +227,13 @@ as_variants! {
     LeafBody { Genesis(bytes), Transaction(envelope, receipt), Expire(job, receipt), Seal(seal), Mature(job, receipt),
         Lapse(reserve, receipt),
     }
+    Mode { PerWork, Pool(split) }
     Purse { Available(key), Treasury, Consumer(account) }
     TaskBody { Execute, Preflight(trial), Ingest(committed), Aggregate(manifest) }
     Transaction {
         RegisterProvider(a), OpenEpoch(a), Deposit(a), OpenEscrow(a), CloseRound(a), RecordVerdict(a), Settle(a), Close(a),
         TopUp(a), Approved(a), Withdraw(a), Reserve(a), Release(a), Stake(a), Unstake, Rotate(a),
-        Issuers(a), Slash(a)
+        Issuers(a), PublishPolicy(a), Params(a), Slash(a)
     }
     FeedFrom { Rows(at), Shared(at), Fill(text) }
     Workload { Kernel(kernel), Inference(inference) }

@@ -3,13 +3,14 @@
 use orion_protocol::bytes::hex;
 use orion_protocol::ids::{Account, action_digest, reserve_id};
 use orion_protocol::ledger::api::{
-    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, RoundView, SealRef,
+    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, Policies, RoundView,
+    SealRef,
 };
 use orion_protocol::ledger::leaf::{Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
-    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Issuers, KeyRole, OpenEpoch, OpenEscrow, Purse,
-    RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry, Settle, ShardVerdict, Slash, Stake, TopUp,
-    Withdraw,
+    Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Issuers, KeyRole, Mode, OpenEpoch, OpenEscrow, Params,
+    Policy, PublishPolicy, Purse, RecordVerdict, RegisterProvider, Release, Reserve, Rotate, RoundEntry, Settle,
+    ShardVerdict, Slash, Split, Stake, TopUp, Withdraw,
 };
 use orion_protocol::ledger::{Code, Leaf, LeafBody, Submitted, Transaction};
 use orion_protocol::merkle::{self, Sha3, Sha256};
@@ -31,7 +32,7 @@ pub fn all() -> Vec<(Transaction, &'static str, u64, JobId, u64, u64)> {
     let escrow = OpenEscrow {
         consumer: Consumer { account: consumer() },
         task: task().object().into(),
-        budget: 2 * price::escrow_of(&task()).unwrap(),
+        budget: 2 * price::escrow_of(&task(), &genesis().policy).unwrap(),
     };
     vec![
         (Transaction::RegisterProvider(register), "operator", 3, none, 7, 0),
@@ -69,6 +70,9 @@ pub fn all() -> Vec<(Transaction, &'static str, u64, JobId, u64, u64)> {
         (Transaction::Rotate(rotate(KeyRole::Operator, "operator", false)), "issuer", 0, none, 10, 0),
         (Transaction::Rotate(rotate(KeyRole::Provider, "worker", true)), "issuer", 0, none, 11, 0),
         (Transaction::Slash(Box::new(slash())), "issuer", 0, none, 12, 0),
+        (Transaction::PublishPolicy(publish(&audits())), "issuer", 0, none, 13, 0),
+        (Transaction::PublishPolicy(publish(&pool())), "issuer", 0, none, 14, 0),
+        (Transaction::Params(Params { policy: pool().digest() }), "issuer", 0, none, 15, 0),
     ]
 }
 
@@ -87,6 +91,21 @@ fn slash() -> Slash {
     };
     let (workload, task) = (model().object().into(), task().object().into());
     Slash { workload, task, lease: work_lease(0), first: said(false), second: said(true) }
+}
+
+/// Pays half of the price for audits.
+fn audits() -> Policy {
+    Policy { validator_ppm: Some(500_000), ..genesis().policy }
+}
+
+/// Splits what the job has.
+fn pool() -> Policy {
+    let split = Split { workers: 850_000, validators: 120_000, treasury: 30_000 };
+    Policy { fee_ppm: 0, vesting_ms: 604_800_000, mode: Mode::Pool(split), ..genesis().policy }
+}
+
+fn publish(policy: &Policy) -> PublishPolicy {
+    PublishPolicy { policy: policy.to_bytes().into() }
 }
 
 fn withdraw(from: Purse) -> Withdraw {
@@ -246,7 +265,7 @@ pub fn answers() -> Value {
         task: task(),
         consumer: consumer(),
         phase: JobPhase::Settling,
-        escrowed: price::escrow_of(&task()).unwrap(),
+        escrowed: price::escrow_of(&task(), &genesis().policy).unwrap(),
         deadline_ms: 1_800_086_400_000,
         rounds: vec![RoundView {
             round: round(),
@@ -258,6 +277,7 @@ pub fn answers() -> Value {
         pages: (0, 1),
         paid: Paid { workers: 11_500, validators: 3, fee: 230, refunded: 0 },
     };
+    let policies = Policies { default: audits().digest(), policies: vec![audits(), pool()] };
     let account = AccountView { account: consumer(), balance: u64::MAX >> 1 };
     let row = |kind: &str, code, job, transfer| HistoryRow {
         leaf: 70_000,
@@ -281,6 +301,7 @@ pub fn answers() -> Value {
         {"type": "OpenJobs", "value": OpenJobs { jobs: vec![job()] }.json(), "bytes": hex(&cbor::to_vec(&OpenJobs { jobs: vec![job()] }))},
         {"type": "History", "value": history.json(), "bytes": hex(&cbor::to_vec(&history))},
         {"type": "History", "value": end.json(), "bytes": hex(&cbor::to_vec(&end))},
+        {"type": "Policies", "value": policies.json(), "bytes": hex(&cbor::to_vec(&policies))},
         {"type": "JobView", "value": view.json(), "bytes": hex(&cbor::to_vec(&view))},
     ])
 }

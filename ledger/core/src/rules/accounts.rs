@@ -75,14 +75,14 @@ pub(super) fn open_escrow(state: &mut State, tx: &OpenEscrow, time_ms: u64) -> R
     if id == JobId::NONE {
         return Err(Code::OutOfBounds);
     }
-    let policy = &state.genesis.policy;
-    if spec.policy != state.policy || spec.price != policy.price || spec.fee_ppm != policy.fee_ppm {
+    let policy = state.policies.get(&spec.policy).ok_or(Code::UnknownPolicy)?;
+    if spec.price != policy.price || spec.fee_ppm != policy.fee_ppm {
         return Err(Code::UnknownPolicy);
     }
     if state.phase(&id).is_some() {
         return Err(Code::JobExists);
     }
-    let amount = price::escrow_of(&spec).map_err(|_| Code::Overflow)?;
+    let amount = price::escrow_of(&spec, policy).map_err(|_| Code::Overflow)?;
     if amount > *budget {
         return Err(Code::BudgetTooSmall);
     }

@@ -1,4 +1,4 @@
-//! What needs more than its sender's word: deposits of several issuers, withdrawals, reserves that the issuers give back, other issuers. An approval is about one
+//! What needs more than its sender's word: deposits of several issuers, withdrawals, reserves that the issuers give back, other issuers, policies. An approval is about one
 //! transaction in one envelope, so nobody can use it for another, or twice.
 
 use orion_protocol::ids::action_digest;
@@ -7,7 +7,7 @@ use orion_protocol::ledger::tx::{Approved, Issuers, Purse, Withdraw};
 use orion_protocol::ledger::{Envelope, Transaction};
 use orion_protocol::{PublicKey, TxId};
 
-use super::{accounts, keys, reserve};
+use super::{accounts, keys, policy, reserve};
 use crate::book::{Move, Place};
 use crate::state::State;
 
@@ -19,7 +19,11 @@ pub(super) fn apply(
 ) -> Result<Vec<Transfer>, Code> {
     let inner = Transaction::from_bytes(&tx.inner).map_err(|_| Code::OutOfBounds)?;
     let owner = match &inner {
-        Transaction::Deposit(_) | Transaction::Release(_) | Transaction::Issuers(_) => None,
+        Transaction::Deposit(_)
+        | Transaction::Release(_)
+        | Transaction::Issuers(_)
+        | Transaction::PublishPolicy(_)
+        | Transaction::Params(_) => None,
         Transaction::Withdraw(Withdraw { from, .. }) => owner_of(state, from),
         Transaction::Rotate(tx) => keys::owner_of(state, tx),
         _ => return Err(Code::NotAllowed),
@@ -34,6 +38,8 @@ pub(super) fn apply(
         Transaction::Release(tx) => reserve::void(state, tx.reserve),
         Transaction::Rotate(tx) => keys::rotate(state, envelope, tx, time_ms),
         Transaction::Issuers(tx) => replace_issuers(state, tx),
+        Transaction::PublishPolicy(tx) => policy::publish(state, tx),
+        Transaction::Params(tx) => policy::set_params(state, tx),
         _ => Err(Code::NotAllowed),
     }
 }

@@ -4,6 +4,7 @@
 mod accounts;
 mod approved;
 mod keys;
+mod policy;
 mod reserve;
 mod round;
 mod settle;
@@ -46,7 +47,11 @@ pub(crate) fn apply(
         Transaction::Stake(tx) => stake::stake(state, envelope, tx),
         Transaction::Unstake => stake::unstake(state, envelope, time_ms),
         Transaction::Slash(tx) => slash::slash(state, envelope, tx),
-        Transaction::Withdraw(_) | Transaction::Rotate(_) | Transaction::Issuers(_) => Err(Code::NotEnoughApprovals),
+        Transaction::Withdraw(_)
+        | Transaction::Rotate(_)
+        | Transaction::Issuers(_)
+        | Transaction::PublishPolicy(_)
+        | Transaction::Params(_) => Err(Code::NotEnoughApprovals),
     }
 }
 
@@ -58,6 +63,8 @@ fn may_send(state: &State, envelope: &Envelope, transaction: &Transaction) -> Re
         Transaction::Approved(_)
             | Transaction::Withdraw(_)
             | Transaction::Issuers(_)
+            | Transaction::PublishPolicy(_)
+            | Transaction::Params(_)
             | Transaction::Reserve(_)
             | Transaction::Release(_)
             | Transaction::Stake(_)

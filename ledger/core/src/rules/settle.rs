@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use orion_protocol::ledger::api::{JobPhase, Paid};
 use orion_protocol::ledger::leaf::{Code, Receipt, Transfer};
-use orion_protocol::ledger::tx::{Close, Settle};
-use orion_protocol::price::{self, fee_of, price_of};
+use orion_protocol::ledger::tx::{Close, Policy, Settle};
 use orion_protocol::{Digest, JobId, PublicKey};
 
 use super::open_job;
 use crate::book::{Move, Place};
+use crate::contract::{Division, Facts, Parameters, Trap, divide};
 use crate::due::Due;
 use crate::job::{Contribution, Job, Round, Settlement, Share};
 use crate::state::{State, paid};
@@ -21,7 +21,7 @@ pub(super) fn settle(state: &mut State, tx: &Settle, time_ms: u64) -> Result<Vec
     if !job.rounds.iter().all(Round::judged) {
         return Err(Code::RoundOpen);
     }
-    let settlement = job.settlement.clone().map_or_else(|| fix(job), Ok)?;
+    let settlement = job.settlement.clone().map_or_else(|| fix(state, job), Ok)?;
     if *page != settlement.done || settlement.complete() {
         return Err(Code::WrongSequence);
     }
@@ -50,7 +50,9 @@ pub(crate) fn expire(state: &mut State, id: JobId, time_ms: u64) -> Result<Vec<R
     let mut receipts = Vec::new();
     loop {
         let job = open_job(state, &id)?;
-        let settlement = job.settlement.clone().map_or_else(|| fix(job), Ok)?;
+        // Of a policy that traps nothing is known but that the consumer's credits are not others'.
+        let fixed = || fix(state, job).unwrap_or_else(|_| Settlement { shares: Vec::new().into(), fee: 0, done: 0 });
+        let settlement = job.settlement.clone().unwrap_or_else(fixed);
         let last = settlement.done + 1 >= settlement.pages();
         receipts.push(paid(pay_page(state, id, settlement, time_ms, last)?));
         if last {
@@ -60,24 +62,21 @@ pub(crate) fn expire(state: &mut State, id: JobId, time_ms: u64) -> Result<Vec<R
     }
 }
 
-/// Fixes what everybody gets, from the verdicts so far.
-fn fix(job: &Job) -> Result<Settlement, Code> {
-    let pool = |contributions: &BTreeMap<Digest, Contribution>| {
-        let work: u128 = contributions.values().map(|one| u128::from(one.work)).sum();
-        price_of(work, job.spec.price).map_err(|_| Code::Overflow)
-    };
-    let (workers, validators) = (pool(&job.workers)?, pool(&job.validators)?);
-    let both = workers.checked_add(validators).ok_or(Code::Overflow)?;
-    let fee = fee_of(both, job.spec.fee_ppm).map_err(|_| Code::Overflow)?;
-    let mut shares = split(workers, &job.workers, false);
-    shares.extend(split(validators, &job.validators, true));
-    Ok(Settlement { shares: shares.into(), fee, done: 0 })
+/// Fixes what everybody gets by the job's policy, from the verdicts so far.
+fn fix(state: &State, job: &Job) -> Result<Settlement, Code> {
+    let policy = policy_of(state, job)?;
+    let Division { workers, validators, treasury } =
+        divide(&Parameters(policy), &Facts::of(job)).map_err(Trap::code)?;
+    let share = |audit| move |(provider, amount)| Share { provider, audit, amount };
+    let keys = |done: &BTreeMap<Digest, Contribution>| done.values().map(|one| one.provider).collect::<Vec<_>>();
+    let shares = keys(&job.workers).into_iter().zip(workers).map(share(false));
+    let audits = keys(&job.validators).into_iter().zip(validators).map(share(true));
+    Ok(Settlement { shares: shares.chain(audits).collect(), fee: treasury, done: 0 })
 }
 
-fn split(pool: u64, contributions: &BTreeMap<Digest, Contribution>, audit: bool) -> Vec<Share> {
-    let weights: Vec<u64> = contributions.values().map(|one| one.work).collect();
-    let amounts = price::split(pool, &weights);
-    contributions.values().zip(amounts).map(|(one, amount)| Share { provider: one.provider, audit, amount }).collect()
+/// The policy that the job named when its escrow was opened.
+fn policy_of<'s>(state: &'s State, job: &Job) -> Result<&'s Policy, Code> {
+    state.policies.get(&job.spec.policy).ok_or(Code::UnknownPolicy)
 }
 
 /// Matures a page whose window has passed.
@@ -99,10 +98,9 @@ fn pay_page(
     time_ms: u64,
     refunding: bool,
 ) -> Result<Vec<Transfer>, Code> {
-    // The one policy that a task may pin is the genesis'.
-    let window_ms = state.genesis.policy.vesting_ms;
-    let mut vesting_later: BTreeMap<PublicKey, u64> = BTreeMap::new();
     let job = open_job(state, &id)?;
+    let window_ms = policy_of(state, job)?.vesting_ms;
+    let mut vesting_later: BTreeMap<PublicKey, u64> = BTreeMap::new();
     let escrow = Place::escrow(&state.chain, id);
     let (mut moves, mut sums, mut spent) = (Vec::new(), job.paid, 0_u64);
     let add = |sum: &mut u64, amount: u64| {
@@ -153,4 +151,86 @@ fn refund(state: &State, id: JobId, job: &Job, spent: u64) -> Result<Move, Code>
     let escrow = Place::escrow(&state.chain, id);
     let amount = state.book.balance(&escrow).checked_sub(spent).ok_or(Code::InsufficientCredits)?;
     Ok(Move { from: escrow, to: Place::consumer(job.consumer), amount })
+}
+
+#[cfg(test)]
+mod tests {
+    use orion_protocol::bytes::Name;
+    use orion_protocol::dtype::DType;
+    use orion_protocol::ledger::Genesis;
+    use orion_protocol::task::{Comparator, OutputSpec, TaskSpec, UnitTable};
+    use orion_protocol::{AccountId, SecretKey};
+
+    use super::*;
+
+    const ID: JobId = JobId([7; 32]);
+
+    /// A job with 1,000 micro-credits and accepted work for more: no rule makes one, and no policy of parameters traps otherwise.
+    fn trapped() -> State {
+        let [operator, platform, issuer, checkpoint] =
+            [1, 2, 3, 4].map(|seed| SecretKey::from_seed(&[seed; 32]).public());
+        let policy = Policy::per_work(1_000_000, 0, 0, 1);
+        let nonce = Digest::ZERO;
+        let mut state = State::new(Genesis {
+            nonce,
+            operator,
+            platform,
+            issuer,
+            checkpoint,
+            policy: policy.clone(),
+            issuers: None,
+        });
+        let spec = TaskSpec {
+            job: ID,
+            workload: Digest::ZERO,
+            inputs: Vec::new(),
+            kernel_set: 0,
+            units: UnitTable { items: 1, items_per_unit: 1, units_per_shard: 1, work_per_item: 1 },
+            outputs: vec![OutputSpec {
+                name: "out".parse::<Name>().unwrap(),
+                dtype: DType::Int32,
+                shape: vec![1],
+                layout: None,
+            }],
+            comparator: Comparator::Exact,
+            audits_per_shard: 1,
+            price: policy.price,
+            fee_ppm: 0,
+            policy: policy.digest(),
+        };
+        let consumer = AccountId([9; 32]);
+        let escrow = Place::escrow(&state.chain, ID);
+        state.book.apply(&[Move { from: Place::issuance(&state.chain), to: escrow, amount: 1_000 }]).unwrap();
+        let work = Contribution { provider: operator, work: 1_001 };
+        let job = Job {
+            task: spec.digest(),
+            spec,
+            consumer,
+            escrowed: 1_000,
+            deadline_ms: 1,
+            phase: JobPhase::Open,
+            rounds: Vec::new(),
+            verdicts: 0,
+            slots: BTreeMap::new(),
+            workers: BTreeMap::from([(Digest::ZERO, work)]),
+            validators: BTreeMap::new(),
+            settlement: None,
+            paid: Paid::default(),
+        };
+        state.due.insert(1, Due::Escrow(ID));
+        state.jobs.insert(ID, job);
+        state
+    }
+
+    #[test]
+    fn a_policy_that_traps_pays_nobody_and_gives_everything_back_at_the_deadline() {
+        let mut state = trapped();
+        let before = state.book.totals();
+        assert_eq!(settle(&mut state, &Settle { job: ID, page: 0 }, 1), Err(Code::PolicyTraps));
+        assert_eq!((state.book.totals(), state.jobs[&ID].phase), (before, JobPhase::Open));
+        let receipts = expire(&mut state, ID, 2).unwrap();
+        assert_eq!(receipts.len(), 1);
+        assert_eq!(state.book.balance(&Place::consumer(AccountId([9; 32]))), 1_000);
+        assert_eq!((state.jobs[&ID].paid.refunded, state.phase(&ID)), (1_000, Some(JobPhase::Expired)));
+    }
 }

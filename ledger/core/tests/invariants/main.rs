@@ -2,6 +2,7 @@
 //! seed; `ORION_SEED` runs it again. The named tests have a few histories each; all that they check is checked together in as many
 //! histories as `ORION_LEDGER_HISTORIES` asks for.
 
+mod contracts;
 mod envelopes;
 mod every;
 #[path = "../support/history.rs"]
@@ -9,8 +10,10 @@ mod history;
 mod identity;
 mod log;
 mod money;
+mod shares;
 #[path = "../support/mod.rs"]
 mod support;
+mod threads;
 mod transfers;
 mod two_phase;
 mod validation;

@@ -20,7 +20,7 @@ use orion_protocol::task::*;
 use orion_protocol::{Digest, PublicKey, SecretKey, Signed, cbor};
 
 /// What everything costs here.
-pub const POLICY: Policy = Policy { price: 1_000_000, fee_ppm: 20_000, vesting_ms: 0, escrow_ms: 60_000 };
+pub const POLICY: Policy = Policy::per_work(1_000_000, 20_000, 0, 60_000);
 /// When block 0 was made.
 pub const START_MS: u64 = 1_700_000_000_000;
 

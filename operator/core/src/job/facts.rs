@@ -415,6 +415,8 @@ impl Job {
             | Transaction::Unstake
             | Transaction::Rotate(_)
             | Transaction::Issuers(_)
+            | Transaction::PublishPolicy(_)
+            | Transaction::Params(_)
             | Transaction::Slash(_) => {}
         }
     }

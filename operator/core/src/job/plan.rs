@@ -3,8 +3,9 @@
 //! again.
 
 use orion_protocol::ledger::api::JobPhase;
+use orion_protocol::ledger::policy::Mode;
 use orion_protocol::messages::{Manifest, Message, Role};
-use orion_protocol::price::{escrow_of, format_credits, price_of};
+use orion_protocol::price::{MAX_ATTEMPTS, escrow_of, format_credits, price_of};
 use orion_protocol::task::{Comparator, TaskSpec};
 use orion_protocol::{Digest, Reason, Refusal};
 
@@ -139,9 +140,9 @@ impl Job {
             outputs: self.spec.outputs.clone(),
             comparator: Comparator::Exact,
             audits_per_shard: self.spec.audits_per_shard,
-            price: ctx.policy.price,
-            fee_ppm: ctx.policy.fee_ppm,
-            policy: ctx.policy.digest(),
+            price: self.spec.policy.price,
+            fee_ppm: self.spec.policy.fee_ppm,
+            policy: self.spec.policy.digest(),
         };
         self.task = Some(Task { digest: spec.digest(), spec });
         self.stage = Stage::Escrow;
@@ -157,14 +158,14 @@ impl Job {
         let object = task.spec.object();
         self.store(object, effects);
         let Some(task) = &self.task else { return };
-        match escrow_of(&task.spec) {
+        match escrow_of(&task.spec, &self.spec.policy) {
             Ok(need) if need > self.spec.budget => {
-                let words = format!(
-                    "spec.budget.maxCredits: {} is below {}, what this job may cost: its work, the audits of {} attempts, the fee",
-                    format_credits(self.spec.budget),
-                    format_credits(need),
-                    orion_protocol::price::MAX_ATTEMPTS
-                );
+                let what = match self.spec.policy.mode {
+                    Mode::PerWork => format!("its work, the audits of {MAX_ATTEMPTS} attempts, the fee"),
+                    Mode::Pool(_) => "the pool that its reward policy splits".to_owned(),
+                };
+                let (budget, need) = (format_credits(self.spec.budget), format_credits(need));
+                let words = format!("spec.budget.maxCredits: {budget} is below {need}, what this job may cost: {what}");
                 self.waiting = Some(Refusal::new(Reason::BudgetTooSmall, words));
             }
             Ok(need) => {
@@ -310,7 +311,7 @@ impl Job {
 
 /// Refuses a job that would pay less than the platform's minimum for the seconds its units take.
 fn declared_enough(spec: &JobSpec, unit_nanos: u64, ctx: &Context<'_>) -> Result<(), Refusal> {
-    let pays = price_of(spec.units.work_of(0, 1).into(), ctx.policy.price).unwrap_or(u64::MAX);
+    let pays = price_of(spec.units.work_of(0, 1).into(), spec.policy.price).unwrap_or(u64::MAX);
     let least = u128::from(ctx.min_price_per_second) * u128::from(unit_nanos) / 1_000_000_000;
     if u128::from(pays) >= least {
         return Ok(());
@@ -323,7 +324,7 @@ fn declared_enough(spec: &JobSpec, unit_nanos: u64, ctx: &Context<'_>) -> Result
     let words = format!(
         "{of}: a unit takes {unit_nanos} ns and pays {pays} micro-credits at {} per million work; \
          at least {least} are needed ({} a second)",
-        ctx.policy.price, ctx.min_price_per_second
+        spec.policy.price, ctx.min_price_per_second
     );
     Err(Refusal::new(Reason::WorkUnderdeclared, words))
 }

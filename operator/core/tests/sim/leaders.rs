@@ -37,7 +37,6 @@ impl World {
             chain: self.chain.clone(),
             operator: self.genesis.operator,
             platform: self.genesis.platform,
-            policy: self.genesis.policy.clone(),
             epoch,
             min_price_per_second: 1,
             dispatch_from: self.now + Alive::EVERY_S * 1000 + 500,

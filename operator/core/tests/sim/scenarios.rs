@@ -2,6 +2,7 @@
 
 use orion_core::{JobSpec, JobStatus, WorkerId};
 use orion_protocol::ledger::Code;
+use orion_protocol::ledger::tx::{Mode, Policy, Split};
 use orion_protocol::messages::Role;
 use orion_protocol::statements::LeaseKind;
 use orion_protocol::{JobId, Reason};
@@ -65,6 +66,29 @@ impl World {
         let accepted = judged.iter().filter(|accepted| **accepted).count();
         (accepted, judged.len() - accepted)
     }
+}
+
+#[test]
+fn a_job_is_priced_and_paid_by_the_policy_that_it_names() {
+    let split = Split { workers: 850_000, validators: 120_000, treasury: 30_000 };
+    let mut world = fleet(7);
+    let plain = world.genesis.policy.clone();
+    let audits = Policy { price: 2_000_000, validator_ppm: Some(250_000), ..plain.clone() };
+    let pool = Policy { fee_ppm: 0, mode: Mode::Pool(split), ..plain };
+    world.publish(&audits);
+    world.publish(&pool);
+    let jobs = [(1, audits.clone()), (2, pool.clone())].map(|(number, policy)| {
+        let spec = JobSpec { policy, ..world.job_spec(number, 1, 40, 5) };
+        world.apply(spec)
+    });
+    world.kill_when("one is funded", |world| world.ledger.chain.jobs().len() == 2);
+    world.until_over(5 * MINUTE);
+    let [by_audits, by_pool] = jobs.map(|job| world.ledger.chain.jobs()[&job].clone());
+    assert_eq!((by_audits.spec.policy, by_audits.spec.price), (audits.digest(), 2_000_000));
+    // 400 operations at 2; 2 of 5 units of 8 shards, 160 operations, at a quarter of that.
+    assert_eq!((by_audits.paid.workers, by_audits.paid.validators, by_audits.paid.fee), (800, 80, 17));
+    assert_eq!((by_pool.spec.policy, by_pool.escrowed), (pool.digest(), 400));
+    assert_eq!((by_pool.paid.workers, by_pool.paid.validators, by_pool.paid.fee), (340, 48, 12));
 }
 
 #[test]

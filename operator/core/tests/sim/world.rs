@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orion_core::{Core, JobSpec, JobStatus, ProviderInfo, WorkerId};
 use orion_protocol::dtype::DType;
-use orion_protocol::ids::Account;
-use orion_protocol::ledger::tx::{Consumer, Deposit, Genesis, Policy, RegisterProvider};
+use orion_protocol::ids::{Account, action_digest};
+use orion_protocol::ledger::tx::{Approved, Consumer, Deposit, Genesis, Policy, PublishPolicy, RegisterProvider};
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Alive, Answer, Role};
-use orion_protocol::statements::LeaseKind;
+use orion_protocol::statements::{Approval, LeaseKind};
 use orion_protocol::subjects::PLATFORM;
 use orion_protocol::task::{OutputSpec, TaskSpec, UnitTable, job_salt};
-use orion_protocol::{AccountId, ChainId, Digest, Format, JobId, Name, PublicKey, SecretKey, TxId};
+use orion_protocol::{AccountId, ChainId, Digest, Format, JobId, Name, PublicKey, SecretKey, Signed, TxId, cbor};
 
 use crate::actors::{Actor, Buckets};
 use crate::event::{Event, Fact, Fault, LeaderId};
@@ -98,7 +98,7 @@ impl World {
 
     /// The same, with another deadline of escrows.
     pub fn with_escrow_ms(seed: u64, escrow_ms: u64) -> World {
-        let policy = Policy { price: 1_000_000, fee_ppm: 20_000, vesting_ms: 0, escrow_ms };
+        let policy = Policy::per_work(1_000_000, 20_000, 0, escrow_ms);
         let genesis = Genesis {
             nonce: Digest::of(&seed.to_le_bytes()),
             operator: key(1).public(),
@@ -155,6 +155,17 @@ impl World {
         self.deposits += 1;
         let tx = Transaction::Deposit(Deposit { consumer: Consumer { account: self.account() }, amount });
         let id = TxId::derive("Deposit", &JobId::NONE, self.deposits, 0);
+        let signed = tx.sign(&self.chain, &self.issuer, 0, id);
+        assert_eq!(self.ledger.submit(signed, u64::MAX, self.now).receipt.code, Code::Ok);
+    }
+
+    /// Publishes a reward policy, now.
+    pub fn publish(&mut self, policy: &Policy) {
+        let inner = Transaction::PublishPolicy(PublishPolicy { policy: policy.to_bytes().into() });
+        let (inner, id) = (cbor::to_vec(&inner), TxId::derive("Approved", &JobId(policy.digest().0), 0, 0));
+        let action = action_digest(&self.issuer.public(), &id, &inner);
+        let approvals = vec![Signed::new(&self.chain, &self.issuer, &Approval { action })];
+        let tx = Transaction::Approved(Approved { inner: inner.into(), approvals });
         let signed = tx.sign(&self.chain, &self.issuer, 0, id);
         assert_eq!(self.ledger.submit(signed, u64::MAX, self.now).receipt.code, Code::Ok);
     }
@@ -231,6 +242,7 @@ impl World {
             budget: 1 << 40,
             backoff_limit: 1,
             salt: job_salt(&[9; 32], &job),
+            policy: self.genesis.policy.clone(),
             first_try: 0,
         }
     }
