@@ -43,6 +43,7 @@ pub mod recall;
 pub mod replay;
 pub mod report;
 pub mod reward;
+mod rows;
 mod rules;
 pub mod snapshot;
 mod state;

@@ -16,12 +16,11 @@ use orion_protocol::ledger::tx::{Issuers, Policy};
 use orion_protocol::merkle::{Sha256, Tree};
 use orion_protocol::{AccountId, CborError, ChainId, Digest, JobId, PublicKey, cbor};
 
-use crate::bonds::{Liable, Unbonding};
 use crate::book::Book;
 use crate::chain::Chain;
 use crate::due::Due;
 use crate::job::{Job, Round};
-use crate::keys::{Keys, Revoked};
+use crate::rows::{KeysRow, LiableRow, bind, keys_row, liable_row, some};
 use crate::state::{Provider, Reserved, State, Vest};
 
 const DOMAIN: &str = "orion/ledger-snapshot/v1";
@@ -115,13 +114,8 @@ struct Image {
     liable: Option<Vec<LiableRow>>,
 }
 
-/// Whose keys do what: operators with their first epochs, platforms, and keys that were replaced: whether they are lost, and by which.
-type KeysRow = (Vec<(u64, PublicKey)>, Vec<PublicKey>, Vec<(PublicKey, bool, PublicKey)>);
-/// Job, task, consumer, what is lost in parts per million, who was slashed, ascending.
-type LiableRow = (JobId, Digest, AccountId, u32, Vec<PublicKey>);
-
 /// Reserve, provider, amount, until when in block time.
-type ReserveRow = (Digest, PublicKey, u64, u64);
+pub(crate) type ReserveRow = (Digest, PublicKey, u64, u64);
 /// Job, page, until when in block time, and what each provider gets, ascending by key.
 type VestRow = (JobId, u64, u64, Vec<(PublicKey, u64)>);
 
@@ -220,7 +214,7 @@ pub(crate) fn restore(genesis: Genesis, bytes: &[u8], want: &SealRef) -> Result<
         state.jobs.insert(id, job);
     }
     hold_back(&mut state, vests, reserves)?;
-    bind(&mut state, keys, unbondings.unwrap_or_default(), liable.unwrap_or_default())?;
+    bind(&mut state, keys, unbondings.unwrap_or_default(), liable.unwrap_or_default()).map_err(wrong)?;
     // What was restored did not change in the block to come.
     state.book.forget_changes();
     let chain = Chain { state, tree, seal, previous, state_hash };
@@ -242,57 +236,6 @@ fn hold_back(state: &mut State, vests: Vec<VestRow>, reserves: Vec<ReserveRow>) 
         state.reserve(id, held).map_err(|code| wrong(&format!("reserve {id}: {code}")))?;
     }
     Ok(())
-}
-
-/// Keys that were replaced, and what providers have at stake.
-fn bind(
-    state: &mut State,
-    keys: Option<KeysRow>,
-    unbondings: Vec<ReserveRow>,
-    liable: Vec<LiableRow>,
-) -> Result<(), SnapshotError> {
-    if !unbondings.is_sorted_by(|a, b| a.0 < b.0) || !liable.is_sorted_by(|a, b| a.0 < b.0) {
-        return Err(wrong("a list is not ascending"));
-    }
-    if let Some((operators, platforms, revoked)) = keys {
-        let sorted = operators.is_sorted_by(|(a, _), (b, _)| a < b) && revoked.is_sorted_by(|a, b| a.0 < b.0);
-        if !sorted || operators.first().is_none_or(|(from, _)| *from != 0) || platforms.is_empty() {
-            return Err(wrong("keys"));
-        }
-        let revoked = revoked.into_iter().map(|(key, lost, heir)| (key, Revoked { lost, heir }));
-        state.keys = Keys { operators, platforms, revoked: revoked.collect() };
-        if !state.keys.ends() {
-            return Err(wrong("keys replace each other in a circle"));
-        }
-    }
-    for (id, provider, amount, until_ms) in unbondings {
-        state.unbond(id, Unbonding { provider, amount, until_ms });
-    }
-    for (job, task, consumer, slash_ppm, slashed) in liable {
-        if !slashed.is_sorted_by(|a, b| a < b) {
-            return Err(wrong("a list is not ascending"));
-        }
-        state.liable.insert(job, Liable { task, consumer, slash_ppm, slashed: slashed.into_iter().collect() });
-    }
-    Ok(())
-}
-
-fn keys_row(state: &State) -> Option<KeysRow> {
-    let Keys { operators, platforms, revoked } = &state.keys;
-    let revoked_rows = revoked.iter().map(|(key, Revoked { lost, heir })| (*key, *lost, *heir));
-    let changed = state.keys != Keys::new(&state.genesis);
-    changed.then(|| (operators.clone(), platforms.clone(), revoked_rows.collect()))
-}
-
-fn liable_row((job, liable): (&JobId, &Liable)) -> LiableRow {
-    let Liable { task, consumer, slash_ppm, slashed } = liable;
-    (*job, *task, *consumer, *slash_ppm, slashed.iter().copied().collect())
-}
-
-/// The rows, if there are any.
-fn some<T>(rows: impl Iterator<Item = T>) -> Option<Vec<T>> {
-    let rows: Vec<T> = rows.collect();
-    (!rows.is_empty()).then_some(rows)
 }
 
 /// The policies that jobs may name.

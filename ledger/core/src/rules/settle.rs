@@ -179,6 +179,7 @@ mod tests {
             checkpoint,
             policy: policy.clone(),
             issuers: None,
+            bonds: None,
         });
         let spec = TaskSpec {
             job: ID,
