@@ -123,13 +123,11 @@ impl Cluster {
     }
 
     fn endpoint(&self, url: Option<&String>, service: &str) -> Endpoint {
-        match url {
-            Some(url) => Endpoint::direct(url),
-            None => {
-                let namespace = &self.access.system_namespace;
-                let base = format!("/api/v1/namespaces/{namespace}/services/{service}/proxy");
-                Endpoint::proxy(self.client.clone(), base)
-            }
+        if let Some(url) = url {
+            return Endpoint::direct(url);
         }
+        let namespace = &self.access.system_namespace;
+        let base = format!("/api/v1/namespaces/{namespace}/services/{service}/proxy");
+        Endpoint::proxy(self.client.clone(), base)
     }
 }

@@ -2,7 +2,7 @@
 //! anew with `ORION_UPDATE_GOLDENS=1`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[allow(dead_code, reason = "the ledger's own tests use more of it")]
+#[expect(dead_code, reason = "the ledger's own tests use more of it")]
 #[path = "../../ledger/tests/support/local.rs"]
 mod local;
 #[path = "../../ledger/core/tests/support/mod.rs"]

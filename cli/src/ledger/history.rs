@@ -36,15 +36,12 @@ pub struct HistoryArgs {
 /// Runs the command.
 pub async fn run(access: &Access, format: Format, args: &HistoryArgs) -> anyhow::Result<Verdict> {
     let ledger = Ledger::connect(access).await?;
-    let (path, account, name) = match &args.job {
-        Some(job) => {
-            let id = ledger.job(job).await?;
-            (format!("/v1/history/job/{id}"), None, format!("job {id}"))
-        }
-        None => {
-            let (id, name) = ledger.account(&args.whose).await?;
-            (format!("/v1/history/account/{id}"), Some(id), format!("{name} {id}"))
-        }
+    let (path, account, name) = if let Some(job) = &args.job {
+        let id = ledger.job(job).await?;
+        (format!("/v1/history/job/{id}"), None, format!("job {id}"))
+    } else {
+        let (id, name) = ledger.account(&args.whose).await?;
+        (format!("/v1/history/account/{id}"), Some(id), format!("{name} {id}"))
     };
     let history = fetch(&ledger, &path, args).await?;
     match format {
