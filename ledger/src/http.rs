@@ -29,6 +29,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A view of a job must have been read within this time, however long it is.
 const VIEW_TIMEOUT: Duration = Duration::from_secs(30);
 
+const UNPUBLISHED: &str = "no checkpoint is published yet";
+
 /// How much of what costs most is done at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -200,12 +202,9 @@ async fn open_jobs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> A
 }
 
 async fn checkpoint(State(shared): State<Shared>) -> Answer {
-    let store = shared.node()?.store().clone();
-    let read = tokio::task::spawn_blocking(move || store.snapshot()?.checkpoint()).await;
-    match read {
-        Ok(Ok(Some(note))) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response()),
-        _ => Err(Refused::Failed),
-    }
+    let newest = shared.node()?.board().newest().borrow().clone();
+    let newest = newest.ok_or(Refused::Unavailable(UNPUBLISHED))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], newest.note.clone()).into_response())
 }
 
 async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Refused> {

@@ -10,6 +10,7 @@
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
 //! | `start` | what of that is replayed, and what it is compared with |
 //! | `writer` | the queue becomes blocks |
+//! | [`publisher`] | signs and publishes checkpoints |
 //! | [`http`] | the routes |
 //! | [`serve`] | connections, bounded and with timeouts |
 //! | [`ready`] | waits for a ledger from outside |
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod http;
 pub mod metrics;
 pub mod node;
+pub mod publisher;
 pub mod ready;
 mod records;
 pub mod serve;

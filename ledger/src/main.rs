@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
+use orion_ledger::publisher::Publishing;
 use orion_ledger::{clock, ready, serve};
 use orion_ledger_core::VerifierKey;
 use orion_protocol::SecretKey;
@@ -67,6 +68,9 @@ struct Serve {
     /// than the store, and is never written by the ledger.
     #[arg(long, env = "ORION_LEDGER_BEGUN", value_name = "FILE")]
     begun: Option<PathBuf>,
+    /// Sign and publish a checkpoint at most once in so many milliseconds.
+    #[arg(long, env = "ORION_LEDGER_PUBLISH_INTERVAL_MS", default_value_t = 1000, value_name = "MS")]
+    publish_interval_ms: u64,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -99,7 +103,8 @@ fn main() -> anyhow::Result<()> {
 
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, genesis: _, checkpoint_key: _, begun } = args;
+    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms } = args;
+    let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms) };
     let past = past(begun.as_deref())?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -118,7 +123,7 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
         let _ = stopped.await;
     };
     let server = tokio::spawn(serve::serve(listener, router(shared.clone()), serve::Limits::default(), stopped));
-    let open = move || Node::open(&data, past, &genesis, secret, clock::wall(), metrics);
+    let open = move || Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing);
     let (node, ended) = tokio::select! {
         () = &mut told_to_end => return Ok(()),
         opened = tokio::task::spawn_blocking(open) => opened.context("the start was cut off")??,

@@ -3,16 +3,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orion_ledger_core::checkpoint::CheckpointError;
 use orion_ledger_core::{Admission, Admitted, BlockError, Chain, ReplayError, Standing, Unorderable, VerifierKey};
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{JobView, SealRef, Submitted};
 use orion_protocol::{JobId, SecretKey, cbor};
-use tokio::sync::{RwLock, mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::publisher::{self, Board, Published, Publisher, Publishing};
 use crate::snapshots::Snapshots;
 use crate::start::{self, Started};
 use crate::store::{self, Store, StoreError};
@@ -61,8 +64,8 @@ pub enum NodeError {
     /// A block could not be made.
     #[error("cannot make a block")]
     Block(#[source] BlockError),
-    /// The writer is gone.
-    #[error("the writer ended without saying why")]
+    /// A thread is gone.
+    #[error("the writer or the publisher ended without saying why")]
     Writer,
 }
 
@@ -114,12 +117,13 @@ pub struct Node {
     key: VerifierKey,
     books: Books,
     store: Arc<Store>,
+    board: Board,
     queue: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
     replayed: u64,
 }
 
-/// Tells when the writer has ended: with an error, or because everybody who could submit is gone.
+/// Tells when the ledger has ended: with an error, or because everybody who could submit is gone.
 pub type Ended = oneshot::Receiver<Result<(), NodeError>>;
 
 impl Node {
@@ -132,33 +136,37 @@ impl Node {
         secret: SecretKey,
         clock: Clock,
         metrics: Arc<Metrics>,
+        publishing: Publishing,
     ) -> Result<(Node, Ended), NodeError> {
         let (want, have) = (genesis.checkpoint, secret.public());
         if want != have {
             return Err(NodeError::CheckpointKey { want, have });
         }
         let store = Arc::new(Store::open(directory)?);
-        let Started { chain, signer, since } = match store.snapshot()?.head()? {
+        let Started { chain, signer, published, since } = match store.snapshot()?.head()? {
             None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
             None => start::first(&store, genesis, secret, &clock)?,
             Some(head) => start::again(directory, &store, genesis, secret, head)?,
         };
         let key = signer.key().clone();
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
+        let (seals, committed) = watch::channel(chain.seal_ref());
+        let board = Board::new(store.clone(), published);
         let books = Arc::new(RwLock::new(Some(chain)));
         let (queue, orders) = mpsc::channel(MAX_QUEUE);
         let writer = Writer {
             books: books.clone(),
             store: store.clone(),
             snapshots: Snapshots::new(directory, store.clone(), since),
-            signer,
+            seals,
             orders,
             clock,
             metrics: metrics.clone(),
         };
-        let ended = writer::spawn(writer)?;
+        let publisher = Publisher { publishing, board: board.clone(), store: store.clone(), signer, seals: committed };
+        let ended = both(writer::spawn(writer)?, publisher::spawn(publisher)?);
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, books, store, queue, metrics, replayed: since.leaves }, ended))
+        Ok((Node { admission, key, books, store, board, queue, metrics, replayed: since.leaves }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -174,6 +182,21 @@ impl Node {
     /// The store, for exports.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The newest published checkpoint.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Waits until all that is committed now is under a published checkpoint, for `limit` at most; gives the newest.
+    pub async fn published(&self, limit: Duration) -> Result<Option<Arc<Published>>, Halted> {
+        let size = self.look(|chain| chain.seal_ref().size).await?;
+        let mut newest = self.board.newest();
+        let reached = newest.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size >= size));
+        // Whoever cannot wait longer gets what there is.
+        let _ = tokio::time::timeout(limit, reached).await;
+        Ok(newest.borrow().clone())
     }
 
     /// How many leaves it replayed at its start; in a new chain, how many it began with.
@@ -231,6 +254,24 @@ impl Node {
         })?;
         answer.await.map_err(|_| SubmitError::Stopped)
     }
+}
+
+/// The end of both: of the publisher only when it fails, or after the writer, which it follows.
+fn both(writer: Ended, mut publisher: Ended) -> Ended {
+    let (end, ended) = oneshot::channel();
+    Handle::current().spawn(async move {
+        let gone = |_| Err(NodeError::Writer);
+        let result = tokio::select! {
+            biased;
+            written = writer => {
+                let published = publisher.await.unwrap_or_else(gone);
+                written.unwrap_or_else(gone).and(published)
+            }
+            published = &mut publisher => published.unwrap_or_else(gone),
+        };
+        let _ = end.send(result);
+    });
+    ended
 }
 
 /// Views as they are stored and answered.

@@ -1,16 +1,17 @@
 //! How a running ledger comes out of its store: from the newest good snapshot or from the genesis, by replay of the leaves after
-//! it, compared with the stored seal, with the last signed checkpoint, and with what is kept of transactions and jobs. It halts
+//! it, compared with the stored seal, with what was signed and published, and with what is kept of transactions and jobs. It halts
 //! with the reason rather than go on from a log that does not replay.
 
 use std::path::Path;
 
 use orion_ledger_core::{Chain, Checkpoint, Replay, Signer, VerifierKey};
-use orion_protocol::SecretKey;
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::SealRef;
+use orion_protocol::{Digest, SecretKey};
 
 use crate::clock::Clock;
 use crate::node::{NodeError, encoded};
+use crate::publisher::Published;
 use crate::snapshots::{self, Since};
 use crate::store::{Kept, Snapshot, Store, StoreError};
 
@@ -21,6 +22,8 @@ const KEEP_AT_ONCE: usize = 4096;
 pub(crate) struct Started {
     pub(crate) chain: Chain,
     pub(crate) signer: Signer,
+    /// The newest checkpoint that was published.
+    pub(crate) published: Option<Published>,
     /// What came after the snapshot that it started from.
     pub(crate) since: Since,
 }
@@ -32,13 +35,12 @@ pub(crate) fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: 
         return Err(StoreError::Damaged(format!("{size} leaves without a seal")).into());
     }
     let (chain, block) = Chain::start(&genesis.to_bytes(), clock()).map_err(NodeError::Block)?;
-    let mut signer = Signer::new(chain.id(), secret, None);
-    let note = signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
-    store.commit(&block.leaves, &block.seal, &note, &Kept::default())?;
+    let signer = Signer::new(chain.id(), secret, None);
+    store.commit(&block.leaves, &block.seal, &Kept::default())?;
     tracing::info!(chain = %chain.id(), key = %signer.key(), "a new chain starts");
     let mut since = Since::default();
     since.add(&block.leaves);
-    Ok(Started { chain, signer, since })
+    Ok(Started { chain, signer, published: None, since })
 }
 
 /// Goes on where the store ends, which is at `head`.
@@ -50,49 +52,54 @@ pub(crate) fn again(
     head: SealRef,
 ) -> Result<Started, NodeError> {
     let snapshot = store.snapshot()?;
-    let note = snapshot.checkpoint()?.ok_or_else(|| StoreError::Damaged("there is no checkpoint".into()))?;
+    let published = snapshot.published()?;
+    let claimed = snapshot.claimed()?;
     let key = VerifierKey::new(&genesis.chain(), secret.public());
     // Judged after the log: of two things that are wrong, that one says more.
-    let last = Checkpoint::open(note.as_bytes(), &key);
-    // The checkpoint must be met on the way: a snapshot of more leaves than were signed would hide a fork.
-    let max_size = last.as_ref().map_or(0, |last| last.size).min(head.size);
+    let opened = published.as_ref().map(|published| Checkpoint::open(published.note.as_bytes(), &key)).transpose();
+    let shown = published.as_ref().map(|published| (published.size, published.root));
+    let mut signed: Vec<(u64, Digest)> = claimed.into_iter().chain(shown).collect();
+    // All that was signed must be met on the way: a snapshot of more leaves would hide a fork.
+    let max_size = signed.iter().map(|(size, _)| *size).min().unwrap_or(0).min(head.size);
     let restored = snapshots::newest(directory, &snapshot, genesis, max_size)?;
-    let is_last = |seal: &SealRef| last.as_ref().is_ok_and(|last| (seal.size, seal.root) == (last.size, last.root));
-    let mut found = restored.as_ref().is_some_and(|(chain, _)| is_last(&chain.seal_ref()));
+    let mut meet = |seal: &SealRef| signed.retain(|signed| *signed != (seal.size, seal.root));
+    if let Some((chain, _)) = &restored {
+        meet(&chain.seal_ref());
+    }
     let (from, bytes) = restored.as_ref().map_or((0, 0), |(chain, bytes)| (chain.seal_ref().size, *bytes));
     let mut replay = restored.map_or_else(|| Replay::new(genesis.chain()), |(chain, _)| Replay::resume(chain));
-    let (since, met) = replay_from(store, &snapshot, &mut replay, from, is_last)?;
-    found |= met;
+    let since = replay_from(store, &snapshot, &mut replay, from, meet)?;
     let chain = replay.finish().map_err(NodeError::Replay)?;
     let replayed = chain.seal_ref();
     if replayed != head {
         return Err(NodeError::Head { stored: Box::new(head), replayed: Box::new(replayed) });
     }
-    let last = last.map_err(NodeError::Checkpoint)?;
-    if !found {
-        return Err(NodeError::Forked(last.size));
+    opened.map_err(NodeError::Checkpoint)?;
+    if let Some((size, _)) = signed.first() {
+        return Err(NodeError::Forked(*size));
     }
     let (height, size) = (replayed.height, replayed.size);
     tracing::info!(chain = %chain.id(), height, size, replayed = since.leaves, "the ledger goes on");
-    let signer = Signer::new(chain.id(), secret, Some(&last));
-    Ok(Started { chain, signer, since: Since { last: bytes, ..since } })
+    let last = claimed.map(|(size, root)| Checkpoint { origin: genesis.chain().log_origin(), size, root });
+    let signer = Signer::new(chain.id(), secret, last.as_ref());
+    Ok(Started { chain, signer, published, since: Since { last: bytes, ..since } })
 }
 
-/// Replays the leaves from `from` on; says how many they were, and whether `is_last` held at some seal.
+/// Replays the leaves from `from` on; says how many they were, and gives every seal to `meet`.
 fn replay_from(
     store: &Store,
     snapshot: &Snapshot,
     replay: &mut Replay,
     from: u64,
-    is_last: impl Fn(&SealRef) -> bool,
-) -> Result<(Since, bool), NodeError> {
-    let (mut kept, mut since, mut met) = (Kept::default(), Since::default(), false);
+    mut meet: impl FnMut(&SealRef),
+) -> Result<Since, NodeError> {
+    let (mut kept, mut since) = (Kept::default(), Since::default());
     let mut done = Ok(());
     snapshot.leaves_from(from, |leaf| {
         since.count(leaf);
         done = replay.leaf(leaf).map_err(NodeError::Replay).and_then(|seal| {
             let Some(seal) = seal else { return Ok(()) };
-            met |= is_last(&seal);
+            meet(&seal);
             kept.ended.extend(encoded(replay.shed()));
             kept.records.extend(replay.take_records());
             if kept.records.len() < KEEP_AT_ONCE { Ok(()) } else { keep(store, snapshot, std::mem::take(&mut kept)) }
@@ -101,7 +108,7 @@ fn replay_from(
     })?;
     done?;
     keep(store, snapshot, kept)?;
-    Ok((since, met))
+    Ok(since)
 }
 
 /// Stores what is missing of that which nobody has to remember, or is not what the log says: earlier versions stored none of

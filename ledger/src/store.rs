@@ -1,20 +1,22 @@
-//! Leaves on disk. One redb transaction a block writes its leaves, its seal and the checkpoint signed over it, with an
-//! fsync: that commit is the moment from which the block exists. Nothing is ever overwritten or deleted but the head. Views of
-//! jobs that ended and the ids of transactions lie here too, so that nobody has to remember those; they follow from the leaves,
-//! which have the last word.
+//! Leaves on disk. One redb transaction a block writes its leaves and its seal, with an fsync: that commit is the moment from
+//! which the block exists. Nothing is ever overwritten or deleted but what was last signed and published, which only grows.
+//! Views of jobs that ended and the ids of transactions lie here too, so that nobody has to remember those; they follow from
+//! the leaves, which have the last word.
 
 use std::fs::{self, File};
 use std::path::Path;
 
-use orion_ledger_core::{Recall, Record, Said};
+use orion_ledger_core::log::note::Note;
+use orion_ledger_core::{Checkpoint, Recall, Record, Said};
 use orion_protocol::ledger::api::{SealRef, Submitted};
 use orion_protocol::ledger::{Leaf, LeafBody};
-use orion_protocol::{CborError, JobId, cbor};
+use orion_protocol::{CborError, Digest, JobId, cbor};
 use redb::{
     Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
     WriteTransaction,
 };
 
+use crate::publisher::Published;
 use crate::records::{self, Row};
 use crate::snapshots;
 
@@ -22,11 +24,13 @@ use crate::snapshots;
 const LEAVES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("leaves");
 /// Canonical bytes of each block's [`SealRef`], by height.
 const SEALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("seals");
-/// The last signed checkpoint, under the one key [`CHECKPOINT`].
+/// The newest published checkpoint under [`CHECKPOINT`], and under [`CLAIMED`] what was or is about to be signed.
 const SIGNED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("signed");
 /// Canonical bytes of the view of each job that ended, by job id.
 const ENDED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("ended");
 const CHECKPOINT: &str = "checkpoint";
+/// Size as 8 bytes, big endian, and root. Written by no version that signed in the block's own transaction.
+const CLAIMED: &str = "claimed";
 /// The file within the data directory.
 const FILE: &str = "ledger.redb";
 /// A seal's canonical bytes are shorter.
@@ -59,6 +63,14 @@ pub enum StoreError {
     /// What is stored is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// A signature over this would contradict one that was, or may have been, made before.
+    #[error("refusing to sign size {size}: size {claimed} with another root or a larger size was claimed before")]
+    Claimed {
+        /// Asked for.
+        size: u64,
+        /// Claimed before.
+        claimed: u64,
+    },
     /// A stored seal cannot be read.
     #[error("the store holds a seal that cannot be read")]
     Seal(#[source] CborError),
@@ -111,7 +123,7 @@ impl Store {
 
     /// Adds a block after all others: `leaves` at the index where the log ends, and what is `kept` of it. Durable when it
     /// returns.
-    pub fn commit(&self, leaves: &[Vec<u8>], seal: &SealRef, checkpoint: &str, kept: &Kept) -> Result<(), StoreError> {
+    pub fn commit(&self, leaves: &[Vec<u8>], seal: &SealRef, kept: &Kept) -> Result<(), StoreError> {
         let write = self.begin()?;
         insert(&write, kept)?;
         {
@@ -125,10 +137,39 @@ impl Store {
             }
             let mut table = write.open_table(SEALS).map_err(doing("open its seals"))?;
             table.insert(seal.height, cbor::to_vec(seal).as_slice()).map_err(doing("write a seal"))?;
-            let mut table = write.open_table(SIGNED).map_err(doing("open its checkpoint"))?;
-            table.insert(CHECKPOINT, checkpoint.as_bytes()).map_err(doing("write a checkpoint"))?;
         }
         write.commit().map_err(doing("commit a block"))
+    }
+
+    /// Lays down that the log of `size` leaves has this root, and no other will ever be signed. Durable when it returns.
+    pub fn claim(&self, size: u64, root: &Digest) -> Result<(), StoreError> {
+        let write = self.begin()?;
+        {
+            let mut table = write.open_table(SIGNED).map_err(doing("open its checkpoint"))?;
+            let claimed = claimed(&table)?;
+            if claimed == Some((size, *root)) {
+                return Ok(());
+            }
+            if let Some((claimed, _)) = claimed.filter(|(claimed, _)| *claimed >= size) {
+                return Err(StoreError::Claimed { size, claimed });
+            }
+            let row = [size.to_be_bytes().as_slice(), &root.0].concat();
+            table.insert(CLAIMED, row.as_slice()).map_err(doing("claim a size"))?;
+        }
+        write.commit().map_err(doing("commit a claim"))
+    }
+
+    /// Stores a signed checkpoint as the newest, unless one of a larger size is. Durable when it returns.
+    pub fn publish(&self, published: &Published) -> Result<(), StoreError> {
+        let write = self.begin()?;
+        {
+            let mut table = write.open_table(SIGNED).map_err(doing("open its checkpoint"))?;
+            if self::published(&table)?.is_some_and(|newest| newest.size > published.size) {
+                return Ok(());
+            }
+            table.insert(CHECKPOINT, published.note.as_bytes()).map_err(doing("write a checkpoint"))?;
+        }
+        write.commit().map_err(doing("commit a checkpoint"))
     }
 
     /// Adds or replaces views, and adds records: a store of an earlier version has none, or others.
@@ -162,6 +203,25 @@ fn insert(write: &WriteTransaction, kept: &Kept) -> Result<(), StoreError> {
     records::insert(write, records)
 }
 
+fn claimed(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<(u64, Digest)>, StoreError> {
+    let Some(row) = table.get(CLAIMED).map_err(doing("read its claim"))? else {
+        // A version that claimed nothing published all that it signed.
+        return Ok(published(table)?.map(|published| (published.size, published.root)));
+    };
+    let parts = row.value().split_first_chunk::<8>();
+    let claim = parts.and_then(|(size, root)| Some((u64::from_be_bytes(*size), Digest(root.try_into().ok()?))));
+    claim.map(Some).ok_or_else(|| StoreError::Damaged("what was claimed cannot be read".into()))
+}
+
+fn published(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<Published>, StoreError> {
+    let Some(bytes) = table.get(CHECKPOINT).map_err(doing("read its checkpoint"))? else { return Ok(None) };
+    let damaged = |error: &dyn std::error::Error| StoreError::Damaged(format!("the stored checkpoint: {error}"));
+    let note = String::from_utf8(bytes.value().to_vec()).map_err(|error| damaged(&error))?;
+    let text = Note::parse(note.as_bytes()).map_err(|error| damaged(&error))?;
+    let Checkpoint { origin: _, size, root } = Checkpoint::from_text(text.text()).map_err(|error| damaged(&error))?;
+    Ok(Some(Published { size, root, note }))
+}
+
 /// The store as it was at one moment.
 pub struct Snapshot {
     pub(crate) read: ReadTransaction,
@@ -181,12 +241,14 @@ impl Snapshot {
         cbor::from_slice("seal reference", bytes.value(), MAX_SEAL_BYTES).map(Some).map_err(StoreError::Seal)
     }
 
-    /// The last signed checkpoint.
-    pub fn checkpoint(&self) -> Result<Option<String>, StoreError> {
-        let table = self.read.open_table(SIGNED).map_err(doing("open its checkpoint"))?;
-        let Some(bytes) = table.get(CHECKPOINT).map_err(doing("read its checkpoint"))? else { return Ok(None) };
-        let text = String::from_utf8(bytes.value().to_vec());
-        text.map(Some).map_err(|_| StoreError::Damaged("the checkpoint is not text".into()))
+    /// The newest published checkpoint. Whose signatures are on it was not checked.
+    pub fn published(&self) -> Result<Option<Published>, StoreError> {
+        published(&self.read.open_table(SIGNED).map_err(doing("open its checkpoint"))?)
+    }
+
+    /// Size and root of what was, or was about to be, signed last.
+    pub fn claimed(&self) -> Result<Option<(u64, Digest)>, StoreError> {
+        claimed(&self.read.open_table(SIGNED).map_err(doing("open its checkpoint"))?)
     }
 
     /// The seal of the block at `height`.

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orion_ledger_core::{Admitted, Chain, Recall, Signer};
-use orion_protocol::ledger::api::Submitted;
+use orion_ledger_core::{Admitted, Chain, Recall};
+use orion_protocol::ledger::api::{SealRef, Submitted};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -40,7 +40,8 @@ pub(crate) struct Writer {
     pub(crate) books: Books,
     pub(crate) store: Arc<Store>,
     pub(crate) snapshots: Snapshots,
-    pub(crate) signer: Signer,
+    /// Tells the publisher what is committed.
+    pub(crate) seals: watch::Sender<SealRef>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
@@ -151,9 +152,9 @@ impl Writer {
         let time_ms = (self.clock)().max(chain.seal_ref().time_ms.saturating_add(1));
         let block = chain.finalize_recalled(time_ms, &txs).map_err(NodeError::Block)?;
         if !block.leaves.is_empty() {
-            let checkpoint = self.signer.sign(&block.seal).map_err(NodeError::Checkpoint)?;
             let kept = Kept { ended: node::encoded(chain.shed()), records: chain.take_records() };
-            self.store.commit(&block.leaves, &block.seal, &checkpoint, &kept)?;
+            self.store.commit(&block.leaves, &block.seal, &kept)?;
+            self.seals.send_replace(block.seal);
             self.snapshots.committed(&block.leaves, &chain);
             self.metrics.sealed(&block.seal, &chain.totals(), chain.epoch());
             self.metrics.block_seconds.observe(started.elapsed().as_secs_f64());

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use orion_ledger::clock::{self, Clock};
 use orion_ledger::node::{NodeError, Past, SubmitError};
+use orion_ledger::publisher::Published;
 use orion_ledger::store::{Kept, Store};
 use orion_ledger_core::{Chain, Signer};
 use orion_protocol::ids::TxId;
@@ -31,8 +32,9 @@ fn deposit(number: u64) -> Signed<Envelope> {
 }
 
 /// The checkpoint that `secret` would sign over a seal.
-fn note(seal: &SealRef, secret: SecretKey) -> String {
-    Signer::new(&Keys::new().genesis().chain(), secret, None).sign(seal).unwrap()
+fn published(seal: &SealRef, secret: SecretKey) -> Published {
+    let note = Signer::new(&Keys::new().genesis().chain(), secret, None).sign(seal).unwrap();
+    Published { size: seal.size, root: seal.root, note }
 }
 
 /// A store with block 0, and its seal.
@@ -45,13 +47,12 @@ fn started(runtime: &Runtime) -> (TempDir, SealRef) {
 }
 
 /// Puts a block of one leaf into the store, behind the rules' back, and starts from it.
-fn tampered(leaf: &[u8], change: impl FnOnce(&mut SealRef), secret: SecretKey) -> NodeError {
+fn tampered(leaf: &[u8]) -> NodeError {
     let runtime = Runtime::new().unwrap();
     let (directory, mut seal) = started(&runtime);
     (seal.size, seal.height) = (seal.size + 1, seal.height + 1);
-    change(&mut seal);
     let store = Store::open(directory.path()).unwrap();
-    store.commit(&[leaf.to_vec()], &seal, &note(&seal, secret), &Kept::default()).unwrap();
+    store.commit(&[leaf.to_vec()], &seal, &Kept::default()).unwrap();
     drop(store);
     match open(&runtime, directory.path(), Past::Unknown) {
         Ok(_) => panic!("it went on from a log that does not replay"),
@@ -61,7 +62,7 @@ fn tampered(leaf: &[u8], change: impl FnOnce(&mut SealRef), secret: SecretKey) -
 
 #[test]
 fn a_log_that_does_not_replay_halts_the_start() {
-    let error = tampered(b"no leaf", |_| {}, world::key(4));
+    let error = tampered(b"no leaf");
     assert!(matches!(error, NodeError::Replay(ref error) if error.leaf == 2), "{error}");
 }
 
@@ -74,7 +75,10 @@ fn a_stored_seal_or_checkpoint_that_the_log_contradicts_halts_the_start() {
         change(&mut seal);
         changed_note(&mut signed);
         // No new leaves: only what is said about them.
-        Store::open(directory.path()).unwrap().commit(&[], &seal, &note(&signed, secret), &Kept::default()).unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.commit(&[], &seal, &Kept::default()).unwrap();
+        store.publish(&published(&signed, secret)).unwrap();
+        drop(store);
         open(&runtime, directory.path(), Past::Unknown).err()
     };
     let same: fn(&mut SealRef) = |_| {};
@@ -109,11 +113,7 @@ fn a_block_is_only_added_where_the_log_ends() {
     let runtime = Runtime::new().unwrap();
     let (directory, seal) = started(&runtime);
     let store = Store::open(directory.path()).unwrap();
-    let note = note(&seal, world::key(4));
-    assert!(
-        store.commit(&[b"leaf".to_vec()], &seal, &note, &Kept::default()).is_err(),
-        "a leaf more than the seal says"
-    );
+    assert!(store.commit(&[b"leaf".to_vec()], &seal, &Kept::default()).is_err(), "a leaf more than the seal says");
     assert_eq!(store.snapshot().unwrap().size().unwrap(), seal.size);
 }
 

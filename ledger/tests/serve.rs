@@ -18,6 +18,7 @@ use orion_ledger::node::{Ended, Node, Past};
 use orion_ledger::serve::{self, serve};
 use orion_protocol::JobId;
 use support::Client;
+use support::local::AT_ONCE;
 use support::world::Keys;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -41,8 +42,9 @@ fn node(runtime: &Runtime) -> (Node, Ended, TempDir) {
     let directory = TempDir::new().unwrap();
     let (path, keys) = (directory.path().to_owned(), Keys::new());
     let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
-    let open = move || Node::open(&path, Past::Unknown, &genesis, keys.checkpoint, clock::wall(), metrics);
+    let open = move || Node::open(&path, Past::Unknown, &genesis, keys.checkpoint, clock::wall(), metrics, AT_ONCE);
     let (node, ended) = runtime.block_on(runtime.spawn_blocking(open)).unwrap().unwrap();
+    assert!(runtime.block_on(node.published(Duration::from_secs(30))).unwrap().is_some(), "block 0 is published");
     (node, ended, directory)
 }
 

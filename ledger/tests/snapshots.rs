@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use orion_ledger::node::{Node, NodeError, Past};
 use orion_ledger::store::{Kept, Store};
-use orion_ledger_core::{Chain, Signer, Standing};
+use orion_ledger_core::{Chain, Standing};
 use orion_protocol::ledger::Submitted;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{JobId, Signed, TxId};
@@ -99,8 +99,7 @@ fn a_start_from_a_snapshot_gives_what_a_start_from_the_genesis_gives() {
     let store = Store::open(directory.path()).unwrap();
     let mut head = store.snapshot().unwrap().head().unwrap().unwrap();
     (head.size, head.height) = (head.size + 1, head.height + 1);
-    let signed = Signer::new(&Keys::new().genesis().chain(), Keys::new().checkpoint, None).sign(&head).unwrap();
-    store.commit(&[b"no leaf".to_vec()], &head, &signed, &Kept::default()).unwrap();
+    store.commit(&[b"no leaf".to_vec()], &head, &Kept::default()).unwrap();
     drop(store);
     let error = open(&runtime, directory.path(), Past::Unknown).err().unwrap();
     assert!(matches!(error, NodeError::Replay(ref error) if error.leaf == head.size - 1), "{error}");

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orion_ledger::clock::{self, Clock};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Ended, Node, NodeError, Past};
+use orion_ledger::publisher::{Published, Publishing};
 use orion_ledger::store::{Kept, Store};
 use orion_ledger_core::Signer;
 use tempfile::TempDir;
@@ -13,7 +15,10 @@ use tokio::runtime::Runtime;
 
 use super::world::{Keys, World};
 
-/// A store with this world's log, without views of jobs and without records.
+/// Checkpoints without a pause between them.
+pub const AT_ONCE: Publishing = Publishing { interval: Duration::ZERO };
+
+/// A store with this world's log, without views of jobs and without records, as earlier versions left it.
 pub fn stored(world: &World) -> TempDir {
     let directory = TempDir::new().unwrap();
     let store = Store::open(directory.path()).unwrap();
@@ -21,7 +26,8 @@ pub fn stored(world: &World) -> TempDir {
     let mut from = 0;
     for seal in &world.seals {
         let to = usize::try_from(seal.size).unwrap();
-        store.commit(&world.log[from..to], seal, &signer.sign(seal).unwrap(), &Kept::default()).unwrap();
+        store.commit(&world.log[from..to], seal, &Kept::default()).unwrap();
+        store.publish(&Published { size: seal.size, root: seal.root, note: signer.sign(seal).unwrap() }).unwrap();
         from = to;
     }
     directory
@@ -36,7 +42,7 @@ pub fn open(runtime: &Runtime, directory: &Path, past: Past) -> Result<(Node, En
 pub fn open_at(runtime: &Runtime, directory: &Path, past: Past, clock: Clock) -> Result<(Node, Ended), NodeError> {
     let (directory, keys) = (directory.to_owned(), Keys::new());
     let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
-    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, metrics);
+    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, metrics, AT_ONCE);
     runtime.block_on(runtime.spawn_blocking(open)).unwrap()
 }
 

@@ -55,10 +55,11 @@ impl Home {
         self.dir.path().join("begun")
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, publish_interval_ms: u64) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
         let flag = |path: &Path| path.as_os_str().to_owned();
         command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command.args(["--publish-interval-ms", &publish_interval_ms.to_string()]);
         command.arg("--data").arg(flag(&self.data())).arg("--genesis").arg(flag(&self.genesis()));
         command.arg("--checkpoint-key").arg(flag(&self.key())).arg("--begun").arg(flag(&self.begun()));
         command.env("RUST_LOG", "warn").stdout(Stdio::piped());
@@ -67,12 +68,13 @@ impl Home {
 
     /// Starts the ledger and waits until it is ready.
     pub fn start(&self) -> Ledger {
-        Home::ready(self.command())
+        Home::ready(self.command(0))
     }
 
     /// The same, with a disk on which no file can be longer than so many bytes.
     pub fn start_on_a_small_disk(&self, bytes: u64) -> Ledger {
-        let ledger = self.command();
+        // A long pause, so that it is a block that fails and no checkpoint.
+        let ledger = self.command(3_600_000);
         let mut shell = Command::new("sh");
         // Blocks of 512 bytes; a write past them fails instead of killing.
         let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", bytes / 512);
@@ -92,7 +94,7 @@ impl Home {
 
     /// Starts a ledger that must refuse to run; gives what it says.
     pub fn start_refused(&self) -> String {
-        let output = self.command().stderr(Stdio::piped()).output().unwrap();
+        let output = self.command(0).stderr(Stdio::piped()).output().unwrap();
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     }
