@@ -15,6 +15,7 @@
 //! | [`serve`] | connections, bounded and with timeouts |
 //! | [`ready`] | waits for a ledger from outside |
 //! | `stall` | writes that wait too long fail |
+//! | [`witnesses`] | who has seen the log |
 //! | [`metrics`] | what Prometheus sees |
 
 #![forbid(unsafe_code)]
@@ -31,4 +32,5 @@ mod snapshots;
 mod stall;
 mod start;
 pub mod store;
+pub mod witnesses;
 mod writer;

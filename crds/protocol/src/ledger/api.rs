@@ -215,11 +215,6 @@ pub struct Witnesses {
     pub witnesses: Vec<WitnessView>,
 }
 
-impl Witnesses {
-    /// No answer is longer: the longest policy's witnesses, each with all its words, and the longest note.
-    pub const MAX_BYTES: usize = 512 * 1024;
-}
-
 /// A checkpoint with enough cosignatures.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
