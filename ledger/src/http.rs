@@ -15,14 +15,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use orion_ledger_core::Standing;
 use orion_ledger_core::admission::MAX_SIGNED_BYTES;
+use orion_protocol::ledger::api;
 use orion_protocol::{AccountId, JobId, cbor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::Metrics;
 use crate::node::{Halted, LookError, Node, SubmitError};
+use crate::witnesses::Witnesses;
 
 mod export;
 mod feed;
+pub(crate) mod tiles;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,13 +41,15 @@ pub struct Limits {
     pub exports: usize,
     /// Views of jobs: each may be tens of MiB, from the chain to the reader.
     pub views: usize,
+    /// Files of the log: a bundle may be 16 MiB.
+    pub files: usize,
     /// How long a request waits for its turn before it is answered 503.
     pub turn: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { exports: 4, views: 8, turn: Duration::from_secs(3) }
+        Limits { exports: 4, views: 8, files: 16, turn: Duration::from_secs(3) }
     }
 }
 
@@ -52,24 +57,32 @@ impl Default for Limits {
 #[derive(Clone)]
 pub struct Shared {
     node: Arc<OnceLock<Node>>,
+    witnesses: Arc<OnceLock<Witnesses>>,
     metrics: Arc<Metrics>,
     exports: Arc<Semaphore>,
     views: Arc<Semaphore>,
+    files: Arc<Semaphore>,
     turn: Duration,
 }
 
 impl Shared {
     /// Routes that answer 503 until there is a node.
     pub fn new(metrics: Arc<Metrics>, limits: Limits) -> Shared {
-        let Limits { exports, views, turn } = limits;
-        let (exports, views) = (Arc::new(Semaphore::new(exports)), Arc::new(Semaphore::new(views)));
-        Shared { node: Arc::default(), metrics, exports, views, turn }
+        let Limits { exports, views, files, turn } = limits;
+        let [exports, views, files] = [exports, views, files].map(|turns| Arc::new(Semaphore::new(turns)));
+        Shared { node: Arc::default(), witnesses: Arc::default(), metrics, exports, views, files, turn }
     }
 
     /// The ledger has started.
     pub fn ready(&self, node: Node) {
         // There is one start a process.
         let _ = self.node.set(node);
+    }
+
+    /// Witnesses are asked.
+    pub fn witnessed_by(&self, witnesses: Witnesses) {
+        // They are asked from the one start on.
+        let _ = self.witnesses.set(witnesses);
     }
 
     fn node(&self) -> Result<&Node, Refused> {
@@ -84,8 +97,22 @@ impl Shared {
     }
 }
 
+impl tiles::Source for Shared {
+    fn served(&self) -> Result<tiles::Served, Refused> {
+        let node = self.node()?;
+        let newest = node.board().newest().borrow().clone();
+        let newest = newest.ok_or(Refused::Unavailable(UNPUBLISHED))?;
+        Ok(tiles::Served { tiles: node.tiles().clone(), newest })
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        self.turn(&self.files, "too many files of the log at a time").await
+    }
+}
+
 /// Why a request got no answer.
-enum Refused {
+#[derive(Debug)]
+pub(crate) enum Refused {
     Bad(String),
     NotFound(&'static str),
     Unavailable(&'static str),
@@ -124,24 +151,26 @@ impl IntoResponse for Refused {
     }
 }
 
-type Answer = Result<Response, Refused>;
+pub(crate) type Answer = Result<Response, Refused>;
 
 /// All routes.
 pub fn router(shared: Shared) -> Router {
+    let log = tiles::routes(shared.clone());
     Router::new()
         .route("/v1/transactions", post(submit))
         .route("/v1/head", get(head))
         .route("/v1/accounts/{account}", get(account))
         .route("/v1/jobs/{job}", get(job))
         .route("/v1/jobs", get(open_jobs))
-        .route("/v1/checkpoint", get(checkpoint))
+        .route("/v1/witnesses", get(witnesses))
         .route("/v1/export", get(export::export))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .with_state(shared)
+        .merge(log)
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_SIGNED_BYTES))
-        .with_state(shared)
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
@@ -201,10 +230,13 @@ async fn open_jobs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> A
     Ok(cbor_body(jobs))
 }
 
-async fn checkpoint(State(shared): State<Shared>) -> Answer {
-    let newest = shared.node()?.board().newest().borrow().clone();
-    let newest = newest.ok_or(Refused::Unavailable(UNPUBLISHED))?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], newest.note.clone()).into_response())
+/// Without a trust policy nobody is asked, and nothing is witnessed.
+async fn witnesses(State(shared): State<Shared>) -> Answer {
+    let node = shared.node()?;
+    let published = || node.board().newest().borrow().as_ref().map_or(0, |newest| newest.size);
+    let nobody = || api::Witnesses { published: published(), ..api::Witnesses::default() };
+    let view = shared.witnesses.get().map_or_else(nobody, Witnesses::view);
+    Ok(cbor_body(cbor::to_vec(&view)))
 }
 
 async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Refused> {

@@ -11,6 +11,7 @@
 //! | `start` | what of that is replayed, and what it is compared with |
 //! | `writer` | the queue becomes blocks |
 //! | [`publisher`] | signs and publishes checkpoints |
+//! | [`tiles`] | the log as files for any client |
 //! | [`http`] | the routes |
 //! | [`serve`] | connections, bounded and with timeouts |
 //! | [`ready`] | waits for a ledger from outside |
@@ -32,5 +33,6 @@ mod snapshots;
 mod stall;
 mod start;
 pub mod store;
+pub mod tiles;
 pub mod witnesses;
 mod writer;

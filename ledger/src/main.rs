@@ -13,6 +13,7 @@ use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
 use orion_ledger::publisher::Publishing;
+use orion_ledger::witnesses::{self, Witnesses};
 use orion_ledger::{clock, ready, serve};
 use orion_ledger_core::VerifierKey;
 use orion_protocol::SecretKey;
@@ -71,6 +72,10 @@ struct Serve {
     /// Sign and publish a checkpoint at most once in so many milliseconds.
     #[arg(long, env = "ORION_LEDGER_PUBLISH_INTERVAL_MS", default_value_t = 1000, value_name = "MS")]
     publish_interval_ms: u64,
+    /// A trust policy (c2sp.org/tlog-policy) whose witnesses have URLs: each checkpoint is sent to them, and is witnessed once
+    /// its quorum has cosigned it. It must name this log's key.
+    #[arg(long, env = "ORION_LEDGER_TRUST", value_name = "FILE")]
+    trust: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -103,7 +108,8 @@ fn main() -> anyhow::Result<()> {
 
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms } = args;
+    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms, trust } = args;
+    let trust = trust.as_deref().map(witnesses::read).transpose()?;
     let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms) };
     let past = past(begun.as_deref())?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -123,11 +129,19 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
         let _ = stopped.await;
     };
     let server = tokio::spawn(serve::serve(listener, router(shared.clone()), serve::Limits::default(), stopped));
-    let open = move || Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing);
-    let (node, ended) = tokio::select! {
+    let witnessing = metrics.witnesses.clone();
+    let open = move || {
+        let (node, ended) = Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing)?;
+        let witnesses = trust.map(|trust| Witnesses::start(trust, &node, witnessing)).transpose()?;
+        anyhow::Ok((node, ended, witnesses))
+    };
+    let (node, ended, witnesses) = tokio::select! {
         () = &mut told_to_end => return Ok(()),
         opened = tokio::task::spawn_blocking(open) => opened.context("the start was cut off")??,
     };
+    if let Some(witnesses) = witnesses {
+        shared.witnessed_by(witnesses);
+    }
     shared.ready(node);
     tracing::info!(%address, "ready");
     // For whoever started it on port 0.

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::witnesses;
+
 /// Upper bounds of a block's duration in seconds: an fsync, up to a block full of signatures.
 const BLOCK_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
@@ -37,6 +39,8 @@ pub struct Metrics {
     size: Level,
     epoch: Level,
     block_time_ms: Level,
+    /// Who has seen the log.
+    pub witnesses: witnesses::Metrics,
     /// Transactions that could not be ordered.
     pub refused: Counter,
     /// Transactions turned away by a full queue.
@@ -55,6 +59,7 @@ impl Default for Metrics {
             size: Level::default(),
             epoch: Level::default(),
             block_time_ms: Level::default(),
+            witnesses: witnesses::Metrics::default(),
             refused: Counter::default(),
             busy: Counter::default(),
             block_seconds: Histogram::new(BLOCK_SECONDS),
@@ -70,6 +75,7 @@ impl Default for Metrics {
         registry.register("busy", "Transactions turned away by a full queue", metrics.busy.clone());
         let seconds = metrics.block_seconds.clone();
         registry.register_with_unit("block", "Making and committing a block", Unit::Seconds, seconds);
+        metrics.witnesses.register(&mut registry);
         Metrics { registry, ..metrics }
     }
 }

@@ -19,6 +19,7 @@ use crate::publisher::{self, Board, Published, Publisher, Publishing};
 use crate::snapshots::Snapshots;
 use crate::start::{self, Started};
 use crate::store::{self, Store, StoreError};
+use crate::tiles::{Tiles, TilesError};
 use crate::writer::{self, Order, Writer};
 
 /// At most so many transactions wait for a block: 64 MiB at their longest.
@@ -61,6 +62,9 @@ pub enum NodeError {
     /// A checkpoint was signed that the log contradicts.
     #[error("a checkpoint of size {0} was signed, which the log does not have; refusing to sign another")]
     Forked(u64),
+    /// The log's files.
+    #[error("the tiles failed")]
+    Tiles(#[source] TilesError),
     /// A block could not be made.
     #[error("cannot make a block")]
     Block(#[source] BlockError),
@@ -117,6 +121,7 @@ pub struct Node {
     key: VerifierKey,
     books: Books,
     store: Arc<Store>,
+    tiles: Arc<Tiles>,
     board: Board,
     queue: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
@@ -150,6 +155,7 @@ impl Node {
         };
         let key = signer.key().clone();
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
+        let tiles = Arc::new(Tiles::open(directory, store.clone()).map_err(NodeError::Tiles)?);
         let (seals, committed) = watch::channel(chain.seal_ref());
         let board = Board::new(store.clone(), published);
         let books = Arc::new(RwLock::new(Some(chain)));
@@ -163,10 +169,17 @@ impl Node {
             clock,
             metrics: metrics.clone(),
         };
-        let publisher = Publisher { publishing, board: board.clone(), store: store.clone(), signer, seals: committed };
+        let publisher = Publisher {
+            publishing,
+            board: board.clone(),
+            store: store.clone(),
+            tiles: tiles.clone(),
+            signer,
+            seals: committed,
+        };
         let ended = both(writer::spawn(writer)?, publisher::spawn(publisher)?);
         let admission = Admission::new(genesis);
-        Ok((Node { admission, key, books, store, board, queue, metrics, replayed: since.leaves }, ended))
+        Ok((Node { admission, key, books, store, tiles, board, queue, metrics, replayed: since.leaves }, ended))
     }
 
     /// What checks envelopes before they are queued.
@@ -182,6 +195,11 @@ impl Node {
     /// The store, for exports.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The log's files.
+    pub fn tiles(&self) -> &Arc<Tiles> {
+        &self.tiles
     }
 
     /// The newest published checkpoint.

@@ -2,7 +2,7 @@
 //! grew. Nobody's transaction waits for it.
 //!
 //! The order is what keeps the log from ever having two roots of one size: `{size, root}` is durable before the signature
-//! exists, and the signature leaves the process only after it is stored.
+//! exists, and the signature leaves the process only after it is stored, and all tiles under it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::node::{Ended, NodeError};
 use crate::store::{Store, StoreError};
+use crate::tiles::Tiles;
 
 /// A signed checkpoint, as strangers may see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,7 @@ pub(crate) struct Publisher {
     pub(crate) publishing: Publishing,
     pub(crate) board: Board,
     pub(crate) store: Arc<Store>,
+    pub(crate) tiles: Arc<Tiles>,
     pub(crate) signer: Signer,
     /// The last seal that was committed. Closed when no block will follow.
     pub(crate) seals: watch::Receiver<SealRef>,
@@ -120,6 +122,7 @@ impl Publisher {
     fn publish(&mut self, seal: &SealRef) -> Result<(), NodeError> {
         self.store.claim(seal.size, &seal.root)?;
         let note = self.signer.sign(seal).map_err(NodeError::Checkpoint)?;
+        self.tiles.extend(seal.size).map_err(NodeError::Tiles)?;
         self.board.publish(Published { size: seal.size, root: seal.root, note })?;
         Ok(())
     }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orion_ledger_core::VerifierKey;
-use orion_ledger_core::log::prove::Hashes;
 use orion_ledger_core::log::trust::{Trust, TrustError};
 use orion_protocol::ledger::api::{Witnessed, Witnesses as View};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::node::Node;
 use crate::publisher::{Board, Published};
 use crate::store::{Store, StoreError};
 use ask::{Answered, Asking};
@@ -85,19 +85,9 @@ pub struct Witnesses {
 }
 
 impl Witnesses {
-    /// Begins to ask. Must be called within a tokio runtime, off its async threads. `key`: the log's. `hashes`: of the log,
-    /// as far as it is published.
-    pub fn start<H>(
-        trust: Trust,
-        key: &VerifierKey,
-        board: Board,
-        store: Arc<Store>,
-        hashes: Arc<H>,
-        metrics: Metrics,
-    ) -> Result<Witnesses, WitnessesError>
-    where
-        H: Hashes<Error: std::error::Error> + Send + Sync + 'static,
-    {
+    /// Begins to ask about what `node` publishes. Must be called within a tokio runtime, off its async threads.
+    pub fn start(trust: Trust, node: &Node, metrics: Metrics) -> Result<Witnesses, WitnessesError> {
+        let (key, board, store) = (node.key(), node.board().clone(), node.store().clone());
         if !trust.logs().iter().any(|log| log.key == *key) {
             return Err(WitnessesError::OtherLog(Box::new(key.clone())));
         }
@@ -107,7 +97,7 @@ impl Witnesses {
         let (answers, answered) = mpsc::channel(QUEUE);
         let mut tasks = tokio::task::JoinSet::new();
         for (at, url) in urls {
-            let asking = Asking::new(at, url, hashes.clone(), target.clone(), answers.clone());
+            let asking = Asking::new(at, url, node.tiles().clone(), target.clone(), answers.clone());
             tasks.spawn(asking.run());
         }
         let (show, view) = watch::channel(book.view());

@@ -65,7 +65,7 @@ fn until_the_log_is_replayed_it_is_alive_but_not_ready() {
     let shared = shared(http::Limits::default());
     let Served { client, runtime } = served(router(shared.clone()), serve::Limits::default());
     assert_eq!(client.get("/livez").status, 200);
-    for path in ["/readyz", "/v1/head", "/v1/export", "/v1/checkpoint"] {
+    for path in ["/readyz", "/v1/head", "/v1/export", "/checkpoint"] {
         busy(client, path, "starting");
     }
     let (node, _ended, _directory) = node(&runtime);
@@ -76,13 +76,14 @@ fn until_the_log_is_replayed_it_is_alive_but_not_ready() {
 
 #[test]
 fn what_costs_most_has_turns_and_the_rest_goes_on() {
-    let shared = shared(http::Limits { exports: 0, views: 0, turn: Duration::from_millis(20) });
+    let shared = shared(http::Limits { exports: 0, views: 0, files: 0, turn: Duration::from_millis(20) });
     let Served { client, runtime } = served(router(shared.clone()), serve::Limits::default());
     let (node, _ended, _directory) = node(&runtime);
     shared.ready(node);
     busy(client, "/v1/export", "too many exports");
     busy(client, &format!("/v1/jobs/{}", JobId([1; 32])), "too many views");
-    for path in ["/readyz", "/v1/head", "/v1/jobs?open", "/v1/checkpoint"] {
+    busy(client, "/tile/0/000.p/1", "too many files");
+    for path in ["/readyz", "/v1/head", "/v1/jobs?open", "/checkpoint"] {
         assert_eq!(client.get(path).status, 200, "{path}");
     }
 }

@@ -98,7 +98,7 @@ fn a_whole_job_over_http_and_an_export_that_verifies() {
     let report = verify::log(export.body.as_slice(), &vkey()).unwrap();
     assert_eq!(report.seal, client.head().seal);
     assert!(report.sums.add_up() && report.sums.workers == 40 && report.sums.validators == 20);
-    let note = client.get("/v1/checkpoint").body;
+    let note = client.get("/checkpoint").body;
     let checkpoint = orion_ledger_core::Checkpoint::open(&note, &vkey()).unwrap();
     assert_eq!(checkpoint, report.checkpoint);
     let metrics = String::from_utf8(client.get("/metrics").body).unwrap();

@@ -10,13 +10,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use orion_ledger_core::log::note::{Note, NoteSignature};
-use orion_ledger_core::log::prove::{Hashes, consistency};
+use orion_ledger_core::log::prove::consistency;
 use orion_ledger_core::log::trust::Trust;
 use orion_ledger_core::log::witness_wire::{AddCheckpoint, Answer, MAX_ANSWER_BYTES, Refusal};
 use tokio::sync::{mpsc, watch};
 
 use super::WitnessesError;
 use crate::publisher::Published;
+use crate::tiles::Tiles;
 
 /// One request: a witness may take 10 s to replay what it is asked about.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -66,11 +67,11 @@ pub(super) fn urls(trust: &Trust) -> Result<Vec<(usize, Uri)>, WitnessesError> {
 }
 
 /// Asks one witness.
-pub(super) struct Asking<H> {
+pub(super) struct Asking {
     at: usize,
     url: Uri,
     http: Client<HttpConnector, Full<Bytes>>,
-    hashes: Arc<H>,
+    tiles: Arc<Tiles>,
     /// What it is asked about.
     target: watch::Receiver<Option<Arc<Published>>>,
     answers: mpsc::Sender<Answered>,
@@ -78,19 +79,16 @@ pub(super) struct Asking<H> {
     old: u64,
 }
 
-impl<H> Asking<H>
-where
-    H: Hashes<Error: std::error::Error> + Send + Sync + 'static,
-{
+impl Asking {
     pub(super) fn new(
         at: usize,
         url: Uri,
-        hashes: Arc<H>,
+        tiles: Arc<Tiles>,
         target: watch::Receiver<Option<Arc<Published>>>,
         answers: mpsc::Sender<Answered>,
-    ) -> Asking<H> {
+    ) -> Asking {
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Asking { at, url, http, hashes, target, answers, old: 0 }
+        Asking { at, url, http, tiles, target, answers, old: 0 }
     }
 
     /// Until nobody is left who wants to know.
@@ -145,10 +143,10 @@ where
 
     /// One request and its answer.
     async fn exchange(&self, target: &Arc<Published>) -> Result<Answer, String> {
-        let (old, published, hashes) = (self.old, target.clone(), self.hashes.clone());
+        let (old, published, tiles) = (self.old, target.clone(), self.tiles.clone());
         let body = tokio::task::spawn_blocking(move || {
             let note = Note::parse(published.note.as_bytes()).map_err(|error| error.to_string())?;
-            let proof = consistency(old, published.size, &*hashes).map_err(|error| chain(&error))?;
+            let proof = consistency(old, published.size, &*tiles).map_err(|error| chain(&error))?;
             Ok(AddCheckpoint { old, proof, note }.to_string())
         });
         let body: Result<String, String> = body.await.map_err(|error| error.to_string())?;
