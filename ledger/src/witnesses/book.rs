@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orion_ledger_core::log::note::{Checked, Note, NoteSignature};
-use orion_ledger_core::log::trust::Trust;
+use orion_ledger_core::log::trust::{Judged, Trust};
 use orion_protocol::ledger::api::{WitnessView, Witnessed, Witnesses as View};
 use tokio::time::Instant;
 
@@ -45,13 +45,21 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// `witnessed`: the note that had its quorum last. It counts if it has it under this policy.
-    pub(super) fn new(trust: Trust, witnessed: Option<String>) -> Book {
+    /// `kept`: the note that had its quorum last. It counts if it has it under this policy.
+    pub(super) fn new(trust: Trust, kept: Option<String>) -> Book {
         let view = |name: &str| WitnessView { name: name.to_owned(), size: 0, seconds: 0, refused: None, error: None };
         let witnesses = trust.witnesses().iter().map(|witness| view(&witness.name)).collect();
-        let note = witnessed.and_then(|note| Note::parse(note.as_bytes()).ok());
-        let witnessed = note.and_then(|note| judged(&trust, &note));
-        Book { trust, recent: VecDeque::new(), witnessed, unstored: false, published: 0, witnesses, waiting: None }
+        let note = kept.and_then(|note| Note::parse(note.as_bytes()).ok());
+        let last = note.and_then(|note| judged(&trust, &note));
+        Book {
+            trust,
+            recent: VecDeque::new(),
+            witnessed: last,
+            unstored: false,
+            published: 0,
+            witnesses,
+            waiting: None,
+        }
     }
 
     /// The newest checkpoint has this size.
@@ -171,7 +179,7 @@ impl Book {
 
 /// A note that has its quorum.
 fn judged(trust: &Trust, note: &Note) -> Option<Witnessed> {
-    let judged = trust.judge(note).ok().filter(|judged| judged.accepted())?;
+    let judged = trust.judge(note).ok().filter(Judged::accepted)?;
     let by = judged.witnessed.into_iter().map(|one| one.name).collect();
     Some(Witnessed { size: judged.checkpoint.size, note: note.to_string(), by })
 }

@@ -55,6 +55,11 @@ impl Home {
         self.dir.path().join("begun")
     }
 
+    /// The trust policy, in force where it is there.
+    pub fn trust(&self) -> PathBuf {
+        self.dir.path().join("trust")
+    }
+
     fn command(&self, publish_interval_ms: u64) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
         let flag = |path: &Path| path.as_os_str().to_owned();
@@ -62,6 +67,9 @@ impl Home {
         command.args(["--publish-interval-ms", &publish_interval_ms.to_string()]);
         command.arg("--data").arg(flag(&self.data())).arg("--genesis").arg(flag(&self.genesis()));
         command.arg("--checkpoint-key").arg(flag(&self.key())).arg("--begun").arg(flag(&self.begun()));
+        if self.trust().exists() {
+            command.arg("--trust").arg(flag(&self.trust()));
+        }
         command.env("RUST_LOG", "warn").stdout(Stdio::piped());
         command
     }
