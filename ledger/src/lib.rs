@@ -10,6 +10,7 @@
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
 //! | `start` | what of that is replayed, and what it is compared with |
 //! | `writer` | the queue becomes blocks |
+//! | [`mark`] | what was signed last, kept outside of the volume |
 //! | [`publisher`] | signs and publishes checkpoints |
 //! | [`tiles`] | the log as files for any client |
 //! | [`http`] | the routes |
@@ -23,6 +24,7 @@
 
 pub mod clock;
 pub mod http;
+pub mod mark;
 pub mod metrics;
 pub mod node;
 pub mod publisher;

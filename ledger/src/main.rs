@@ -14,12 +14,13 @@ use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
 use orion_ledger::publisher::Publishing;
 use orion_ledger::witnesses::{self, Witnesses};
-use orion_ledger::{clock, ready, serve};
+use orion_ledger::{clock, mark, ready, serve};
 use orion_ledger_core::VerifierKey;
 use orion_protocol::SecretKey;
 use orion_protocol::bytes::unhex;
 use orion_protocol::ledger::Genesis;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The ledger of Orion.
@@ -76,6 +77,10 @@ struct Serve {
     /// its quorum has cosigned it. It must name this log's key.
     #[arg(long, env = "ORION_LEDGER_TRUST", value_name = "FILE")]
     trust: Option<PathBuf>,
+    /// Where what was signed last is kept, outside of the store: a directory, or unix: and the socket of a keeper. Moved before
+    /// each signature; without it nothing new is published.
+    #[arg(long, env = "ORION_LEDGER_MARK", value_name = "DIR|unix:PATH")]
+    mark: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -108,9 +113,10 @@ fn main() -> anyhow::Result<()> {
 
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms, trust } = args;
+    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms, trust, mark } = args;
     let trust = trust.as_deref().map(witnesses::read).transpose()?;
-    let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms) };
+    let mark = mark.map(|mark| mark::named(&mark, &data, &Handle::current())).transpose()?;
+    let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms), mark };
     let past = past(begun.as_deref())?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::publisher;
 use crate::witnesses;
 
 /// Upper bounds of a block's duration in seconds: an fsync, up to a block full of signatures.
@@ -47,6 +48,8 @@ pub struct Metrics {
     pub busy: Counter,
     /// Making and committing a block.
     pub block_seconds: Histogram,
+    /// Of checkpoints.
+    pub published: publisher::Gauges,
 }
 
 impl Default for Metrics {
@@ -63,6 +66,7 @@ impl Default for Metrics {
             refused: Counter::default(),
             busy: Counter::default(),
             block_seconds: Histogram::new(BLOCK_SECONDS),
+            published: publisher::Gauges::default(),
             registry: Registry::default(),
         };
         registry.register("transactions", "Answered transactions by kind and receipt", metrics.transactions.clone());
@@ -75,6 +79,7 @@ impl Default for Metrics {
         registry.register("busy", "Transactions turned away by a full queue", metrics.busy.clone());
         let seconds = metrics.block_seconds.clone();
         registry.register_with_unit("block", "Making and committing a block", Unit::Seconds, seconds);
+        metrics.published.register(&mut registry);
         metrics.witnesses.register(&mut registry);
         Metrics { registry, ..metrics }
     }

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
+use crate::mark::{Held, MarkError};
 use crate::metrics::Metrics;
 use crate::publisher::{self, Board, Published, Publisher, Publishing};
 use crate::snapshots::Snapshots;
@@ -65,6 +66,22 @@ pub enum NodeError {
     /// The log's files.
     #[error("the tiles failed")]
     Tiles(#[source] TilesError),
+    /// The mark outside of the volume.
+    #[error(
+        "the mark cannot be read, and without it nobody knows whether this volume is an old one; start again when it can"
+    )]
+    Mark(#[source] MarkError),
+    /// More was signed than the log has.
+    #[error(
+        "this volume's log has {own} leaves, but {marked} were signed: it is older than that. Bring the missing entries back \
+         (orion-ledger import --data DIR --genesis FILE --from URL|FILE, from an export, a witness or a mirror), then start"
+    )]
+    Behind {
+        /// Leaves in the store.
+        own: u64,
+        /// Leaves under the last signed checkpoint.
+        marked: u64,
+    },
     /// A block could not be made.
     #[error("cannot make a block")]
     Block(#[source] BlockError),
@@ -148,10 +165,14 @@ impl Node {
             return Err(NodeError::CheckpointKey { want, have });
         }
         let store = Arc::new(Store::open(directory)?);
+        let Publishing { interval, mark } = publishing;
+        let mark = mark.map(Held::wait).transpose().map_err(NodeError::Mark)?;
+        let marked = mark.as_ref().and_then(Held::signed);
         let Started { chain, signer, published, since } = match store.snapshot()?.head()? {
             None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
+            None if let Some((marked, _)) = marked => return Err(NodeError::Behind { own: 0, marked }),
             None => start::first(&store, genesis, secret, &clock)?,
-            Some(head) => start::again(directory, &store, genesis, secret, head)?,
+            Some(head) => start::again(directory, &store, genesis, secret, head, marked)?,
         };
         let key = signer.key().clone();
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
@@ -170,7 +191,9 @@ impl Node {
             metrics: metrics.clone(),
         };
         let publisher = Publisher {
-            publishing,
+            interval,
+            mark,
+            metrics: metrics.clone(),
             board: board.clone(),
             store: store.clone(),
             tiles: tiles.clone(),

@@ -43,14 +43,18 @@ pub(crate) fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: 
     Ok(Started { chain, signer, published: None, since })
 }
 
-/// Goes on where the store ends, which is at `head`.
+/// Goes on where the store ends, which is at `head`. `marked`: what the mark outside of the volume says was signed.
 pub(crate) fn again(
     directory: &Path,
     store: &Store,
     genesis: &Genesis,
     secret: SecretKey,
     head: SealRef,
+    marked: Option<(u64, Digest)>,
 ) -> Result<Started, NodeError> {
+    if let Some((marked, _)) = marked.filter(|(marked, _)| *marked > head.size) {
+        return Err(NodeError::Behind { own: head.size, marked });
+    }
     let snapshot = store.snapshot()?;
     let published = snapshot.published()?;
     let claimed = snapshot.claimed()?;
@@ -58,7 +62,7 @@ pub(crate) fn again(
     // Judged after the log: of two things that are wrong, that one says more.
     let opened = published.as_ref().map(|published| Checkpoint::open(published.note.as_bytes(), &key)).transpose();
     let shown = published.as_ref().map(|published| (published.size, published.root));
-    let mut signed: Vec<(u64, Digest)> = claimed.into_iter().chain(shown).collect();
+    let mut signed: Vec<(u64, Digest)> = claimed.into_iter().chain(shown).chain(marked).collect();
     // All that was signed must be met on the way: a snapshot of more leaves would hide a fork.
     let max_size = signed.iter().map(|(size, _)| *size).min().unwrap_or(0).min(head.size);
     let restored = snapshots::newest(directory, &snapshot, genesis, max_size)?;
@@ -80,7 +84,8 @@ pub(crate) fn again(
     }
     let (height, size) = (replayed.height, replayed.size);
     tracing::info!(chain = %chain.id(), height, size, replayed = since.leaves, "the ledger goes on");
-    let last = claimed.map(|(size, root)| Checkpoint { origin: genesis.chain().log_origin(), size, root });
+    // A volume that was restored may know less than the mark.
+    let last = claimed.max(marked).map(|(size, root)| Checkpoint { origin: genesis.chain().log_origin(), size, root });
     let signer = Signer::new(chain.id(), secret, last.as_ref());
     Ok(Started { chain, signer, published, since: Since { last: bytes, ..since } })
 }

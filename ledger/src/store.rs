@@ -3,6 +3,7 @@
 //! Views of jobs that ended and the ids of transactions lie here too, so that nobody has to remember those; they follow from
 //! the leaves, which have the last word.
 
+use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -279,6 +280,21 @@ impl Snapshot {
         let bytes = table.get(height).map_err(doing("read a seal"))?;
         let bytes = bytes.ok_or_else(|| StoreError::Damaged(format!("the seal of block {height} is missing")))?;
         cbor::from_slice("seal reference", bytes.value(), MAX_SEAL_BYTES).map_err(StoreError::Seal)
+    }
+
+    /// The seal of the block that ends at `size` leaves.
+    pub(crate) fn seal_of(&self, size: u64) -> Result<Option<SealRef>, StoreError> {
+        let (mut from, mut to) = (0, self.head()?.map_or(0, |head| head.height + 1));
+        while from < to {
+            let middle = from + (to - from) / 2;
+            let seal = self.seal(middle)?;
+            match seal.size.cmp(&size) {
+                Ordering::Equal => return Ok(Some(seal)),
+                Ordering::Less => from = middle + 1,
+                Ordering::Greater => to = middle,
+            }
+        }
+        Ok(None)
     }
 
     /// What came of a transaction before: what the store keeps of it.

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use super::world::{Keys, World};
 
 /// Checkpoints without a pause between them.
-pub const AT_ONCE: Publishing = Publishing { interval: Duration::ZERO };
+pub const AT_ONCE: Publishing = Publishing { interval: Duration::ZERO, mark: None };
 
 /// A store with this world's log, without views of jobs and without records, as earlier versions left it.
 pub fn stored(world: &World) -> TempDir {
@@ -40,9 +40,29 @@ pub fn open(runtime: &Runtime, directory: &Path, past: Past) -> Result<(Node, En
 
 /// A node on this directory.
 pub fn open_at(runtime: &Runtime, directory: &Path, past: Past, clock: Clock) -> Result<(Node, Ended), NodeError> {
+    opened(runtime, directory, past, clock, AT_ONCE)
+}
+
+/// A node on this directory that publishes so, by the wall's clock.
+pub fn open_with(
+    runtime: &Runtime,
+    directory: &Path,
+    past: Past,
+    publishing: Publishing,
+) -> Result<(Node, Ended), NodeError> {
+    opened(runtime, directory, past, clock::wall(), publishing)
+}
+
+fn opened(
+    runtime: &Runtime,
+    directory: &Path,
+    past: Past,
+    clock: Clock,
+    publishing: Publishing,
+) -> Result<(Node, Ended), NodeError> {
     let (directory, keys) = (directory.to_owned(), Keys::new());
     let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
-    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, metrics, AT_ONCE);
+    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, metrics, publishing);
     runtime.block_on(runtime.spawn_blocking(open)).unwrap()
 }
 

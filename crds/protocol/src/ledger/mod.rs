@@ -5,6 +5,7 @@ pub mod api;
 pub mod approved;
 pub mod genesis;
 pub mod leaf;
+pub mod mark;
 pub mod tx;
 
 pub use api::{JobView, RoundView, SealRef, Submitted};
