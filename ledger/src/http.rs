@@ -253,7 +253,7 @@ fn cbor_body(bytes: impl Into<Body>) -> Response {
 }
 
 /// An error with everything that caused it, on one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

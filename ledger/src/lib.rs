@@ -19,6 +19,7 @@
 //! | `stall` | writes that wait too long fail |
 //! | [`witnesses`] | who has seen the log |
 //! | [`metrics`] | what Prometheus sees |
+//! | [`witness`] | follows a log, replays it, cosigns |
 
 #![forbid(unsafe_code)]
 
@@ -36,5 +37,6 @@ mod stall;
 mod start;
 pub mod store;
 pub mod tiles;
+pub mod witness;
 pub mod witnesses;
 mod writer;

@@ -1,4 +1,7 @@
-//! `orion-ledger`: serves the ledger, waits for one that is served, or prints the key that verifies its checkpoints.
+//! `orion-ledger`: serves the ledger, waits for one that is served, witnesses one, or prints the keys that verify checkpoints
+//! and cosignatures.
+
+mod commands;
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -9,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
+use commands::witness::{self, KeyArgs, WitnessArgs};
 use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
@@ -50,6 +54,10 @@ enum Command {
         #[arg(long, env = "ORION_LEDGER_GENESIS", value_name = "FILE")]
         genesis: PathBuf,
     },
+    /// Follow a log, replay it, and cosign its checkpoints.
+    Witness(WitnessArgs),
+    /// Print the key that verifies a witness's cosignatures.
+    WitnessKey(KeyArgs),
 }
 
 #[derive(Args)]
@@ -98,6 +106,14 @@ fn main() -> anyhow::Result<()> {
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             let ready = ready::wait(&url, Duration::from_secs(for_seconds));
             runtime.block_on(ready).with_context(|| format!("waiting for the ledger at {url}"))
+        }
+        Command::WitnessKey(args) => witness::key(&args),
+        Command::Witness(args) => {
+            let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+            let result = runtime.block_on(witness::run(args));
+            // As below.
+            runtime.shutdown_background();
+            result
         }
         Command::Serve(args) => {
             let genesis = read_genesis(&args.genesis)?;

@@ -91,7 +91,7 @@ pub(crate) fn again(
 }
 
 /// Replays the leaves from `from` on; says how many they were, and gives every seal to `meet`.
-fn replay_from(
+pub(crate) fn replay_from(
     store: &Store,
     snapshot: &Snapshot,
     replay: &mut Replay,

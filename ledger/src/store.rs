@@ -127,19 +127,31 @@ impl Store {
     /// Adds a block after all others: `leaves` at the index where the log ends, and what is `kept` of it. Durable when it
     /// returns.
     pub fn commit(&self, leaves: &[Vec<u8>], seal: &SealRef, kept: &Kept) -> Result<(), StoreError> {
+        self.commit_all(std::iter::once((leaves, seal)), kept)
+    }
+
+    /// As [`Store::commit`], of blocks that follow each other: all of them or none.
+    pub fn commit_all<'b>(
+        &self,
+        blocks: impl Iterator<Item = (&'b [Vec<u8>], &'b SealRef)>,
+        kept: &Kept,
+    ) -> Result<(), StoreError> {
         let write = self.begin()?;
         insert(&write, kept)?;
         {
-            let mut table = write.open_table(LEAVES).map_err(doing("open its leaves"))?;
-            let from = table.len().map_err(doing("count its leaves"))?;
-            if from + leaves.len() as u64 != seal.size {
-                return Err(StoreError::Damaged(format!("{from} leaves stored, the next block ends at {}", seal.size)));
+            let mut rows = write.open_table(LEAVES).map_err(doing("open its leaves"))?;
+            let mut seals = write.open_table(SEALS).map_err(doing("open its seals"))?;
+            for (leaves, seal) in blocks {
+                let from = rows.len().map_err(doing("count its leaves"))?;
+                if from + leaves.len() as u64 != seal.size {
+                    let why = format!("{from} leaves stored, the next block ends at {}", seal.size);
+                    return Err(StoreError::Damaged(why));
+                }
+                for (at, leaf) in (from..).zip(leaves) {
+                    rows.insert(at, leaf.as_slice()).map_err(doing("write a leaf"))?;
+                }
+                seals.insert(seal.height, cbor::to_vec(seal).as_slice()).map_err(doing("write a seal"))?;
             }
-            for (at, leaf) in (from..).zip(leaves) {
-                table.insert(at, leaf.as_slice()).map_err(doing("write a leaf"))?;
-            }
-            let mut table = write.open_table(SEALS).map_err(doing("open its seals"))?;
-            table.insert(seal.height, cbor::to_vec(seal).as_slice()).map_err(doing("write a seal"))?;
         }
         write.commit().map_err(doing("commit a block"))
     }

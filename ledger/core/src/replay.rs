@@ -102,6 +102,11 @@ impl Replay {
         time_ms.map(|time_ms| self.block(time_ms)).transpose()
     }
 
+    /// The chain after the last seal; `None` before the first.
+    pub fn chain(&self) -> Option<&Chain> {
+        self.chain.as_ref().map(|(chain, _)| chain)
+    }
+
     /// Takes out what is known of jobs that ended: see [`Chain::shed`].
     pub fn shed(&mut self) -> Vec<(JobId, JobView)> {
         self.chain.as_mut().map(|(chain, _)| chain.shed()).unwrap_or_default()

@@ -6,7 +6,9 @@
 #[path = "../../core/tests/support/mod.rs"]
 pub mod world;
 
+pub mod eye;
 pub mod local;
+pub mod site;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -160,6 +162,14 @@ pub struct Answer {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A field of the head.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
 }
 
 /// A client with one connection a request.

@@ -171,7 +171,8 @@ impl Evidence {
 }
 
 impl Leaf {
-    fn is_under(&self, checkpoint: &Checkpoint) -> bool {
+    /// Whether its path leads to the checkpoint's root.
+    pub fn is_under(&self, checkpoint: &Checkpoint) -> bool {
         included(Sha256::leaf(&self.bytes), self.index, checkpoint.size, &self.path, &checkpoint.root.0)
     }
 }

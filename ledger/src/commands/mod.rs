@@ -1,0 +1,3 @@
+//! Commands of `orion-ledger`, a file each.
+
+pub mod witness;
