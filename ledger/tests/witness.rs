@@ -6,10 +6,10 @@ mod support;
 
 use std::time::Instant;
 
-use orion_ledger_core::log::note::{Note, NoteKey};
-use orion_ledger_core::log::tile::{Resource, full_tiles, partial_tiles, FULL, Tile};
-use orion_ledger_core::log::witness_wire::{AddCheckpoint, Answer, Refusal, SIZE_TYPE};
 use orion_ledger_core::Checkpoint;
+use orion_ledger_core::log::note::{Note, NoteKey};
+use orion_ledger_core::log::tile::{FULL, Resource, Tile, full_tiles, partial_tiles};
+use orion_ledger_core::log::witness_wire::{AddCheckpoint, Answer, Refusal, SIZE_TYPE};
 use orion_protocol::{Digest, Signature};
 use support::eye::{self, judged, limits, open, signer, vkey};
 use support::site::{Log, Sent, Site, sign};

@@ -12,13 +12,13 @@ use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::SealRef;
 use orion_protocol::merkle::Sha256;
 
+use crate::http::with_sources;
 use crate::node::{NodeError, encoded};
+use crate::records;
 use crate::snapshots::{self, Since, Snapshots};
 use crate::start::replay_from;
 use crate::store::{Kept, Store, StoreError};
 use crate::tiles::{Tiles, TilesError};
-use crate::http::with_sources;
-use crate::records;
 
 /// Blocks are committed together once they have so many leaves, or so many bytes.
 const COMMIT_LEAVES: usize = 4096;
@@ -33,7 +33,9 @@ pub(crate) enum TakeError {
     #[error("leaf {}: {}", .0.index, .0.words)]
     Wrong(Wrong),
     /// It belongs to a block that is too long.
-    #[error("the block with leaf {0} is over {MAX_BLOCK_BYTES} bytes long, which no ledger makes and this witness does not follow")]
+    #[error(
+        "the block with leaf {0} is over {MAX_BLOCK_BYTES} bytes long, which no ledger makes and this witness does not follow"
+    )]
     Block(u64),
     /// The witness's own disk.
     #[error(transparent)]

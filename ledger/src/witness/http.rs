@@ -49,7 +49,8 @@ impl Door {
     }
 
     fn shared(&self) -> Result<&Arc<Shared>, Refused> {
-        let witness = self.witness.get().ok_or(Refused::Unavailable("the witness is starting: its copy is being replayed"))?;
+        let witness =
+            self.witness.get().ok_or(Refused::Unavailable("the witness is starting: its copy is being replayed"))?;
         Ok(&witness.shared)
     }
 }
@@ -110,9 +111,9 @@ async fn status(State(door): State<Door>) -> Result<Response, Refused> {
 
 async fn evidence(State(door): State<Door>) -> Result<Response, Refused> {
     let files = door.shared()?.files.list();
-    let list = files.iter().map(|file| {
-        json!({"number": file.number, "kind": file.kind, "bytes": file.bytes, "words": file.words})
-    });
+    let list = files
+        .iter()
+        .map(|file| json!({"number": file.number, "kind": file.kind, "bytes": file.bytes, "words": file.words}));
     Ok(in_json(&list.collect()))
 }
 

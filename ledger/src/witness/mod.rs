@@ -193,9 +193,8 @@ impl Witness {
         let reached = watch::Sender::new(whole.map(Arc::new));
         let cosigned = watch::Sender::new(state.cosigned()?.map(Arc::new));
         let (wake, metrics, seen) = (Notify::new(), Metrics::default(), Mutex::default());
-        let shared = Shared {
-            key, signer, clock, limits, tiles, store, state, files, reached, cosigned, wake, metrics, seen,
-        };
+        let shared =
+            Shared { key, signer, clock, limits, tiles, store, state, files, reached, cosigned, wake, metrics, seen };
         let shared = Arc::new(shared);
         shared.compare_cosigned(&copy)?;
         let follower = Follower::new(shared.clone(), log, copy, ends);
@@ -231,7 +230,8 @@ impl Shared {
         let Some(cosigned) = self.cosigned.borrow().clone() else { return Ok(()) };
         self.metrics.cosigned_size.set(cosigned.checkpoint.size);
         let Checkpoint { origin: _, size, root } = cosigned.checkpoint;
-        let own = if size <= copy.committed() { Some(self.root_at(size, copy.committed(), copy.root())?.0) } else { None };
+        let own =
+            if size <= copy.committed() { Some(self.root_at(size, copy.committed(), copy.root())?.0) } else { None };
         if own == Some(root) { Ok(()) } else { Err(WitnessError::Cosigned(size)) }
     }
 
@@ -248,7 +248,12 @@ impl Shared {
     }
 
     /// Compares a checkpoint, which the log signed, with what was replayed, which is not smaller; a difference is a fork.
-    pub(crate) fn contradicts(&self, point: &Point, reached: &Point, shown: &str) -> Result<Option<Evidence>, StoreError> {
+    pub(crate) fn contradicts(
+        &self,
+        point: &Point,
+        reached: &Point,
+        shown: &str,
+    ) -> Result<Option<Evidence>, StoreError> {
         let (size, all) = (point.checkpoint.size, reached.checkpoint.size);
         let (own, nodes) = self.root_at(size, all, reached.checkpoint.root)?;
         Ok((own != point.checkpoint.root).then(|| forked(&self.key, point, reached, nodes, shown)))

@@ -86,10 +86,7 @@ impl State {
     }
 }
 
-fn point(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    which: &str,
-) -> Result<Option<Point>, StoreError> {
+fn point(table: &impl ReadableTable<&'static str, &'static [u8]>, which: &str) -> Result<Option<Point>, StoreError> {
     let Some(bytes) = table.get(which).map_err(doing("read a note"))? else { return Ok(None) };
     let damaged = |why: &dyn std::error::Error| StoreError::Damaged(format!("the note {which}: {why}"));
     let note = Note::parse(bytes.value()).map_err(|error| damaged(&error))?;

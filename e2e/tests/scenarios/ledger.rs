@@ -1,0 +1,275 @@
+//! The ledger under attack and its witnesses: what a settlement needs to be final, who refuses what, and what a crash and an old
+//! volume do to money.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{Event, Pod, Service};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use orion_crds::conditions::condition;
+use orion_crds::{ConditionType, OrionJob};
+use orion_e2e::ground::{Ground, service};
+use orion_e2e::namespace::{is, reason};
+use orion_e2e::{Busy, Namespace, Part, World, fetch, until};
+use orion_protocol::cbor;
+use orion_protocol::ledger::api::Witnesses;
+use serde_json::{Value, json};
+use xtask::platform::NAMESPACE;
+
+use crate::{LONG, RESTART, SHORT, alone};
+
+/// A checkpoint comes each second, and whoever refuses is asked again after eight at most.
+const SOON: Duration = Duration::from_secs(30);
+/// The proxy before the third witness.
+const TAMPER: &str = "orion-tamper";
+
+#[tokio::test]
+async fn settlements_are_final_once_witnessed_and_witnesses_refuse_a_tampered_tile_and_a_fork() -> Result<()> {
+    let (_ground, world) = alone().await?;
+    let Ground::Pods { .. } = world.ground else { return without_pods() };
+    let namespace = Namespace::with_credits(&world, "witnessed", "30").await?;
+    let tamper = start_tamper(&world).await?;
+    // All three, the third by way of the proxy, which is honest so far.
+    let all = |seen: &Witnesses| seen.witnesses.len() == 3 && seen.witnesses.iter().all(|one| one.size > 0);
+    seen(&world, "all witnesses", LONG, all).await?;
+    let job = settled(&namespace, "final").await?;
+    let job = final_is(&namespace, &job, "True", "Witnessed").await?;
+    let words = reason(&job, ConditionType::Final);
+    ensure!(words.contains("cosigned by a, b"), "{words}");
+    // Nobody has to believe the operator: the note convinces whoever has the policy.
+    let witnessed = witnesses(&world)?.witnessed.context("there is a witnessed checkpoint")?;
+    let needed =
+        job.status.as_ref().and_then(|status| status.ledger.as_ref()?.settlement.as_ref()?.parse::<u64>().ok());
+    ensure!(needed.is_some_and(|leaf| leaf < witnessed.size), "{needed:?} is not below {}", witnessed.size);
+
+    let (status, _) = fetch::post(&tamper, "/tamper", &[])?;
+    ensure!(status == 200, "the proxy says {status}");
+    let before = settled(&namespace, "tampered").await?;
+    // Two of three are still enough.
+    final_is(&namespace, &before, "True", "Witnessed").await?;
+    let shown = seen(&world, "the refusal of c", SOON, |seen| refused(seen, "c").is_some()).await?;
+    ensure!(!shown.blocked, "{shown:?}");
+    told(&world, "c refuses").await?;
+    let (kind, file) = evidence(&world, "c").await?;
+    ensure!(kind.contains("tile"), "the evidence of c is {kind}");
+    // It is signed by nobody what a proxy serves: that is said, and not taken for a fork.
+    let folder = tempfile::tempdir()?;
+    verify_fork(&world, folder.path(), &file, 2)?;
+
+    show_a_fork(&world, "b").await?;
+    let (kind, file) = evidence(&world, "b").await?;
+    ensure!(kind.contains("fork"), "the evidence of b is {kind}");
+    verify_fork(&world, folder.path(), &file, 0)?;
+    let after = settled(&namespace, "forked").await?;
+    let job = final_is(&namespace, &after, "False", "WitnessRefused").await?;
+    let words = reason(&job, ConditionType::Final);
+    ensure!(words.contains("b refuses") && words.contains("c refuses"), "{words}");
+    ensure!(is(&job, ConditionType::Succeeded), "who refuses delays no result");
+    told(&world, "b refuses").await?;
+    let blocked = metric(&world, "orion_ledger_witness_blocked")?;
+    ensure!(blocked == Some(1), "orion_ledger_witness_blocked is {blocked:?}");
+    world.ledger()?.complete(&job)?;
+    namespace.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_ledger_killed_in_the_middle_of_a_settlement_pays_once() -> Result<()> {
+    let (_ground, world) = alone().await?;
+    let namespace = Namespace::with_credits(&world, "kill-ledger", "30").await?;
+    // More than one page of a settlement holds.
+    let busy = Busy { units: 240, units_per_shard: 1, steps: 150_000, parallelism: 64, ..Busy::named("pages") };
+    namespace.submit(&busy.job()?).await?;
+    let end = |job: &OrionJob| {
+        let reason = reason(job, ConditionType::Succeeded);
+        ["Aggregating", "Settling"].iter().any(|word| reason.contains(word)) || is(job, ConditionType::Succeeded)
+    };
+    let ending = namespace.wait_for("pages", "the end of its work", LONG * 2, end).await?;
+    ensure!(!is(&ending, ConditionType::Succeeded), "the moment was missed");
+    for _ in 0..2 {
+        let ledger = world.process(Part::Ledger).await?;
+        ledger.kill()?;
+        println!("the ledger is killed: {}", reason(&namespace.get("pages").await?, ConditionType::Succeeded));
+        until("another ledger", RESTART, async || {
+            let there = world.process(Part::Ledger).await.is_ok_and(|process| process != ledger);
+            Ok((there && fetch::get(&host(&world), "/readyz").is_ok_and(|(status, _)| status == 200)).then_some(()))
+        })
+        .await?;
+    }
+    let job = namespace.succeeded("pages", RESTART).await?;
+    let ledger = world.ledger()?;
+    let record = ledger.complete(&job)?;
+    ensure!(record.shards.len() == 240, "{} shards", record.shards.len());
+    namespace.passed();
+    Ok(())
+}
+
+fn without_pods() -> Result<()> {
+    println!("there are no witnesses without pods");
+    Ok(())
+}
+
+/// Host and port of the ledger.
+fn host(world: &World) -> String {
+    world.ground.ledger().trim_start_matches("http://").to_owned()
+}
+
+fn witnesses(world: &World) -> Result<Witnesses> {
+    let (status, body) = fetch::get(&host(world), "/v1/witnesses")?;
+    ensure!(status == 200, "the ledger answers {status}");
+    cbor::from_slice("witnesses", &body, body.len()).context("reading who has seen the log")
+}
+
+async fn seen(world: &World, what: &str, limit: Duration, wanted: impl Fn(&Witnesses) -> bool) -> Result<Witnesses> {
+    let mut last = None;
+    let found = until(what, limit, async || {
+        let now = witnesses(world).ok();
+        last.clone_from(&now);
+        Ok(now.filter(&wanted))
+    })
+    .await;
+    found.with_context(|| format!("last seen: {last:?}"))
+}
+
+fn refused(seen: &Witnesses, name: &str) -> Option<String> {
+    seen.witnesses.iter().find(|one| one.name == name)?.refused.clone()
+}
+
+/// A job from its submission to its end.
+async fn settled(namespace: &Namespace, name: &str) -> Result<OrionJob> {
+    namespace.submit(&Busy { budget: "5".into(), ..Busy::named(name) }.job()?).await?;
+    namespace.succeeded(name, LONG).await
+}
+
+/// The job once its condition Final is this.
+async fn final_is(namespace: &Namespace, job: &OrionJob, status: &str, why: &str) -> Result<OrionJob> {
+    let wanted = |job: &OrionJob| {
+        let conditions = job.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let found = condition(conditions, ConditionType::Final);
+        found.is_some_and(|found| found.status == status && found.reason == why)
+    };
+    namespace.wait_for(&job.name_any(), why, SOON, wanted).await
+}
+
+/// The proxy, from the image of the provider that lies; host and port where this machine reaches it.
+async fn start_tamper(world: &World) -> Result<String> {
+    let pods: Api<Pod> = Api::namespaced(world.kube.clone(), NAMESPACE);
+    let liars =
+        pods.list(&ListParams::default().labels("orion.dev/provider=mallory")).await.context("finding a liar")?;
+    let spec = liars.items.into_iter().next().and_then(|pod| pod.spec).context("there is a liar")?;
+    let image = spec.containers.first().and_then(|container| container.image.clone()).context("a liar has an image")?;
+    let labels = json!({"app": TAMPER});
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": TAMPER, "labels": labels},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{
+                "name": "tamper", "image": image, "imagePullPolicy": "IfNotPresent",
+                "command": ["orion-tamper", "--log=orion-ledger:8080", "--listen=0.0.0.0:8080"],
+                "readinessProbe": {"httpGet": {"path": "/livez", "port": 8080}, "periodSeconds": 1},
+                "securityContext": {
+                    "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+                },
+            }],
+        },
+    }))?;
+    let service_of_it: Service = serde_json::from_value(json!({
+        "metadata": {"name": TAMPER}, "spec": {"selector": labels, "ports": [{"port": 8080}]},
+    }))?;
+    pods.create(&PostParams::default(), &pod).await.context("starting the proxy")?;
+    let services: Api<Service> = Api::namespaced(world.kube.clone(), NAMESPACE);
+    services.create(&PostParams::default(), &service_of_it).await.context("naming the proxy")?;
+    service(&world.kube, TAMPER).await
+}
+
+/// Kind and bytes of the first evidence that a witness keeps.
+async fn evidence(world: &World, name: &str) -> Result<(String, Vec<u8>)> {
+    let host = service(&world.kube, &format!("orion-witness-{name}")).await?;
+    let first = until("evidence", SOON, async || {
+        let (_, list) = fetch::get(&host, "/evidence")?;
+        let list: Vec<Value> = serde_json::from_slice(&list).context("reading the list of evidence")?;
+        Ok(list.into_iter().next())
+    })
+    .await?;
+    println!("{name} keeps {first}");
+    let (status, file) = fetch::get(&host, &format!("/evidence/{}", first["number"]))?;
+    ensure!(status == 200, "{name} answers {status}");
+    Ok((first["kind"].to_string(), file))
+}
+
+fn verify_fork(world: &World, folder: &Path, evidence: &[u8], code: i32) -> Result<()> {
+    let file = folder.join("evidence");
+    std::fs::write(&file, evidence).context("writing evidence")?;
+    let (file, key) = (file.to_str().context("a path")?, world.log_key());
+    let key = key.to_str().context("a path")?;
+    let words = world.orion_exits(code, &["ledger", "verify", "fork", file, "--key", key])?;
+    println!("{}", words.trim_end());
+    Ok(())
+}
+
+/// A second ledger with the same genesis and key begins a log of its own, and its checkpoint is shown to a witness.
+async fn show_a_fork(world: &World, name: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (_second, address) = second_ledger(world, folder.path())?;
+    let note = until("a checkpoint of the second ledger", SHORT, async || {
+        let (status, note) = fetch::get(&address, "/checkpoint")?;
+        Ok((status == 200).then_some(note))
+    })
+    .await?;
+    let witness = service(&world.kube, &format!("orion-witness-{name}")).await?;
+    let (status, words) = fetch::post(&witness, "/add-checkpoint", &[b"old 0\n\n", note.as_slice()].concat())?;
+    ensure!(status == 409, "{name} answers {status}: {}", String::from_utf8_lossy(&words));
+    Ok(())
+}
+
+/// A process that goes when the scenario does.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn second_ledger(world: &World, folder: &Path) -> Result<(Killed, String)> {
+    let mut command = Command::new(world.program("orion-ledger"));
+    command.args(["serve", "--listen", "127.0.0.1:0"]).arg("--data").arg(folder);
+    command.arg("--genesis").arg(world.ground.key("orion-genesis", "genesis"));
+    command.arg("--checkpoint-key").arg(world.ground.key("orion-ledger-keys", "checkpoint.key"));
+    let mut child = Killed(command.stdout(Stdio::piped()).spawn().context("starting a second ledger")?);
+    let output = child.0.stdout.take().context("a second ledger speaks")?;
+    let line = BufReader::new(output).lines().next().context("the second ledger ended")??;
+    let address = line.strip_prefix("listening on ").with_context(|| format!("it says {line}"))?.to_owned();
+    Ok((child, address))
+}
+
+/// An Event of the ledger's Service says this.
+async fn told(world: &World, words: &str) -> Result<()> {
+    let events: Api<Event> = Api::namespaced(world.kube.clone(), NAMESPACE);
+    until(words, SOON, async || {
+        let all = events.list(&ListParams::default()).await.context("listing Events")?;
+        let ours = |event: &Event| {
+            event.reason.as_deref() == Some("WitnessRefused")
+                && event.involved_object.name.as_deref() == Some("orion-ledger")
+                && event.message.as_deref().is_some_and(|message| message.contains(words))
+        };
+        Ok(all.iter().any(ours).then_some(()))
+    })
+    .await
+}
+
+/// A metric of the ledger.
+fn metric(world: &World, name: &str) -> Result<Option<u64>> {
+    let page = world.ledger_metrics()?;
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(line.and_then(|value| value.parse().ok()))
+}
