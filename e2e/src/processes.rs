@@ -90,8 +90,6 @@ fn plain(state: &Path, part: Part<'_>) -> Result<Vec<Process>> {
 /// The processes of a pod that run the part's program: this machine sees them, in cgroups named after the pod.
 fn in_pod(uid: &str, part: Part<'_>) -> Result<Vec<Process>> {
     let (program, _) = part.program();
-    // The ledger's pod has a keeper beside it.
-    let serves = |words: &[String]| !matches!(part, Part::Ledger) || words.iter().any(|word| word == "serve");
     let mark = format!("/pod{uid}/");
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").context("listing processes")? {
@@ -100,8 +98,7 @@ fn in_pod(uid: &str, part: Part<'_>) -> Result<Vec<Process>> {
         // Any process may end while we look.
         let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         let runs = |words: &[String]| words.first().is_some_and(|path| path.rsplit('/').next() == Some(program));
-        let words = command_line(pid);
-        if cgroups.contains(&mark) && runs(&words) && serves(&words) {
+        if cgroups.contains(&mark) && runs(&command_line(pid)) {
             found.push(Process(pid));
         }
     }

@@ -12,6 +12,7 @@ mod health;
 mod housekeeping;
 mod intake;
 mod job;
+mod keeper;
 mod keys;
 mod leader;
 mod leadership;
@@ -57,6 +58,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Send the demo's deposit.
     Deposit(keys::DepositArgs),
+    /// Keep the ledger's mark, beside the ledger.
+    Keeper(keeper::KeeperArgs),
 }
 
 #[tokio::main]
@@ -69,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Run(args) => run(args).await,
         Command::Keys(args) => keys::run(args).await,
         Command::Deposit(args) => keys::deposit(args).await,
+        Command::Keeper(args) => keeper::run(args).await,
     }
 }
 

@@ -15,7 +15,7 @@ use orion_protocol::ledger::Genesis;
 
 use super::genesis::verifier_key;
 use super::material::{Files, Kind, ProviderKeys};
-use super::{GENESIS, NATS_CONFIG};
+use super::{GENESIS, MARK, NATS_CONFIG};
 
 /// How often a write that met another is tried again.
 const ATTEMPTS: usize = 5;
@@ -133,6 +133,16 @@ impl Cluster {
                 self.genesis().await?.with_context(|| format!("ConfigMap {GENESIS} appeared and vanished"))
             }
             Err(error) => Err(error).with_context(|| format!("creating ConfigMap {GENESIS}")),
+        }
+    }
+
+    /// The ConfigMap that keeps the ledger's mark; what it says is its keeper's. One that is there is never looked into.
+    pub async fn ensure_mark(&self) -> anyhow::Result<()> {
+        let map = ConfigMap { metadata: metadata(MARK), ..ConfigMap::default() };
+        match self.config_maps.create(&PostParams::default(), &map).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("creating ConfigMap {MARK}")),
         }
     }
 

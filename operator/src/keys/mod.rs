@@ -1,5 +1,6 @@
 //! `orion-operator keys`: makes the keys of an install where they are missing, and what is public of them: the genesis, the
-//! verifier key of the log, the trust policy, the ledger's tokens, the broker's users, the demo's Provider objects. Run before every install and upgrade.
+//! verifier key of the log, the trust policy, the ledger's tokens, the broker's users, the demo's Provider objects, and the
+//! ledger's mark. Run before every install and upgrade.
 //!
 //! It never replaces a key. What it finds it checks, and it says which object contradicts which; it repairs nothing that a
 //! person may have meant.
@@ -28,6 +29,8 @@ use self::witnesses::{DemoWitness, Witness};
 
 /// The ConfigMap that every pod reads the genesis from.
 const GENESIS: &str = "orion-genesis";
+/// The ConfigMap that says what the ledger signed last, outside of its volume.
+const MARK: &str = "orion-ledger-signed";
 /// The Secret with the broker's configuration.
 const NATS_CONFIG: &str = "orion-nats-config";
 /// The ConfigMap with the trust policy.
@@ -110,6 +113,7 @@ pub async fn run(args: KeysArgs) -> anyhow::Result<()> {
 async fn install(cluster: &Cluster, args: &KeysArgs) -> anyhow::Result<()> {
     let keys = Keys::ensure(cluster).await?;
     let genesis = ensure_genesis(cluster, args, &keys).await?;
+    cluster.ensure_mark().await?;
     let mut demo = Vec::new();
     for DemoProvider { name, owner } in &args.providers {
         let provider = ProviderKeys::ensure(cluster, name).await?;

@@ -114,11 +114,17 @@ fn demo_providers_are_name_and_owner() {
 async fn a_second_run_writes_nothing() {
     let store = Store::default();
     install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
-    // Four Secrets of the platform and one of the provider, the genesis, the Provider, the broker's configuration, the ledger's
-    // tokens and their digests, the trust policy.
-    assert_eq!(store.writes(), 11);
+    // Four Secrets of the platform and one of the provider, the genesis, the mark, the Provider, the broker's configuration,
+    // the ledger's tokens and their digests, the trust policy.
+    assert_eq!(store.writes(), 12);
+    store.with("/orion-ledger-signed", |map| map["data"] = json!({"size": "5"}));
     install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
-    assert_eq!(store.writes(), 11);
+    assert_eq!(store.writes(), 12);
+    assert_eq!(
+        store.with("/orion-ledger-signed", |map| map["data"].clone()),
+        json!({"size": "5"}),
+        "it is not begun anew"
+    );
 }
 
 #[tokio::test]
