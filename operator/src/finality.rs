@@ -33,6 +33,8 @@ use crate::writes::{self, WriteError};
 const EVERY: Duration = Duration::from_secs(2);
 /// Conditions that are written a turn, and at a time: after an outage many are due.
 const WRITES: (usize, usize) = (64, 8);
+/// The longest action of an Event that the API takes, in bytes.
+const MAX_ACTION: usize = 128;
 /// The Service whose Events tell of a witness that refuses.
 const LEDGER: &str = "orion-ledger";
 
@@ -133,7 +135,10 @@ fn tell(edges: &Arc<Edges>, seen: &Witnesses, told: &mut BTreeMap<String, String
     let now: BTreeMap<String, String> =
         refusals(seen).map(|(name, words)| (name.to_owned(), words.to_owned())).collect();
     let new = now.iter().filter(|(name, words)| told.get(*name) != Some(*words));
-    let warnings: Vec<Event> = new.map(|(name, words)| warning(&format!("{name} refuses: {words}"))).collect();
+    // Events of one object, reason and action are counted as one, whatever their words.
+    let told_of =
+        |(name, words): (&String, &String)| warning(&format!("Cosign-{name}"), &format!("{name} refuses: {words}"));
+    let warnings: Vec<Event> = new.map(told_of).collect();
     for warning in &warnings {
         tracing::error!(words = warning.note, "a witness refuses to cosign the log");
     }
@@ -148,12 +153,12 @@ fn tell(edges: &Arc<Edges>, seen: &Witnesses, told: &mut BTreeMap<String, String
     *told = now;
 }
 
-fn warning(words: &str) -> Event {
+fn warning(action: &str, words: &str) -> Event {
     Event {
         type_: EventType::Warning,
         reason: Reason::WitnessRefused.as_str().to_owned(),
         note: Some(events::shortened(words).to_owned()),
-        action: ConditionType::Final.as_str().to_owned(),
+        action: action[..action.floor_char_boundary(MAX_ACTION)].to_owned(),
         secondary: None,
     }
 }
@@ -166,7 +171,7 @@ async fn write(edges: &Arc<Edges>, job: &OrionJob, change: &Change) {
     let status = json!({"conditions": conditions});
     match writes::apply_status_as(edges, names::FINALITY_MANAGER, job, &status).await {
         Ok(_) => {
-            let words = conditions.iter().filter(|_| refused).map(|new| warning(&new.message)).collect();
+            let words = conditions.iter().filter(|_| refused).map(|new| warning(&new.type_, &new.message)).collect();
             events::tell_of(edges, job.object_ref(&()), words);
         }
         // The watch brings what there is now, or takes the job away.

@@ -2,13 +2,14 @@
 //! volume do to money.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::{Event, Pod, Service};
-use kube::api::{ListParams, PostParams};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Service};
+use kube::api::{ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use orion_crds::conditions::condition;
 use orion_crds::{ConditionType, OrionJob};
@@ -106,6 +107,119 @@ async fn a_ledger_killed_in_the_middle_of_a_settlement_pays_once() -> Result<()>
     ensure!(record.shards.len() == 240, "{} shards", record.shards.len());
     namespace.passed();
     Ok(())
+}
+
+#[tokio::test]
+async fn an_old_volume_is_refused_until_the_missing_entries_are_back() -> Result<()> {
+    let (_ground, world) = alone().await?;
+    let Ground::Pods { state, .. } = &world.ground else { return without_pods() };
+    let namespace = Namespace::with_credits(&world, "old-volume", "30").await?;
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name);
+    let volume = volume(&world, state).await?;
+    world.export(&file("before"))?;
+    scale(&world, 0).await?;
+    copy(&volume, &file("old"))?;
+    scale(&world, 1).await?;
+    // Entries that the copy does not have.
+    let job = settled(&namespace, "paid").await?;
+    world.export(&file("after"))?;
+    scale(&world, 0).await?;
+    copy(&volume, &file("new"))?;
+    copy(&file("old"), &volume)?;
+    start(&world).await?;
+    said(&world, "it is older than that").await?;
+    scale(&world, 0).await?;
+    let mut import = Command::new(world.program("orion-ledger"));
+    import.args(["import", "--data"]).arg(&volume).arg("--from").arg(file("after"));
+    import.arg("--genesis").arg(world.ground.key("orion-genesis", "genesis"));
+    xtask::process::run(&mut import)?;
+    owned(&volume)?;
+    scale(&world, 1).await?;
+    // What was paid is still paid, and the log goes on from there.
+    world.ledger()?.complete(&job)?;
+    let job = settled(&namespace, "after").await?;
+    world.ledger()?.complete(&job)?;
+    world.export(&file("end"))?;
+    let key = world.log_key();
+    let path = |path: &Path| path.to_str().map(str::to_owned).context("a path");
+    for earlier in ["before", "after"] {
+        // One log has both checkpoints: it never forked.
+        let (earlier, end, key) = (path(&file(earlier))?, path(&file("end"))?, path(&key)?);
+        world.orion_exits(1, &["ledger", "verify", "fork", &earlier, &end, "--key", &key])?;
+    }
+    namespace.passed();
+    Ok(())
+}
+
+/// The ledger's volume as this machine sees it.
+async fn volume(world: &World, state: &Path) -> Result<PathBuf> {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.kube.clone(), NAMESPACE);
+    let claim = claims.get("data-orion-ledger-0").await.context("finding the ledger's claim")?;
+    let name = claim.spec.and_then(|spec| spec.volume_name).context("the claim has a volume")?;
+    Ok(state.join("volumes").join(name))
+}
+
+/// Puts what is in one folder into another, in place of what is there.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    for entry in std::fs::read_dir(to).context("emptying a folder")? {
+        let path = entry.context("emptying a folder")?.path();
+        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.with_context(|| format!("removing {}", path.display()))?;
+    }
+    let mut content = from.as_os_str().to_owned();
+    content.push("/.");
+    xtask::process::run(Command::new("cp").arg("-a").arg(content).arg(to))
+}
+
+/// Gives a volume's files to the user of our images.
+fn owned(volume: &Path) -> Result<()> {
+    xtask::process::run(Command::new("chown").args(["-R", "65532:65532"]).arg(volume))
+}
+
+/// Asks for the ledger's pod.
+async fn start(world: &World) -> Result<()> {
+    replicas(world, 1).await
+}
+
+/// As many ledgers as this, and waits until it is so.
+async fn scale(world: &World, count: i32) -> Result<()> {
+    replicas(world, count).await?;
+    let pods: Api<Pod> = Api::namespaced(world.kube.clone(), NAMESPACE);
+    until(&format!("{count} ledgers"), RESTART, async || {
+        if count == 0 {
+            let gone = pods.get_opt("orion-ledger-0").await.context("looking for the ledger's pod")?.is_none();
+            return Ok(gone.then_some(()));
+        }
+        Ok(fetch::get(&host(world), "/readyz").is_ok_and(|(status, _)| status == 200).then_some(()))
+    })
+    .await
+}
+
+async fn replicas(world: &World, count: i32) -> Result<()> {
+    let sets: Api<StatefulSet> = Api::namespaced(world.kube.clone(), NAMESPACE);
+    let patch = Patch::Merge(json!({"spec": {"replicas": count}}));
+    sets.patch("orion-ledger", &PatchParams::default(), &patch).await.context("scaling the ledger")?;
+    Ok(())
+}
+
+/// The ledger says this before it ends.
+async fn said(world: &World, words: &str) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(world.kube.clone(), NAMESPACE);
+    until(words, LONG, async || {
+        for previous in [false, true] {
+            let params = LogParams { container: Some("ledger".into()), previous, ..LogParams::default() };
+            // There is no log before there is a container.
+            let log = pods.logs("orion-ledger-0", &params).await.unwrap_or_default();
+            if let Some(line) = log.lines().find(|line| line.contains(words)) {
+                println!("{line}");
+                return Ok(Some(()));
+            }
+        }
+        Ok(None)
+    })
+    .await
 }
 
 fn without_pods() -> Result<()> {
