@@ -9,6 +9,9 @@
 //! | `snapshots` | the chain as files, to start from |
 //! | [`node`] | starts from the store by replay, and hands out the queue and the views |
 //! | `start` | what of that is replayed, and what it is compared with |
+//! | [`import`], [`fetch`] | brings a log into a store |
+//! | [`backup`] | writes a stopped ledger's log to a file |
+//! | [`audit`] | checks all that is on the disk |
 //! | `writer` | the queue becomes blocks |
 //! | [`mark`] | what was signed last, kept outside of the volume |
 //! | [`publisher`] | signs and publishes checkpoints |
@@ -23,8 +26,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
+pub mod backup;
 pub mod clock;
+pub mod fetch;
 pub mod http;
+pub mod import;
 pub mod mark;
 pub mod metrics;
 pub mod node;

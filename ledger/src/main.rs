@@ -1,31 +1,21 @@
-//! `orion-ledger`: serves the ledger, waits for one that is served, witnesses one, or prints the keys that verify checkpoints
-//! and cosignatures.
+//! `orion-ledger`: serves the ledger, waits for one that is served, witnesses one, prints the keys that verify checkpoints and
+//! cosignatures, or works on the data of one that is stopped.
 
 mod commands;
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use clap::{Args, Parser, Subcommand};
-use commands::witness::{self, KeyArgs, WitnessArgs};
-use orion_ledger::http::{self, Shared, router};
-use orion_ledger::metrics::Metrics;
-use orion_ledger::node::{Node, Past};
-use orion_ledger::publisher::Publishing;
-use orion_ledger::witnesses::{self, Witnesses};
-use orion_ledger::{clock, mark, ready, serve};
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use orion_ledger::ready;
 use orion_ledger_core::VerifierKey;
-use orion_protocol::SecretKey;
-use orion_protocol::bytes::unhex;
-use orion_protocol::ledger::Genesis;
-use tokio::net::TcpListener;
-use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+
+use crate::commands::offline::{Backup, Import, Stopped};
+use crate::commands::read_genesis;
+use crate::commands::serve::Serve;
+use crate::commands::witness::{Witness, WitnessKey};
 
 /// The ledger of Orion.
 #[derive(Parser)]
@@ -54,41 +44,16 @@ enum Command {
         #[arg(long, env = "ORION_LEDGER_GENESIS", value_name = "FILE")]
         genesis: PathBuf,
     },
+    /// Bring missing entries into the store of a stopped ledger, from an export or from whoever serves the log.
+    Import(Import),
+    /// Write the log of a stopped ledger to a file, as an export; of one that runs, take GET /v1/export.
+    Backup(Backup),
+    /// Check all that a stopped ledger has on its disk, from the genesis.
+    Audit(Stopped),
     /// Follow a log, replay it, and cosign its checkpoints.
-    Witness(WitnessArgs),
+    Witness(Witness),
     /// Print the key that verifies a witness's cosignatures.
-    WitnessKey(KeyArgs),
-}
-
-#[derive(Args)]
-struct Serve {
-    /// Where to listen.
-    #[arg(long, env = "ORION_LEDGER_LISTEN", default_value = "0.0.0.0:7070", value_name = "ADDR")]
-    listen: SocketAddr,
-    /// The directory of the store.
-    #[arg(long, env = "ORION_LEDGER_DATA", value_name = "DIR")]
-    data: PathBuf,
-    /// The genesis: its canonical bytes, or their hex.
-    #[arg(long, env = "ORION_LEDGER_GENESIS", value_name = "FILE")]
-    genesis: PathBuf,
-    /// The checkpoint key's seed: 64 hex digits.
-    #[arg(long, env = "ORION_LEDGER_CHECKPOINT_KEY", value_name = "FILE")]
-    checkpoint_key: PathBuf,
-    /// A file that exists once the log of this genesis was begun. With it an empty store is refused. It must lie elsewhere
-    /// than the store, and is never written by the ledger.
-    #[arg(long, env = "ORION_LEDGER_BEGUN", value_name = "FILE")]
-    begun: Option<PathBuf>,
-    /// Sign and publish a checkpoint at most once in so many milliseconds.
-    #[arg(long, env = "ORION_LEDGER_PUBLISH_INTERVAL_MS", default_value_t = 1000, value_name = "MS")]
-    publish_interval_ms: u64,
-    /// A trust policy (c2sp.org/tlog-policy) whose witnesses have URLs: each checkpoint is sent to them, and is witnessed once
-    /// its quorum has cosigned it. It must name this log's key.
-    #[arg(long, env = "ORION_LEDGER_TRUST", value_name = "FILE")]
-    trust: Option<PathBuf>,
-    /// Where what was signed last is kept, outside of the store: a directory, or unix: and the socket of a keeper. Moved before
-    /// each signature; without it nothing new is published.
-    #[arg(long, env = "ORION_LEDGER_MARK", value_name = "DIR|unix:PATH")]
-    mark: Option<String>,
+    WitnessKey(WitnessKey),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -97,123 +62,21 @@ fn main() -> anyhow::Result<()> {
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
     match Cli::parse().command {
-        Command::Key { genesis } => {
-            let genesis = read_genesis(&genesis)?;
-            println!("{}", VerifierKey::new(&genesis.chain(), genesis.checkpoint));
-            Ok(())
-        }
+        Command::Serve(serve) => serve.run(),
         Command::Await { url, for_seconds } => {
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             let ready = ready::wait(&url, Duration::from_secs(for_seconds));
             runtime.block_on(ready).with_context(|| format!("waiting for the ledger at {url}"))
         }
-        Command::WitnessKey(args) => witness::key(&args),
-        Command::Witness(args) => {
-            let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-            let result = runtime.block_on(witness::run(args));
-            // As below.
-            runtime.shutdown_background();
-            result
+        Command::Key { genesis } => {
+            let genesis = read_genesis(&genesis)?;
+            println!("{}", VerifierKey::new(&genesis.chain(), genesis.checkpoint));
+            Ok(())
         }
-        Command::Serve(args) => {
-            let genesis = read_genesis(&args.genesis)?;
-            let secret = read_seed(&args.checkpoint_key)?;
-            let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-            let result = runtime.block_on(run(args, genesis, secret));
-            // A replay or an export that still runs need not be waited for: nothing on disk is ever half written.
-            runtime.shutdown_background();
-            result
-        }
+        Command::Import(import) => import.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Audit(stopped) => stopped.audit(),
+        Command::Witness(witness) => witness.run(),
+        Command::WitnessKey(key) => key.run(),
     }
-}
-
-/// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
-async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms, trust, mark } = args;
-    let trust = trust.as_deref().map(witnesses::read).transpose()?;
-    let mark = mark.map(|mark| mark::named(&mark, &data, &Handle::current())).transpose()?;
-    let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms), mark };
-    let past = past(begun.as_deref())?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let mut told_to_end = pin!(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    });
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    let address = listener.local_addr().context("cannot tell the address")?;
-    let metrics = Arc::new(Metrics::default());
-    let shared = Shared::new(metrics.clone(), http::Limits::default());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let stopped = async move {
-        let _ = stopped.await;
-    };
-    let server = tokio::spawn(serve::serve(listener, router(shared.clone()), serve::Limits::default(), stopped));
-    let witnessing = metrics.witnesses.clone();
-    let open = move || {
-        let (node, ended) = Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing)?;
-        let witnesses = trust.map(|trust| Witnesses::start(trust, &node, witnessing)).transpose()?;
-        anyhow::Ok((node, ended, witnesses))
-    };
-    let (node, ended, witnesses) = tokio::select! {
-        () = &mut told_to_end => return Ok(()),
-        opened = tokio::task::spawn_blocking(open) => opened.context("the start was cut off")??,
-    };
-    if let Some(witnesses) = witnesses {
-        shared.witnessed_by(witnesses);
-    }
-    shared.ready(node);
-    tracing::info!(%address, "ready");
-    // For whoever started it on port 0.
-    println!("listening on {address}");
-    let result = tokio::select! {
-        () = &mut told_to_end => Ok(()),
-        ended = ended => match ended {
-            Ok(result) => result.context("the ledger had to stop"),
-            Err(_) => Err(anyhow::anyhow!("the writer vanished")),
-        },
-    };
-    let _ = stop.send(());
-    server.await.context("the server was cut off")?;
-    result
-}
-
-/// Whether the log was begun. That it cannot be told is no reason to begin another.
-fn past(begun: Option<&Path>) -> anyhow::Result<Past> {
-    let Some(begun) = begun else { return Ok(Past::Unknown) };
-    let found = begun.try_exists().with_context(|| format!("cannot tell whether {} exists", begun.display()))?;
-    Ok(if found { Past::Begun } else { Past::Unknown })
-}
-
-fn read_genesis(path: &Path) -> anyhow::Result<Genesis> {
-    let bytes = read(path, Genesis::MAX_BYTES * 2 + 2)?;
-    let parsed = match unhex_any(&bytes) {
-        Some(raw) => Genesis::from_bytes(&raw),
-        None => Genesis::from_bytes(&bytes),
-    };
-    parsed.with_context(|| format!("cannot read the genesis in {}", path.display()))
-}
-
-fn read_seed(path: &Path) -> anyhow::Result<SecretKey> {
-    let bytes = read(path, 66)?;
-    let text = std::str::from_utf8(&bytes).map(str::trim_end).unwrap_or_default();
-    let seed = unhex::<32>(text).with_context(|| format!("{}: expected 64 hex digits", path.display()))?;
-    Ok(SecretKey::from_seed(&seed))
-}
-
-fn read(path: &Path, max: usize) -> anyhow::Result<Vec<u8>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if bytes.len() > max {
-        bail!("{} is longer than {max} bytes", path.display());
-    }
-    Ok(bytes)
-}
-
-/// Hex of any length, where all of it is hex. Canonical genesis bytes start with 0xa6 or 0xa7, which are no hex digits.
-fn unhex_any(bytes: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(bytes).ok()?.trim_end();
-    let pair = |at: usize| text.get(at..at + 2).and_then(|pair| unhex::<1>(pair).ok()).map(|[byte]| byte);
-    (0..text.len()).step_by(2).map(pair).collect()
 }

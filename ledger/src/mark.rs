@@ -85,7 +85,8 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Waits until the mark can be read. Without it nobody knows whether the volume is an old one.
+    /// Waits until the mark can be read. Without it nobody knows whether the volume is an old one. Must be called within a
+    /// tokio runtime, off its async threads.
     pub(crate) fn wait(mark: Box<dyn Mark>) -> Result<Held, MarkError> {
         let deadline = std::time::Instant::now() + START_WAIT;
         let mut told = false;
@@ -99,7 +100,7 @@ impl Held {
                 }
                 Err(_) => {}
             }
-            std::thread::sleep(START_PAUSE);
+            Handle::current().block_on(tokio::time::sleep(START_PAUSE));
         }
     }
 

@@ -298,17 +298,17 @@ impl Node {
 }
 
 /// The end of both: of the publisher only when it fails, or after the writer, which it follows.
-fn both(writer: Ended, mut publisher: Ended) -> Ended {
+fn both(writing: Ended, mut publishing: Ended) -> Ended {
     let (end, ended) = oneshot::channel();
     Handle::current().spawn(async move {
         let gone = |_| Err(NodeError::Writer);
         let result = tokio::select! {
             biased;
-            written = writer => {
-                let published = publisher.await.unwrap_or_else(gone);
+            written = writing => {
+                let published = publishing.await.unwrap_or_else(gone);
                 written.unwrap_or_else(gone).and(published)
             }
-            published = &mut publisher => published.unwrap_or_else(gone),
+            failed = &mut publishing => failed.unwrap_or_else(gone),
         };
         let _ = end.send(result);
     });

@@ -62,11 +62,11 @@ pub(crate) fn again(
     // Judged after the log: of two things that are wrong, that one says more.
     let opened = published.as_ref().map(|published| Checkpoint::open(published.note.as_bytes(), &key)).transpose();
     let shown = published.as_ref().map(|published| (published.size, published.root));
-    let mut signed: Vec<(u64, Digest)> = claimed.into_iter().chain(shown).chain(marked).collect();
+    let mut unmet: Vec<(u64, Digest)> = claimed.into_iter().chain(shown).chain(marked).collect();
     // All that was signed must be met on the way: a snapshot of more leaves would hide a fork.
-    let max_size = signed.iter().map(|(size, _)| *size).min().unwrap_or(0).min(head.size);
+    let max_size = unmet.iter().map(|(size, _)| *size).min().unwrap_or(0).min(head.size);
     let restored = snapshots::newest(directory, &snapshot, genesis, max_size)?;
-    let mut meet = |seal: &SealRef| signed.retain(|signed| *signed != (seal.size, seal.root));
+    let mut meet = |seal: &SealRef| unmet.retain(|signed| *signed != (seal.size, seal.root));
     if let Some((chain, _)) = &restored {
         meet(&chain.seal_ref());
     }
@@ -79,7 +79,7 @@ pub(crate) fn again(
         return Err(NodeError::Head { stored: Box::new(head), replayed: Box::new(replayed) });
     }
     opened.map_err(NodeError::Checkpoint)?;
-    if let Some((size, _)) = signed.first() {
+    if let Some((size, _)) = unmet.first() {
         return Err(NodeError::Forked(*size));
     }
     let (height, size) = (replayed.height, replayed.size);

@@ -46,7 +46,7 @@ pub type EndedJob = (JobId, Vec<u8>);
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The data directory.
-    #[error("cannot prepare the data directory {path}")]
+    #[error("cannot use the data directory {path}")]
     Directory {
         /// Which.
         path: String,
@@ -124,33 +124,43 @@ impl Store {
         Ok(store)
     }
 
+    /// As [`Store::open`], where there is a store.
+    pub fn open_existing(directory: &Path) -> Result<Store, StoreError> {
+        let path = directory.join(FILE);
+        match fs::metadata(&path) {
+            Ok(_) => Store::open(directory),
+            Err(source) => Err(StoreError::Directory { path: path.display().to_string(), source }),
+        }
+    }
+
     /// Adds a block after all others: `leaves` at the index where the log ends, and what is `kept` of it. Durable when it
     /// returns.
     pub fn commit(&self, leaves: &[Vec<u8>], seal: &SealRef, kept: &Kept) -> Result<(), StoreError> {
-        self.commit_all(std::iter::once((leaves, seal)), kept)
+        self.append([(leaves, seal)], kept)
     }
 
-    /// As [`Store::commit`], of blocks that follow each other: all of them or none.
-    pub fn commit_all<'b>(
+    /// Adds blocks as [`Store::commit`] does, all of them or none.
+    pub(crate) fn append<'b>(
         &self,
-        blocks: impl Iterator<Item = (&'b [Vec<u8>], &'b SealRef)>,
+        blocks: impl IntoIterator<Item = (&'b [Vec<u8>], &'b SealRef)>,
         kept: &Kept,
     ) -> Result<(), StoreError> {
         let write = self.begin()?;
         insert(&write, kept)?;
         {
-            let mut rows = write.open_table(LEAVES).map_err(doing("open its leaves"))?;
+            let mut table = write.open_table(LEAVES).map_err(doing("open its leaves"))?;
             let mut seals = write.open_table(SEALS).map_err(doing("open its seals"))?;
+            let mut at = table.len().map_err(doing("count its leaves"))?;
             for (leaves, seal) in blocks {
-                let from = rows.len().map_err(doing("count its leaves"))?;
-                if from + leaves.len() as u64 != seal.size {
-                    let why = format!("{from} leaves stored, the next block ends at {}", seal.size);
+                if at + leaves.len() as u64 != seal.size {
+                    let why = format!("{at} leaves stored, the next block ends at {}", seal.size);
                     return Err(StoreError::Damaged(why));
                 }
-                for (at, leaf) in (from..).zip(leaves) {
-                    rows.insert(at, leaf.as_slice()).map_err(doing("write a leaf"))?;
+                for (at, leaf) in (at..).zip(leaves) {
+                    table.insert(at, leaf.as_slice()).map_err(doing("write a leaf"))?;
                 }
                 seals.insert(seal.height, cbor::to_vec(seal).as_slice()).map_err(doing("write a seal"))?;
+                at = seal.size;
             }
         }
         write.commit().map_err(doing("commit a block"))

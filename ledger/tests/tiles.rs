@@ -179,7 +179,9 @@ fn tiles_that_are_missing_are_made_again_as_they_were() {
     let [tile, bundle] = filled(&home);
     let want = (fs::read(&tile).unwrap(), fs::read(&bundle).unwrap());
     for missing in [vec![&tile], vec![&bundle], vec![&tile, &bundle]] {
-        missing.iter().for_each(|path| fs::remove_file(path).unwrap());
+        for path in missing {
+            fs::remove_file(path).unwrap();
+        }
         let ledger = home.start();
         assert_eq!((&fs::read(&tile).unwrap(), &fs::read(&bundle).unwrap()), (&want.0, &want.1));
         assert_eq!(file(ledger.client(), "tile/entries/000").body, want.1);

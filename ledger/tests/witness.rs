@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use orion_ledger_core::Checkpoint;
 use orion_ledger_core::log::note::{Note, NoteKey};
@@ -180,8 +180,8 @@ fn what_it_cannot_have_yet_is_503_and_no_evidence() {
     let log = Log::of_world(&world(300));
     let site = Site::new(log.clone());
     let quick = orion_ledger::witness::Limits {
-        file: std::time::Duration::from_millis(300),
-        replay: std::time::Duration::from_millis(1500),
+        file: Duration::from_millis(300),
+        replay: Duration::from_millis(500),
         ..limits()
     };
     let bundle = Resource::Entries { index: 0, width: FULL }.path();
@@ -194,10 +194,11 @@ fn what_it_cannot_have_yet_is_503_and_no_evidence() {
         }
     };
     let everything = |sent: fn() -> Sent| move |_: &str, _: Option<Vec<u8>>| sent();
+    site.change(of_bundle(|| Sent::Status(404)));
     let eye = open(&runtime, directory.path(), &site.url(), quick).unwrap();
     let refused = |why: &str| {
         // Only what this trouble does is looked at: an answer that tells of it.
-        let deadline = Instant::now() + std::time::Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             match eye.send(&log.request(0)) {
                 Answer::Refused(Refusal::NotYet, words) if words.contains(why) => return,
@@ -206,7 +207,6 @@ fn what_it_cannot_have_yet_is_503_and_no_evidence() {
             }
         }
     };
-    site.change(of_bundle(|| Sent::Status(404)));
     refused("the answer is 404");
     site.change(of_bundle(|| Sent::Endless));
     refused("longer than 16777472 bytes");
@@ -241,10 +241,11 @@ fn what_it_cannot_have_yet_is_503_and_no_evidence() {
     assert_eq!(eye.client.get("/evidence").body, b"[]\n");
     assert!(eye.status()["stopped"].is_null());
     site.honest();
+    eye.until(|status| status["replayed"] == log.size && status["log"]["trouble"].is_null());
     assert!(judged(&log.note(), &eye.send(&log.request(0))).accepted());
 
-    let long = vec![b'a'; 200 * 1024];
-    assert_eq!(eye.client.post("/add-checkpoint", &long).status, 413);
+    let too_much = vec![b'a'; 200 * 1024];
+    assert_eq!(eye.client.post("/add-checkpoint", &too_much).status, 413);
     for path in ["/evidence/1", "/evidence/x", "/nothing"] {
         assert_eq!(eye.client.get(path).status, 404, "{path}");
     }
@@ -256,12 +257,12 @@ fn what_it_cannot_have_yet_is_503_and_no_evidence() {
 fn old_tiles_that_have_become_full_are_read_from_the_full_ones() {
     let (runtime, directory) = (Runtime::new().unwrap(), TempDir::new().unwrap());
     let world = world(300);
-    let size = world.seals.iter().map(|seal| seal.size).find(|size| *size > 200).unwrap();
-    assert!(size < 256);
-    let (old, all) = (Log::first(&world.log, size), Log::of_world(&world));
+    let leaves = world.seals.iter().map(|seal| seal.size).find(|size| *size > 200).unwrap();
+    assert!(leaves < 256);
+    let (old, all) = (Log::first(&world.log, leaves), Log::of_world(&world));
     let site = Site::new(all.clone());
     // The newest checkpoint is old, and partial files of then are gone.
-    let (note, gone) = (old.note.clone(), format!(".p/{size}"));
+    let (note, gone) = (old.note.clone(), format!(".p/{leaves}"));
     site.change(move |path, _| match all.file(path) {
         _ if path == "checkpoint" => Sent::File(note.clone().into_bytes()),
         _ if path.ends_with(&gone) => Sent::Status(404),
@@ -278,6 +279,24 @@ fn a_long_log_is_replayed_in_steps_and_again_from_a_snapshot() {
     let (runtime, directory) = (Runtime::new().unwrap(), TempDir::new().unwrap());
     let log = Log::of_world(&deposits(4500));
     let site = Site::new(log.clone());
+    // Its end does not come at first, and the witness goes away in the middle.
+    let last = partial_tiles(log.size).next().unwrap();
+    let missing = Resource::Entries { index: last.index, width: last.width }.path();
+    site.change(move |path, file| match file {
+        Some(file) if path != missing => Sent::File(file),
+        _ => Sent::Status(404),
+    });
+    let eye = open(&runtime, directory.path(), &site.url(), limits()).unwrap();
+    eye.until(|status| status["replayed"].as_u64() > Some(4000));
+    assert_eq!(eye.client.get("/followed/checkpoint").status, 404);
+    eye.close(&runtime);
+    let eye = open(&runtime, directory.path(), &site.url(), limits()).unwrap();
+    assert_eq!(eye.client.get("/followed/checkpoint").status, 404);
+    site.honest();
+    assert!(judged(&log.note(), &eye.send(&log.request(0))).accepted());
+    eye.close(&runtime);
+
+    let directory = TempDir::new().unwrap();
     let begun = Instant::now();
     let eye = open(&runtime, directory.path(), &site.url(), limits()).unwrap();
     let status = eye.until(|status| status["replayed"] == log.size);

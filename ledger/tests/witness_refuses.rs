@@ -309,11 +309,10 @@ fn a_second_log_under_the_same_key_is_a_fork_that_proves_itself() {
 
 #[test]
 fn a_fork_in_the_middle_of_a_long_copy_proves_itself_too() {
-    let (one, mut other) = forked();
-    let mut long = one;
-    deposit(&mut long, 300);
+    let (mut one, mut other) = forked();
+    deposit(&mut one, 300);
     deposit(&mut other, 400);
-    let (log, larger) = (Log::of_world(&long), Log::of_world(&other));
+    let (log, larger) = (Log::of_world(&one), Log::of_world(&other));
     let case = Case::new(&log);
     // The last bundle never comes: it has followed the checkpoint, and not reached it.
     let last = partial_tiles(log.size).next().unwrap();
@@ -339,7 +338,7 @@ fn an_older_state_of_the_log_is_a_rollback_unless_it_was_an_old_copy() {
     let new = Log::of_world(&world);
     let case = Case::new(&new);
     // An old copy in between, for a moment. It is shorter than what is cosigned, and was not cosigned itself.
-    let eye = case.open_with(Limits { stale: Duration::from_secs(600), ..limits() });
+    let eye = case.open_with(Limits { stale: Duration::from_mins(10), ..limits() });
     assert!(judged(&new.note(), &eye.send(&new.request(0))).accepted());
     case.site.show(old.clone());
     eye.until(|status| status["log"]["size"] == old.size);
@@ -454,6 +453,13 @@ fn a_copy_without_what_was_cosigned_is_not_opened() {
     splice(case.directory.path(), other.directory.path());
     let refused = open(&other.runtime, other.directory.path(), &other.site.url(), limits()).err().unwrap();
     assert!(refused.to_string().contains("the data directory is not whole"), "{refused}");
+    // A ledger's own store is no copy; and what is no address of a log is said at once.
+    let store = support::local::stored(&world);
+    let refused = open(&case.runtime, store.path(), &case.site.url(), limits()).err().unwrap();
+    assert!(refused.to_string().contains("that no witness has followed"), "{refused}");
+    for url in ["localhost:7070", "https://localhost:7070", "/", "http://x/?y"] {
+        assert!(open(&case.runtime, case.directory.path(), url, limits()).is_err(), "{url}");
+    }
 }
 
 /// Puts what the witness in `from` cosigned into the store in `to`.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -17,12 +18,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 use orion_protocol::Digest;
 use orion_protocol::bytes::{hex, unhex};
 use orion_protocol::ledger::mark::{MAX_MARK_BYTES, MarkTextError, Marked};
 use tokio::net::UnixListener;
 
+/// The ledger waits 5 s for an answer.
+const TIMEOUT: Duration = Duration::from_secs(4);
 /// Keys of the ConfigMap.
 const SIZE: &str = "size";
 const ROOT: &str = "root";
@@ -86,7 +89,9 @@ struct Keeper {
 /// Serves until the process ends.
 pub async fn run(args: KeeperArgs) -> anyhow::Result<()> {
     let KeeperArgs { socket, config_map, namespace } = args;
-    let client = Client::try_default().await.context("finding the API server")?;
+    let mut config = Config::infer().await.context("finding the API server")?;
+    (config.connect_timeout, config.read_timeout) = (Some(TIMEOUT), Some(TIMEOUT));
+    let client = Client::try_from(config).context("preparing to ask the API server")?;
     let keeper = Keeper { maps: Api::namespaced(client, &namespace), name: config_map };
     // What an earlier process left behind: nobody answers there, since a pod has one keeper.
     match std::fs::remove_file(&socket) {

@@ -64,14 +64,14 @@ pub fn write<'l>(to: &mut impl Write, checkpoint: &str, leaves: impl IntoIterato
     leaves.into_iter().try_for_each(|leaf| write_leaf(to, leaf))
 }
 
-/// Reads an export, piece by piece.
-pub(crate) struct Reader<R> {
+/// Reads an export, piece by piece. It says nothing about what the pieces say.
+pub struct Reader<R> {
     from: R,
 }
 
 impl<R: Read> Reader<R> {
     /// Starts; gives the checkpoint's bytes.
-    pub(crate) fn start(from: R) -> Result<(Reader<R>, Vec<u8>), ExportError> {
+    pub fn start(from: R) -> Result<(Reader<R>, Vec<u8>), ExportError> {
         let mut reader = Reader { from };
         let mut magic = [0; MAGIC.len()];
         reader.fill("the first line", &mut magic)?;
@@ -83,12 +83,12 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next leaf.
-    pub(crate) fn leaf(&mut self) -> Result<Vec<u8>, ExportError> {
+    pub fn leaf(&mut self) -> Result<Vec<u8>, ExportError> {
         self.piece("a leaf", MAX_LEAF_BYTES)
     }
 
     /// Checks that nothing is left.
-    pub(crate) fn end(mut self) -> Result<(), ExportError> {
+    pub fn end(mut self) -> Result<(), ExportError> {
         let mut byte = [0];
         match self.from.read_exact(&mut byte) {
             Ok(()) => Err(ExportError::Trailing),

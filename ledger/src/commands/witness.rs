@@ -6,17 +6,17 @@ use std::pin::pin;
 
 use anyhow::Context as _;
 use clap::Args;
-use orion_ledger::witness::{Config, Door, Limits, Witness, router};
-use orion_ledger::{clock, serve};
+use orion_ledger::witness::{Config, Door, Limits, router};
+use orion_ledger::{clock, serve, witness};
 use orion_ledger_core::log::note::{KeyType, NoteSigner};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{read_genesis, read_seed};
+use super::{read_genesis, read_seed};
 
 /// What a witness is told.
 #[derive(Args)]
-pub struct WitnessArgs {
+pub struct Witness {
     /// Where the log is, such as http://orion-ledger:7070: its checkpoint and tiles lie below.
     #[arg(long, env = "ORION_WITNESS_LOG", value_name = "URL")]
     log: String,
@@ -24,7 +24,7 @@ pub struct WitnessArgs {
     #[arg(long, env = "ORION_WITNESS_GENESIS", value_name = "FILE")]
     genesis: PathBuf,
     #[command(flatten)]
-    key: KeyArgs,
+    key: WitnessKey,
     /// The directory of the witness's copy, of what it cosigned, and of evidence.
     #[arg(long, env = "ORION_WITNESS_DATA", value_name = "DIR")]
     data: PathBuf,
@@ -35,7 +35,7 @@ pub struct WitnessArgs {
 
 /// Who cosigns.
 #[derive(Args)]
-pub struct KeyArgs {
+pub struct WitnessKey {
     /// The witness's own key: a seed of 64 hex digits, used for nothing else and under no other name.
     #[arg(long, env = "ORION_WITNESS_KEY", value_name = "FILE")]
     key: PathBuf,
@@ -44,23 +44,34 @@ pub struct KeyArgs {
     name: String,
 }
 
-impl KeyArgs {
+impl WitnessKey {
     fn signer(&self) -> anyhow::Result<NoteSigner> {
         let secret = read_seed(&self.key)?;
         let signer = NoteSigner::new(&self.name, KeyType::Cosignature, secret);
         signer.with_context(|| format!("{:?} cannot be a witness's name", self.name))
     }
+
+    /// Prints the key that verifies the witness's cosignatures.
+    pub fn run(&self) -> anyhow::Result<()> {
+        println!("{}", self.signer()?.key());
+        Ok(())
+    }
 }
 
-/// Prints the key that verifies the witness's cosignatures.
-pub fn key(args: &KeyArgs) -> anyhow::Result<()> {
-    println!("{}", args.signer()?.key());
-    Ok(())
+impl Witness {
+    /// Witnesses until it is told to end.
+    pub fn run(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+        let result = runtime.block_on(run(self));
+        // A file that is still being fetched need not be waited for: nothing on disk is ever half written.
+        runtime.shutdown_background();
+        result
+    }
 }
 
 /// Listens first, so that liveness is answered while a long copy replays.
-pub async fn run(args: WitnessArgs) -> anyhow::Result<()> {
-    let WitnessArgs { log, genesis, key, data, listen } = args;
+async fn run(args: Witness) -> anyhow::Result<()> {
+    let Witness { log, genesis, key, data, listen } = args;
     let (genesis, signer, limits) = (read_genesis(&genesis)?, key.signer()?, Limits::default());
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -79,12 +90,12 @@ pub async fn run(args: WitnessArgs) -> anyhow::Result<()> {
     };
     let server = tokio::spawn(serve::serve(listener, router(door.clone()), serve::Limits::default(), stopped));
     let vkey = signer.key().to_string();
-    let open = move || Witness::open(&data, Config { log, genesis, signer, clock: clock::wall(), limits });
-    let (witness, ended) = tokio::select! {
+    let open = move || witness::Witness::open(&data, Config { log, genesis, signer, clock: clock::wall(), limits });
+    let (opened, ended) = tokio::select! {
         () = &mut told_to_end => return Ok(()),
         opened = tokio::task::spawn_blocking(open) => opened.context("the start was cut off")??,
     };
-    door.ready(witness);
+    door.ready(opened);
     tracing::info!(%address, key = vkey, "ready");
     // For whoever started it on port 0.
     println!("listening on {address}");

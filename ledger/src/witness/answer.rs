@@ -7,8 +7,8 @@ use orion_ledger_core::Checkpoint;
 use orion_ledger_core::log::witness_wire::{AddCheckpoint, Answer, Refusal};
 use orion_protocol::ledger::{Leaf, LeafBody};
 
+use super::shared::{Shared, forked};
 use super::state::Point;
-use super::{Shared, forked};
 use crate::http::with_sources;
 use crate::store::StoreError;
 

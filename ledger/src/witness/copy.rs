@@ -161,7 +161,7 @@ impl Copy {
                 return Err(self.wrong(record.leaf, words));
             }
         }
-        self.store.commit_all(self.blocks.iter().map(|(leaves, seal)| (leaves.as_slice(), seal)), &kept)?;
+        self.store.append(self.blocks.iter().map(|(leaves, seal)| (leaves.as_slice(), seal)), &kept)?;
         let leaves: Vec<_> = std::mem::take(&mut self.blocks).into_iter().flat_map(|(leaves, _)| leaves).collect();
         self.committed += leaves.len() as u64;
         self.sealed_bytes = 0;

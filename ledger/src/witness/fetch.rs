@@ -23,6 +23,9 @@ pub enum FetchError {
     /// The URL.
     #[error("cannot read the URL {0}")]
     Url(String, #[source] InvalidUri),
+    /// A URL that cannot be asked.
+    #[error("{0} is no URL such as http://orion-ledger:7070")]
+    Scheme(String),
     /// No answer, or none that ends.
     #[error("{0}: no answer within {1:?}")]
     Slow(String, Duration),
@@ -69,7 +72,10 @@ impl Log {
     /// within a tokio runtime.
     pub(crate) fn new(url: &str, timeout: Duration, end: watch::Receiver<bool>) -> Result<Log, FetchError> {
         let base = url.trim_end_matches('/').to_owned();
-        let _: Uri = base.parse().map_err(|error| FetchError::Url(base.clone(), error))?;
+        let uri: Uri = base.parse().map_err(|error| FetchError::Url(base.clone(), error))?;
+        if uri.scheme_str() != Some("http") || uri.query().is_some() {
+            return Err(FetchError::Scheme(base));
+        }
         let client = Client::builder(TokioExecutor::new()).build_http();
         Ok(Log { base, client, runtime: Handle::current(), timeout, end })
     }

@@ -11,11 +11,12 @@ use orion_ledger_core::log::fork::{Claim, Evidence, Leaf};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::WitnessError;
 use super::copy::{Copy, TakeError, Wrong};
 use super::fetch::{FetchError, Log};
 use super::remote::{Remote, RemoteError};
+use super::shared::{Shared, forked};
 use super::state::Point;
-use super::{Shared, WitnessError, forked};
 use crate::http::with_sources;
 use crate::store::StoreError;
 
@@ -33,6 +34,8 @@ enum Turn {
     Copy(#[from] TakeError),
     #[error("{}", .0.words())]
     Refuse(Box<Evidence>),
+    #[error("the log shows {size} leaves, and had shown more: {taken} are here already")]
+    Behind { size: u64, taken: u64 },
 }
 
 impl From<FetchError> for Turn {
@@ -99,7 +102,9 @@ impl Follower {
             return false;
         };
         let words = with_sources(&trouble);
-        tracing::warn!(why = words, "the log cannot be followed for now");
+        if self.shared.seen().trouble.as_ref() != Some(&words) {
+            tracing::warn!(why = words, "the log cannot be followed for now");
+        }
         self.shared.metrics.troubles.inc();
         self.shared.saw(|seen| seen.trouble = Some(words));
         let Turn::Remote(error @ RemoteError::Contradicts { .. }) = &trouble else { return false };
@@ -143,8 +148,9 @@ impl Follower {
             return self.is_no_rollback(&point);
         }
         self.is_no_rollback(&point)?;
-        // Less than was taken under a larger checkpoint that was not cosigned: an old copy, until it is larger.
-        if size < self.copy.size() { Ok(()) } else { self.catch_up(point) }
+        let taken = self.copy.size();
+        // They were taken under a larger checkpoint that was not cosigned: this is an old one, until it is larger.
+        if size < taken { Err(Turn::Behind { size, taken }) } else { self.catch_up(point) }
     }
 
     /// A log that shows less than was cosigned, and goes on doing so, has lost or taken back what it had signed.
@@ -187,6 +193,10 @@ impl Follower {
         }
         let taken = self.copy.end();
         self.taken(taken, &remote)?;
+        if self.copy.root() != remote.point.checkpoint.root {
+            let why = format!("the copy of {} leaves is not what was compared", remote.size());
+            return Err(StoreError::Damaged(why).into());
+        }
         tracing::info!(size = remote.size(), "replayed");
         self.shared.reached.send_replace(Some(Arc::new(remote.point)));
         Ok(())

@@ -15,8 +15,9 @@ use orion_ledger_core::log::witness_wire::{Answer, MAX_REQUEST_BYTES};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::shared::Shared;
 use super::state::Point;
-use super::{Limits, Shared, Witness, answer};
+use super::{Limits, Witness, answer};
 use crate::http::Refused;
 use crate::http::tiles::{self, Served, Source};
 use crate::publisher::Published;

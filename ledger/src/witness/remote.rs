@@ -41,13 +41,16 @@ impl From<TileError<RemoteError>> for RemoteError {
     }
 }
 
+/// The hashes of a tile.
+type Hashed = Vec<[u8; 32]>;
+
 /// The tree under one checkpoint.
 pub(crate) struct Remote<'l> {
     log: &'l Log,
     pub(crate) point: Point,
     edge: Edge,
     /// The last full tile that was read on each level.
-    tiles: RefCell<BTreeMap<u8, (u64, Vec<[u8; 32]>)>>,
+    tiles: RefCell<BTreeMap<u8, (u64, Hashed)>>,
 }
 
 /// The log's tiles as they are served, compared with nothing.

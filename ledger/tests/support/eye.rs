@@ -100,12 +100,17 @@ impl Eye {
 }
 
 pub fn send(client: Client, request: &AddCheckpoint) -> Answer {
-    let answer = client.post("/add-checkpoint", request.to_string().as_bytes());
+    try_send(client, request).unwrap()
+}
+
+/// The answer, unless the witness ends before it comes.
+pub fn try_send(client: Client, request: &AddCheckpoint) -> Option<Answer> {
+    let answer = client.try_request("POST", "/add-checkpoint", request.to_string().as_bytes())?;
     let kind = answer.header("content-type").unwrap_or_default().to_owned();
     let parsed = Answer::parse(answer.status, &kind, &answer.body).unwrap();
     let retry = answer.header("retry-after");
     assert_eq!(retry.is_some(), answer.status == 503, "{answer:?}");
-    parsed
+    Some(parsed)
 }
 
 pub fn status(client: Client) -> serde_json::Value {
@@ -113,15 +118,21 @@ pub fn status(client: Client) -> serde_json::Value {
 }
 
 pub fn until(client: Client, says: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + 2 * PATIENCE;
     loop {
         let status = status(client);
         if says(&status) {
             return status;
         }
         assert!(Instant::now() < deadline, "still {status}");
-        std::thread::yield_now();
+        pass(Duration::from_millis(20));
     }
+}
+
+/// Lets a while go by. Asking without a pause would keep the processor from whoever is waited for.
+pub fn pass(pause: Duration) {
+    let (_keep, never) = std::sync::mpsc::channel::<()>();
+    let _ = never.recv_timeout(pause);
 }
 
 /// The one file of evidence that a witness keeps.

@@ -62,6 +62,22 @@ impl Home {
         self.dir.path().join("trust")
     }
 
+    /// A mark is kept there once the directory exists.
+    pub fn mark(&self) -> PathBuf {
+        self.dir.path().join("mark")
+    }
+
+    /// Another command on the data; says whether it succeeded, and all that it wrote.
+    pub fn offline(&self, name: &str, args: &[&str]) -> (bool, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
+        command.arg(name).arg("--data").arg(self.data()).env("RUST_LOG", "warn");
+        if name != "backup" {
+            command.arg("--genesis").arg(self.genesis());
+        }
+        let output = command.args(args).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
     fn command(&self, publish_interval_ms: u64) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
         let flag = |path: &Path| path.as_os_str().to_owned();
@@ -71,6 +87,9 @@ impl Home {
         command.arg("--checkpoint-key").arg(flag(&self.key())).arg("--begun").arg(flag(&self.begun()));
         if self.trust().exists() {
             command.arg("--trust").arg(flag(&self.trust()));
+        }
+        if self.mark().exists() {
+            command.arg("--mark").arg(self.mark());
         }
         command.env("RUST_LOG", "warn").stdout(Stdio::piped());
         command
@@ -100,6 +119,35 @@ impl Home {
         let line = stdout.lines().next().expect("the ledger ended before it was ready").unwrap();
         let address = line.strip_prefix("listening on ").unwrap().parse().unwrap();
         Ledger { child, address }
+    }
+
+    /// Where a witness keeps all that it has.
+    pub fn witness_data(&self) -> PathBuf {
+        self.dir.path().join("witness")
+    }
+
+    /// Starts a witness of the log at this URL, with the key and name of [`eye::signer`], and waits until it is ready.
+    pub fn witness(&self, log: &str) -> Ledger {
+        let mut command = self.witness_command("witness");
+        command.args(["--log", log, "--listen", "127.0.0.1:0"]);
+        command.arg("--genesis").arg(self.genesis()).arg("--data").arg(self.witness_data());
+        Home::ready(command)
+    }
+
+    /// What `witness-key` says.
+    pub fn witness_key(&self) -> String {
+        let output = self.witness_command("witness-key").output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn witness_command(&self, name: &str) -> Command {
+        let key = self.dir.path().join("witness.key");
+        std::fs::write(&key, hex(&[77; 32])).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orion-ledger"));
+        command.arg(name).arg("--key").arg(key).args(["--name", eye::NAME]);
+        command.env("RUST_LOG", "warn").stdout(Stdio::piped());
+        command
     }
 
     /// Starts a ledger that must refuse to run; gives what it says.
@@ -188,20 +236,27 @@ impl Client {
     }
 
     fn request(&self, method: &str, path: &str, body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
+        self.try_request(method, path, body).unwrap()
+    }
+
+    /// The whole answer; `None` from a server that ends before that.
+    pub fn try_request(&self, method: &str, path: &str, body: &[u8]) -> Option<Answer> {
+        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();
         let head = format!("{method} {path} HTTP/1.0\r\nhost: ledger\r\ncontent-length: {length}\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(head.as_bytes()).ok()?;
         // A server that refuses a long body may close before it has read it.
         let _ = stream.write_all(body);
         let mut bytes = Vec::new();
-        stream.take(MAX_ANSWER as u64).read_to_end(&mut bytes).unwrap();
-        let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        stream.take(MAX_ANSWER as u64).read_to_end(&mut bytes).ok()?;
+        let split = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let body = bytes.split_off(split + 4);
         let head = String::from_utf8(bytes).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head, body }
+        let answer = Answer { status, head, body };
+        let whole = answer.header("content-length").is_none_or(|length| length == answer.body.len().to_string());
+        whole.then_some(answer)
     }
 
     pub fn submit(&self, tx: &Signed<Envelope>) -> Submitted {

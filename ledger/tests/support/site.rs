@@ -194,7 +194,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         Sent::Endless => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")?;
             loop {
-                stream.write_all(&[b'a'; 65536])?;
+                stream.write_all(&[b'a'; 8192])?;
             }
         }
         Sent::Silence => stream.read_to_end(&mut Vec::new()).map(|_| ()),
