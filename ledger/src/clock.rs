@@ -1,10 +1,30 @@
 //! The one place that reads the wall clock. Everything else is given a [`Clock`], so that tests can turn it.
+//!
+//! A clock that was set back does no harm: block time rises all the same. One that was set forward ends every escrow at once, and
+//! block time stays there: so a start that comes long after the last block is a question for a person.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Tells milliseconds since the Unix epoch. Block time never falls, whatever a clock says: see the writer.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// It is very long since the last block, or the clock is wrong.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "by this computer's clock the last block is {hours} hours old. A clock that was set forward would end every escrow: look at it, \
+     and start with --longest-pause-hours {hours} or more (ORION_LEDGER_LONGEST_PAUSE_HOURS) when it is right"
+)]
+pub struct LongPause {
+    /// How long ago it was, rounded up.
+    pub hours: u64,
+}
+
+/// Whether a start at `now_ms` may follow the block at `last_ms`.
+pub fn follows(last_ms: u64, now_ms: u64, longest_hours: u64) -> Result<(), LongPause> {
+    let hours = now_ms.saturating_sub(last_ms).div_ceil(3_600_000);
+    if hours > longest_hours { Err(LongPause { hours }) } else { Ok(()) }
+}
 
 /// The computer's clock.
 pub fn wall() -> Clock {

@@ -298,17 +298,21 @@ impl Node {
 }
 
 /// The end of both: of the publisher only when it fails, or after the writer, which it follows.
-fn both(writing: Ended, mut publishing: Ended) -> Ended {
+fn both(mut writing: Ended, mut publishing: Ended) -> Ended {
     let (end, ended) = oneshot::channel();
     Handle::current().spawn(async move {
         let gone = |_| Err(NodeError::Writer);
         let result = tokio::select! {
             biased;
-            written = writing => {
+            written = &mut writing => {
                 let published = publishing.await.unwrap_or_else(gone);
                 written.unwrap_or_else(gone).and(published)
             }
-            failed = &mut publishing => failed.unwrap_or_else(gone),
+            ended = &mut publishing => match ended.unwrap_or_else(gone) {
+                // The seals ended, and with them the writer, who says why.
+                Ok(()) => writing.await.unwrap_or_else(gone),
+                failed => failed,
+            },
         };
         let _ = end.send(result);
     });

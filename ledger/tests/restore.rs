@@ -1,4 +1,5 @@
-//! Volumes that are lost, old or damaged, as processes: what a ledger refuses to go on from, and how its log comes back whole.
+//! Volumes that are lost, old or damaged, and clocks that are wrong, as processes: what a ledger refuses to go on from, and how
+//! its log comes back whole.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -6,13 +7,17 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use orion_ledger::clock;
+use orion_ledger::node::Past;
 use orion_ledger::store::{Kept, Store};
 use orion_ledger_core::{VerifierKey, verify};
 use orion_protocol::ids::TxId;
 use orion_protocol::ledger::Submitted;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{JobId, Signed, bytes::hex};
+use support::local::{close, open_at};
 use support::world::{self, Keys};
 use support::{Client, Home, Ledger};
 
@@ -216,4 +221,34 @@ fn an_audit_finds_what_a_start_need_not_look_at() {
     drop(store);
     let (passed, said) = home.offline("audit", &[]);
     assert!(!passed && said.contains("the stored log does not replay"), "{said}");
+}
+
+/// A home whose last block is at this time.
+fn last_block_at(time_ms: u64) -> Home {
+    let home = Home::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (node, ended) = open_at(&runtime, &home.data(), Past::Unknown, Arc::new(move || time_ms)).unwrap();
+    close(&runtime, node, ended);
+    home
+}
+
+#[test]
+fn a_clock_far_past_the_last_block_halts_the_start_and_one_set_back_a_year_does_no_harm() {
+    const HOUR: u64 = 3_600_000;
+    let now = clock::wall()();
+    let home = last_block_at(now - 743 * HOUR);
+    submit(home.start().client(), 0..1);
+    let home = last_block_at(now - 365 * 24 * HOUR);
+    let said = home.start_refused();
+    assert!(said.contains("the last block is 8761 hours old") && said.contains("--longest-pause-hours 8761"), "{said}");
+    let ledger = home.start_with(&["--longest-pause-hours", "8761"]);
+    assert!(submit(ledger.client(), 0..1)[0].seal.time_ms >= now);
+    ledger.kill();
+    // There is a block of today now.
+    home.start().kill();
+
+    let next_year = now + 365 * 24 * HOUR;
+    let home = last_block_at(next_year);
+    let times: Vec<u64> = submit(home.start().client(), 0..3).iter().map(|answer| answer.seal.time_ms).collect();
+    assert_eq!(times, [1, 2, 3].map(|past| next_year + past));
 }

@@ -12,6 +12,7 @@ use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
 use orion_ledger::publisher::Publishing;
+use orion_ledger::store::Store;
 use orion_ledger::witnesses::{self, Witnesses};
 use orion_ledger::{clock, mark, serve};
 use orion_protocol::SecretKey;
@@ -52,6 +53,9 @@ pub struct Serve {
     /// each signature; without it nothing new is published.
     #[arg(long, env = "ORION_LEDGER_MARK", value_name = "DIR|unix:PATH")]
     mark: Option<String>,
+    /// Refuse to start when the last block is so many hours old: perhaps the clock was set forward.
+    #[arg(long, env = "ORION_LEDGER_LONGEST_PAUSE_HOURS", default_value_t = 744, value_name = "HOURS")]
+    longest_pause_hours: u64,
 }
 
 impl Serve {
@@ -69,7 +73,17 @@ impl Serve {
 
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, genesis: _, checkpoint_key: _, begun, publish_interval_ms, trust, mark } = args;
+    let Serve {
+        listen,
+        data,
+        genesis: _,
+        checkpoint_key: _,
+        begun,
+        publish_interval_ms,
+        trust,
+        mark,
+        longest_pause_hours,
+    } = args;
     let trust = trust.as_deref().map(witnesses::read).transpose()?;
     let mark = mark.map(|mark| mark::named(&mark, &data, &Handle::current())).transpose()?;
     let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms), mark };
@@ -93,6 +107,7 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let server = tokio::spawn(serve::serve(listener, router(shared.clone()), serve::Limits::default(), stopped));
     let witnessing = metrics.witnesses.clone();
     let open = move || {
+        check_clock(&data, longest_pause_hours)?;
         let (node, ended) = Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing)?;
         let witnesses = trust.map(|trust| Witnesses::start(trust, &node, witnessing)).transpose()?;
         anyhow::Ok((node, ended, witnesses))
@@ -118,6 +133,13 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let _ = stop.send(());
     server.await.context("the server was cut off")?;
     result
+}
+
+/// Before anything is made of the time.
+fn check_clock(data: &Path, longest_pause_hours: u64) -> anyhow::Result<()> {
+    let head = Store::open(data)?.snapshot().and_then(|snapshot| snapshot.head())?;
+    let Some(head) = head else { return Ok(()) };
+    Ok(clock::follows(head.time_ms, clock::wall()(), longest_pause_hours)?)
 }
 
 /// Whether the log was begun. That it cannot be told is no reason to begin another.

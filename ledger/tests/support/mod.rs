@@ -100,6 +100,13 @@ impl Home {
         Home::ready(self.command(0))
     }
 
+    /// The same, with these flags as well.
+    pub fn start_with(&self, args: &[&str]) -> Ledger {
+        let mut command = self.command(0);
+        command.args(args);
+        Home::ready(command)
+    }
+
     /// The same, with a disk on which no file can be longer than so many bytes.
     pub fn start_on_a_small_disk(&self, bytes: u64) -> Ledger {
         // A long pause, so that it is a block that fails and no checkpoint.
