@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -14,7 +14,8 @@ use kube::{Api, ResourceExt};
 use orion_crds::conditions::condition;
 use orion_crds::{ConditionType, OrionJob};
 use orion_e2e::ground::{Ground, service};
-use orion_e2e::namespace::{is, reason};
+use orion_e2e::namespace::{accepted, is, reason};
+use orion_e2e::processes::Process;
 use orion_e2e::{Busy, Namespace, Part, World, fetch, until};
 use orion_protocol::cbor;
 use orion_protocol::ledger::api::Witnesses;
@@ -25,6 +26,9 @@ use crate::{LONG, RESTART, SHORT, alone};
 
 /// A checkpoint comes each second, and whoever refuses is asked again after eight at most.
 const SOON: Duration = Duration::from_secs(30);
+/// Contributions of a job, and the pages that pay them, 200 a page.
+const UNITS: i64 = 640;
+const PAGES: u64 = 4;
 /// The proxy before the third witness.
 const TAMPER: &str = "orion-tamper";
 
@@ -82,31 +86,49 @@ async fn settlements_are_final_once_witnessed_and_witnesses_refuse_a_tampered_ti
 async fn a_ledger_killed_in_the_middle_of_a_settlement_pays_once() -> Result<()> {
     let (_ground, world) = alone().await?;
     let namespace = Namespace::with_credits(&world, "kill-ledger", "30").await?;
-    // More than one page of a settlement holds.
-    let busy = Busy { units: 240, units_per_shard: 1, steps: 150_000, parallelism: 64, ..Busy::named("pages") };
+    let before = settles(&world)?;
+    let busy = Busy { units: UNITS, units_per_shard: 1, steps: 150_000, parallelism: 64, ..Busy::named("pages") };
     namespace.submit(&busy.job()?).await?;
-    let end = |job: &OrionJob| {
-        let reason = reason(job, ConditionType::Succeeded);
-        ["Aggregating", "Settling"].iter().any(|word| reason.contains(word)) || is(job, ConditionType::Succeeded)
+    namespace.wait_for("pages", "the end of its work", LONG * 2, |job| accepted(job).0 >= 600).await?;
+    let ledger = world.process(Part::Ledger).await?;
+    let end = Instant::now() + LONG;
+    let pages = loop {
+        let pages = settles(&world)? - before;
+        if pages > 0 {
+            break pages;
+        }
+        ensure!(Instant::now() < end, "nothing was settled");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     };
-    let ending = namespace.wait_for("pages", "the end of its work", LONG * 2, end).await?;
-    ensure!(!is(&ending, ConditionType::Succeeded), "the moment was missed");
-    for _ in 0..2 {
-        let ledger = world.process(Part::Ledger).await?;
-        ledger.kill()?;
-        println!("the ledger is killed: {}", reason(&namespace.get("pages").await?, ConditionType::Succeeded));
-        until("another ledger", RESTART, async || {
-            let there = world.process(Part::Ledger).await.is_ok_and(|process| process != ledger);
-            Ok((there && fetch::get(&host(&world), "/readyz").is_ok_and(|(status, _)| status == 200)).then_some(()))
-        })
-        .await?;
-    }
+    ledger.kill()?;
+    println!("the ledger is killed after page {pages}");
+    ensure!(pages < PAGES, "the moment was missed: all {pages} pages are settled");
+    let second = another(&world, ledger).await?;
+    second.kill()?;
+    another(&world, second).await?;
     let job = namespace.succeeded("pages", RESTART).await?;
     let ledger = world.ledger()?;
     let record = ledger.complete(&job)?;
-    ensure!(record.shards.len() == 240, "{} shards", record.shards.len());
+    ensure!(record.shards.len() as u64 == UNITS.unsigned_abs(), "{} shards", record.shards.len());
     namespace.passed();
     Ok(())
+}
+
+/// The ledger that comes after one that was killed, once it takes transactions.
+async fn another(world: &World, killed: Process) -> Result<Process> {
+    until("another ledger", RESTART, async || {
+        let now = world.process(Part::Ledger).await.ok().filter(|process| *process != killed);
+        Ok(now.filter(|_| fetch::get(&host(world), "/readyz").is_ok_and(|(status, _)| status == 200)))
+    })
+    .await
+}
+
+/// Pages of settlements that the ledger has taken since it started.
+fn settles(world: &World) -> Result<u64> {
+    let page = world.ledger_metrics()?;
+    let taken = |line: &&str| line.starts_with("orion_ledger_transactions_total{") && line.contains("kind=\"Settle\"");
+    let counts = page.lines().filter(taken).filter(|line| line.contains("code=\"Ok\""));
+    Ok(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
 }
 
 #[tokio::test]
