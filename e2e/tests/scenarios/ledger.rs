@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Service};
-use kube::api::{ListParams, LogParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use orion_crds::conditions::condition;
 use orion_crds::{ConditionType, OrionJob};
@@ -35,7 +35,7 @@ const TAMPER: &str = "orion-tamper";
 #[tokio::test]
 async fn settlements_are_final_once_witnessed_and_witnesses_refuse_a_tampered_tile_and_a_fork() -> Result<()> {
     let (_ground, world) = alone().await?;
-    let Ground::Pods { .. } = world.ground else { return without_pods() };
+    let Ground::Pods { state, .. } = &world.ground else { return without_pods() };
     let namespace = Namespace::with_credits(&world, "witnessed", "30").await?;
     let tamper = start_tamper(&world).await?;
     // All three, the third by way of the proxy, which is honest so far.
@@ -78,6 +78,19 @@ async fn settlements_are_final_once_witnessed_and_witnesses_refuse_a_tampered_ti
     let blocked = metric(&world, "orion_ledger_witness_blocked")?;
     ensure!(blocked == Some(1), "orion_ledger_witness_blocked is {blocked:?}");
     world.ledger()?.complete(&job)?;
+
+    // A person looks into it, and takes the evidence away.
+    let pods: Api<Pod> = Api::namespaced(world.kube.clone(), NAMESPACE);
+    pods.delete(TAMPER, &DeleteParams::default()).await.context("removing the proxy")?;
+    until("the end of the proxy", SHORT, async || Ok(pods.get_opt(TAMPER).await?.is_none().then_some(()))).await?;
+    start_tamper(&world).await?;
+    for name in ["b", "c"] {
+        let evidence = volume(&world, state, &format!("data-orion-witness-{name}-0")).await?.join("evidence");
+        empty(&evidence)?;
+        let pod = format!("orion-witness-{name}-0");
+        pods.delete(&pod, &DeleteParams::default()).await.with_context(|| format!("starting {name} again"))?;
+    }
+    namespace.wait_for("forked", "Witnessed", LONG, |job| is(job, ConditionType::Final)).await?;
     namespace.passed();
     Ok(())
 }
@@ -138,7 +151,7 @@ async fn an_old_volume_is_refused_until_the_missing_entries_are_back() -> Result
     let namespace = Namespace::with_credits(&world, "old-volume", "30").await?;
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name);
-    let volume = volume(&world, state).await?;
+    let volume = volume(&world, state, "data-orion-ledger-0").await?;
     world.export(&file("before"))?;
     scale(&world, 0).await?;
     copy(&volume, &file("old"))?;
@@ -174,10 +187,10 @@ async fn an_old_volume_is_refused_until_the_missing_entries_are_back() -> Result
     Ok(())
 }
 
-/// The ledger's volume as this machine sees it.
-async fn volume(world: &World, state: &Path) -> Result<PathBuf> {
+/// The volume of a claim as this machine sees it.
+async fn volume(world: &World, state: &Path, claim: &str) -> Result<PathBuf> {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.kube.clone(), NAMESPACE);
-    let claim = claims.get("data-orion-ledger-0").await.context("finding the ledger's claim")?;
+    let claim = claims.get(claim).await.with_context(|| format!("finding the claim {claim}"))?;
     let name = claim.spec.and_then(|spec| spec.volume_name).context("the claim has a volume")?;
     Ok(state.join("volumes").join(name))
 }
@@ -185,14 +198,19 @@ async fn volume(world: &World, state: &Path) -> Result<PathBuf> {
 /// Puts what is in one folder into another, in place of what is there.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
-    for entry in std::fs::read_dir(to).context("emptying a folder")? {
+    empty(to)?;
+    let mut content = from.as_os_str().to_owned();
+    content.push("/.");
+    xtask::process::run(Command::new("cp").arg("-a").arg(content).arg(to))
+}
+
+fn empty(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("emptying {}", folder.display()))? {
         let path = entry.context("emptying a folder")?.path();
         let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         removed.with_context(|| format!("removing {}", path.display()))?;
     }
-    let mut content = from.as_os_str().to_owned();
-    content.push("/.");
-    xtask::process::run(Command::new("cp").arg("-a").arg(content).arg(to))
+    Ok(())
 }
 
 /// Gives a volume's files to the user of our images.
@@ -319,10 +337,18 @@ async fn start_tamper(world: &World) -> Result<String> {
     let service_of_it: Service = serde_json::from_value(json!({
         "metadata": {"name": TAMPER}, "spec": {"selector": labels, "ports": [{"port": 8080}]},
     }))?;
-    pods.create(&PostParams::default(), &pod).await.context("starting the proxy")?;
+    made(pods.create(&PostParams::default(), &pod).await).context("starting the proxy")?;
     let services: Api<Service> = Api::namespaced(world.kube.clone(), NAMESPACE);
-    services.create(&PostParams::default(), &service_of_it).await.context("naming the proxy")?;
+    made(services.create(&PostParams::default(), &service_of_it).await).context("naming the proxy")?;
     service(&world.kube, TAMPER).await
+}
+
+/// It may be there from an earlier round.
+fn made<K>(outcome: kube::Result<K>) -> kube::Result<()> {
+    match outcome {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// Kind and bytes of the first evidence that a witness keeps.
