@@ -159,6 +159,7 @@ fn seen(client: Client) -> Witnesses {
 }
 
 /// What is seen once `good` says so.
+#[expect(clippy::disallowed_methods, reason = "waits for a state with a deadline, and there is nobody to be woken by")]
 fn until(client: Client, good: impl Fn(&Witnesses) -> bool) -> Witnesses {
     let end = Instant::now() + PATIENCE;
     loop {

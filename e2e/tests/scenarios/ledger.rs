@@ -35,7 +35,10 @@ const TAMPER: &str = "orion-tamper";
 #[tokio::test]
 async fn settlements_are_final_once_witnessed_and_witnesses_refuse_a_tampered_tile_and_a_fork() -> Result<()> {
     let (_ground, world) = alone().await?;
-    let Ground::Pods { state, .. } = &world.ground else { return without_pods() };
+    let Ground::Pods { state, .. } = &world.ground else {
+        println!("there are no witnesses and no volumes without pods");
+        return Ok(());
+    };
     let namespace = Namespace::with_credits(&world, "witnessed", "30").await?;
     let tamper = start_tamper(&world).await?;
     // All three, the third by way of the proxy, which is honest so far.
@@ -102,19 +105,18 @@ async fn a_ledger_killed_in_the_middle_of_a_settlement_pays_once() -> Result<()>
     let before = settles(&world)?;
     let busy = Busy { units: UNITS, units_per_shard: 1, steps: 150_000, parallelism: 64, ..Busy::named("pages") };
     namespace.submit(&busy.job()?).await?;
-    // The status is up to a second old, and the pages take less.
-    namespace.wait_for("pages", "half of its work", LONG * 2, |job| accepted(job).0 >= 320).await?;
+    // From then on the ledger is asked: the status is up to a second old, and the pages take less.
+    namespace.wait_for("pages", "the first verdicts", LONG * 2, |job| accepted(job).0 > 0).await?;
+    let name = world.leader().await?.context("nobody leads")?;
+    let leader = world.process(Part::Operator(&name)).await?;
     let ledger = world.process(Part::Ledger).await?;
-    let end = Instant::now() + LONG;
-    let pages = loop {
-        let pages = settles(&world)? - before;
-        if pages > 0 {
-            break pages;
-        }
-        ensure!(Instant::now() < end, "nothing was settled");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+    let killed = match between_pages(&world, leader, before).await {
+        Ok(pages) => ledger.kill().map(|()| pages),
+        Err(error) => Err(error),
     };
-    ledger.kill()?;
+    // Nobody may find a stopped operator later.
+    leader.go_on()?;
+    let pages = killed?;
     println!("the ledger is killed after page {pages}");
     ensure!(pages < PAGES, "the moment was missed: all {pages} pages are settled");
     let second = another(&world, ledger).await?;
@@ -126,6 +128,21 @@ async fn a_ledger_killed_in_the_middle_of_a_settlement_pays_once() -> Result<()>
     ensure!(record.shards.len() as u64 == UNITS.unsigned_abs(), "{} shards", record.shards.len());
     namespace.passed();
     Ok(())
+}
+
+/// Slows the leader down until it has submitted a page or two of a settlement: leaves it stopped, and says how many.
+async fn between_pages(world: &World, leader: Process, before: u64) -> Result<u64> {
+    let end = Instant::now() + LONG;
+    loop {
+        leader.stop()?;
+        let pages = settles(world)? - before;
+        if pages > 0 {
+            return Ok(pages);
+        }
+        ensure!(Instant::now() < end, "nothing was settled");
+        leader.go_on()?;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// The ledger that comes after one that was killed, once it takes transactions.
@@ -148,7 +165,10 @@ fn settles(world: &World) -> Result<u64> {
 #[tokio::test]
 async fn an_old_volume_is_refused_until_the_missing_entries_are_back() -> Result<()> {
     let (_ground, world) = alone().await?;
-    let Ground::Pods { state, .. } = &world.ground else { return without_pods() };
+    let Ground::Pods { state, .. } = &world.ground else {
+        println!("there are no witnesses and no volumes without pods");
+        return Ok(());
+    };
     let namespace = Namespace::with_credits(&world, "old-volume", "30").await?;
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name);
@@ -261,11 +281,6 @@ async fn said(world: &World, words: &str) -> Result<()> {
         Ok(None)
     })
     .await
-}
-
-fn without_pods() -> Result<()> {
-    println!("there are no witnesses without pods");
-    Ok(())
 }
 
 /// Host and port of the ledger.

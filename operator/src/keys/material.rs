@@ -135,12 +135,13 @@ impl ProviderKeys {
 pub async fn tokens(cluster: &Cluster) -> anyhow::Result<[(String, Files); 2]> {
     let (name, roles) = TOKENS;
     let files = cluster.ensure_secret(name, roles).await?;
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for (role, _) in roles {
         let token = text(name, &files, role)?;
         anyhow::ensure!(!token.is_empty(), "{role} of Secret {name} is empty: delete the key to have a new one made");
-        lines.push_str(&format!("{role} {}\n", Digest::of(token.as_bytes())));
+        lines.push(format!("{role} {}\n", Digest::of(token.as_bytes())));
     }
+    let lines = lines.concat();
     let (digests, key) = TOKEN_DIGESTS;
     cluster.put_secret(digests, key, &lines).await?;
     Ok([(name.to_owned(), files), (digests.to_owned(), [(key.to_owned(), lines.into_bytes())].into())])
