@@ -42,6 +42,8 @@ types! {
     Succeeded,
     /// OrionJob: will not succeed.
     Failed,
+    /// OrionJob: enough witnesses have seen the settlement in the log. Not there where no witness is asked for.
+    Final,
     /// kstatus: not settled yet. True until an OrionJob is Dispatched.
     Reconciling,
     /// kstatus: failed, or cannot go on by itself.

@@ -68,6 +68,13 @@ use crate::schema::{self, CREDITS, HEX64, LABEL};
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.shards.failed", priority = 1),
     printcolumn(name = "Audited", type_ = "integer", json_path = ".status.validation.unitsAudited", priority = 1),
     printcolumn(name = "Rejected", type_ = "integer", json_path = ".status.validation.rejected", priority = 1),
+    printcolumn(
+        name = "Final",
+        type_ = "string",
+        description = "Whether enough witnesses have seen the settlement in the log.",
+        json_path = r#".status.conditions[?(@.type=="Final")].status"#,
+        priority = 1
+    ),
     printcolumn(name = "Budget", type_ = "string", json_path = ".spec.budget.maxCredits", priority = 1),
     printcolumn(
         name = "Message",

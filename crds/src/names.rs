@@ -9,6 +9,8 @@ pub const LABEL_JOB_UID: &str = "orion.dev/job-uid";
 pub const FINALIZER: &str = "orion.dev/settlement";
 /// The field manager, and the label value of `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "orion-operator";
+/// The field manager of the condition `Final`, which is written apart from the rest of a status.
+pub const FINALITY_MANAGER: &str = "orion-operator-finality";
 
 /// `<job>-<uid8>-<index>`.
 pub fn shard(job: &str, uid: &str, index: u32) -> String {

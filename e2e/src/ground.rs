@@ -20,6 +20,8 @@ pub enum Ground {
         nats: String,
         /// The ledger.
         ledger: String,
+        /// Where the cluster's folder is.
+        state: PathBuf,
         /// Copies of the keys that scenarios need, one folder an object.
         keys: TempDir,
     },
@@ -38,7 +40,7 @@ impl Ground {
         match mode {
             "cluster" => {
                 let (nats, ledger) = (service(kube, "orion-nats").await?, service(kube, "orion-ledger").await?);
-                Ok(Ground::Pods { nats, ledger, keys: copy_keys(kube).await? })
+                Ok(Ground::Pods { nats, ledger, state: state.to_owned(), keys: copy_keys(kube).await? })
             }
             "processes" => {
                 let layout = std::fs::read(state.join("platform/layout.json")).context("reading what listens where")?;
@@ -78,12 +80,18 @@ impl Ground {
         let Ground::Processes { layout, .. } = self else { return Ok(Vec::new()) };
         let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
         let gateway = layout.gateway.iter().find(answers).context("no operator's gateway answers")?;
-        Ok(vec![("ORION_GATEWAY_URL", format!("http://{gateway}")), ("ORION_LEDGER_URL", self.ledger())])
+        let token = self.key("orion-ledger-tokens", "read");
+        let token = std::fs::read_to_string(&token).with_context(|| format!("reading {}", token.display()))?;
+        Ok(vec![
+            ("ORION_GATEWAY_URL", format!("http://{gateway}")),
+            ("ORION_LEDGER_URL", self.ledger()),
+            ("ORION_LEDGER_TOKEN", token),
+        ])
     }
 }
 
 /// Address and first port of a Service.
-async fn service(kube: &Client, name: &str) -> Result<String> {
+pub async fn service(kube: &Client, name: &str) -> Result<String> {
     let services: Api<Service> = Api::namespaced(kube.clone(), NAMESPACE);
     let service = services.get(name).await.with_context(|| format!("finding the Service {name}"))?;
     let spec = service.spec.unwrap_or_default();
@@ -96,7 +104,7 @@ async fn service(kube: &Client, name: &str) -> Result<String> {
 async fn copy_keys(kube: &Client) -> Result<TempDir> {
     let folder = tempfile::tempdir().context("making a folder for keys")?;
     let secrets: Api<Secret> = Api::namespaced(kube.clone(), NAMESPACE);
-    for name in ["orion-issuer-keys", "orion-operator-keys"] {
+    for name in ["orion-issuer-keys", "orion-operator-keys", "orion-ledger-keys", "orion-ledger-tokens"] {
         let secret = secrets.get(name).await.with_context(|| format!("reading the Secret {name}"))?;
         for (key, value) in secret.data.unwrap_or_default() {
             copy(folder.path(), name, &key, &value.0)?;

@@ -21,6 +21,8 @@ pub enum Part<'a> {
     Operator(&'a str),
     /// A worker or validator.
     Worker(&'a str),
+    /// The ledger.
+    Ledger,
 }
 
 /// A process of the platform.
@@ -31,14 +33,16 @@ impl Part<'_> {
     fn name(&self) -> &str {
         match self {
             Part::Operator(name) | Part::Worker(name) => name,
+            Part::Ledger => "orion-ledger-0",
         }
     }
 
-    /// Its program, and the flag that gives the name to a plain process.
-    fn program(&self) -> (&'static str, &'static str) {
+    /// Its program, and the two words of a command line that tell a plain process from others with that program.
+    fn program(&self) -> (&'static str, [&str; 2]) {
         match self {
-            Part::Operator(_) => ("orion-operator", "--replica"),
-            Part::Worker(_) => ("orion-worker", "--worker"),
+            Part::Operator(name) => ("orion-operator", ["--replica", name]),
+            Part::Worker(name) => ("orion-worker", ["--worker", name]),
+            Part::Ledger => ("orion-ledger", ["serve", "--listen"]),
         }
     }
 }
@@ -77,11 +81,8 @@ impl World {
 
 /// The processes of a plain part: those with the cluster's mark that run its program under its name.
 fn plain(state: &Path, part: Part<'_>) -> Result<Vec<Process>> {
-    let (program, flag) = part.program();
-    let named = |pid: i32| {
-        let words = command_line(pid);
-        words.windows(2).any(|pair| pair[0] == flag && pair[1] == part.name())
-    };
+    let (program, named) = part.program();
+    let named = |pid: i32| command_line(pid).windows(2).any(|pair| pair == named);
     let owned = Owner::new(state).processes()?.into_iter();
     Ok(owned.filter(|owned| owned.program == program && named(owned.pid)).map(|owned| Process(owned.pid)).collect())
 }

@@ -25,6 +25,7 @@ use orion_protocol::price::price_of;
 use xtask::platform::NAMESPACE;
 use xtask::{settings, tools};
 
+use crate::fetch;
 use crate::ground::Ground;
 
 /// The running platform.
@@ -75,6 +76,11 @@ impl World {
         let system = namespaces.get("kube-system").await.context("reading the namespace kube-system")?;
         let cluster = system.uid().context("kube-system has no uid")?;
         Ok(World { kube, ground, cluster, kubeconfig: state.join("kubeconfig"), programs })
+    }
+
+    /// One of our programs, as it was built.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
     }
 
     /// The key of the ledger's log.
@@ -144,6 +150,7 @@ impl World {
         command.args(["--ledger-url", &self.ground.ledger()]);
         command.arg("--genesis-file").arg(self.ground.key("orion-genesis", "genesis"));
         command.arg("--issuer-key-file").arg(self.ground.key("orion-issuer-keys", "issuer.key"));
+        command.env("ORION_LEDGER_TOKEN_FILE", self.ground.key("orion-ledger-tokens", "submit"));
         xtask::process::run(&mut command)
     }
 
@@ -151,6 +158,17 @@ impl World {
     pub fn export(&self, file: &Path) -> Result<()> {
         let file = file.to_str().context("the path of the export")?;
         self.orion_exits(0, &["ledger", "export", file]).map(drop)
+    }
+
+    /// The ledger's metrics.
+    pub fn ledger_metrics(&self) -> Result<String> {
+        let token = self.ground.key("orion-ledger-tokens", "metrics");
+        let token = std::fs::read_to_string(&token).with_context(|| format!("reading {}", token.display()))?;
+        let host = self.ground.ledger();
+        let (status, page) =
+            fetch::get_with(host.trim_start_matches("http://"), "/metrics", "orion-token", token.trim())?;
+        ensure!(status == 200, "the ledger answers {status}");
+        String::from_utf8(page).context("reading the ledger's metrics")
     }
 
     /// The ledger, exported and verified anew.

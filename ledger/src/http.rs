@@ -16,13 +16,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use orion_ledger_core::Standing;
 use orion_ledger_core::admission::MAX_SIGNED_BYTES;
-use orion_protocol::ledger::api::TOKEN_HEADER;
+use orion_protocol::ledger::api::{self, TOKEN_HEADER};
 use orion_protocol::{AccountId, JobId, cbor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::{Denied, Role, Tokens};
 use crate::metrics::Metrics;
 use crate::node::{Halted, LookError, Node, SubmitError};
+use crate::witnesses::Witnesses;
 
 mod export;
 mod feed;
@@ -60,6 +61,7 @@ impl Default for Limits {
 #[derive(Clone)]
 pub struct Shared {
     node: Arc<OnceLock<Node>>,
+    witnesses: Arc<OnceLock<Witnesses>>,
     metrics: Arc<Metrics>,
     exports: Arc<Semaphore>,
     views: Arc<Semaphore>,
@@ -73,7 +75,7 @@ impl Shared {
     pub fn new(metrics: Arc<Metrics>, limits: Limits) -> Shared {
         let Limits { exports, views, files, turn } = limits;
         let [exports, views, files] = [exports, views, files].map(|turns| Arc::new(Semaphore::new(turns)));
-        Shared { node: Arc::default(), metrics, exports, views, files, turn, tokens: None }
+        Shared { node: Arc::default(), witnesses: Arc::default(), metrics, exports, views, files, turn, tokens: None }
     }
 
     /// Lets in only who shows one of these tokens.
@@ -86,6 +88,12 @@ impl Shared {
     pub fn ready(&self, node: Node) {
         // There is one start a process.
         let _ = self.node.set(node);
+    }
+
+    /// Witnesses are asked.
+    pub fn witnessed_by(&self, witnesses: Witnesses) {
+        // They are asked from the one start on.
+        let _ = self.witnesses.set(witnesses);
     }
 
     fn node(&self) -> Result<&Node, Refused> {
@@ -177,6 +185,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/history/job/{job}", get(history::job))
         .route("/v1/policies", get(policies::all))
         .route("/v1/policies/{policy}", get(policies::one))
+        .route("/v1/witnesses", get(witnesses))
         .route("/v1/export", get(export::export))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -255,6 +264,15 @@ async fn open_jobs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> A
     }
     let jobs = shared.node()?.look(|chain| cbor::to_vec(&chain.open_jobs())).await?;
     Ok(cbor_body(jobs))
+}
+
+/// Without a trust policy nobody is asked, and nothing is witnessed.
+async fn witnesses(State(shared): State<Shared>) -> Answer {
+    let node = shared.node()?;
+    let published = || node.board().newest().borrow().as_ref().map_or(0, |newest| newest.size);
+    let nobody = || api::Witnesses { published: published(), ..api::Witnesses::default() };
+    let view = shared.witnesses.get().map_or_else(nobody, Witnesses::view);
+    Ok(cbor_body(cbor::to_vec(&view)))
 }
 
 async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Refused> {

@@ -23,6 +23,7 @@
 //! | [`serve`] | connections, bounded and with timeouts |
 //! | [`ready`] | waits for a ledger from outside |
 //! | `stall` | writes that wait too long fail |
+//! | [`witnesses`] | who has seen the log |
 //! | [`metrics`] | what Prometheus sees |
 //! | [`witness`] | follows a log, replays it, cosigns |
 
@@ -51,3 +52,4 @@ mod start;
 pub mod store;
 pub mod tiles;
 pub mod witness;
+pub mod witnesses;

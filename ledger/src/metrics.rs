@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::publisher;
+use crate::witnesses;
 
 use self::ages::Ages;
 
@@ -53,6 +54,8 @@ pub struct Metrics {
     supply_delta: Gauge<i64, AtomicI64>,
     unsealed: Level,
     ages: Ages,
+    /// Who has seen the log.
+    pub witnesses: witnesses::Metrics,
     /// Transactions that could not be ordered.
     pub refused: Counter,
     /// Transactions turned away by a full queue.
@@ -77,6 +80,7 @@ impl Default for Metrics {
             supply_delta: Gauge::default(),
             unsealed: Level::default(),
             ages: Ages::default(),
+            witnesses: witnesses::Metrics::default(),
             refused: Counter::default(),
             busy: Counter::default(),
             block_seconds: Histogram::new(BLOCK_SECONDS),
@@ -103,6 +107,7 @@ impl Default for Metrics {
         let seconds = metrics.block_seconds.clone();
         registry.register_with_unit("block", "Making and committing a block", Unit::Seconds, seconds);
         metrics.published.register(&mut registry);
+        metrics.witnesses.register(&mut registry);
         Metrics { registry, ..metrics }
     }
 }

@@ -33,6 +33,8 @@ const ENDED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("ended");
 const CHECKPOINT: &str = "checkpoint";
 /// Size as 8 bytes, big endian, and root. Written by no version that signed in the block's own transaction.
 const CLAIMED: &str = "claimed";
+/// The note of the largest checkpoint that had its quorum of cosignatures.
+const WITNESSED: &str = "witnessed";
 /// The file within the data directory.
 const FILE: &str = "ledger.redb";
 /// The same while it is made.
@@ -238,6 +240,16 @@ impl Store {
         write.commit().map_err(doing("commit a checkpoint"))
     }
 
+    /// Keeps a note that has its quorum of cosignatures, in place of the one before. Durable when it returns.
+    pub fn witness(&self, note: &str) -> Result<(), StoreError> {
+        let write = self.begin()?;
+        {
+            let mut table = write.open_table(SIGNED).map_err(doing("open its checkpoint"))?;
+            table.insert(WITNESSED, note.as_bytes()).map_err(doing("write a witnessed checkpoint"))?;
+        }
+        write.commit().map_err(doing("commit a witnessed checkpoint"))
+    }
+
     /// Adds or replaces views, and adds records: a store of an earlier version has none, or others.
     pub fn add(&self, kept: &Kept) -> Result<(), StoreError> {
         let write = self.begin()?;
@@ -310,6 +322,16 @@ impl Snapshot {
     /// The newest published checkpoint. Whose signatures are on it was not checked.
     pub fn published(&self) -> Result<Option<Published>, StoreError> {
         published(&self.read.open_table(SIGNED).map_err(doing("open its checkpoint"))?)
+    }
+
+    /// The note that had its quorum last. Whose signatures are on it was not checked.
+    pub fn witnessed(&self) -> Result<Option<String>, StoreError> {
+        let table = self.read.open_table(SIGNED).map_err(doing("open its checkpoint"))?;
+        let Some(bytes) = table.get(WITNESSED).map_err(doing("read its witnessed checkpoint"))? else {
+            return Ok(None);
+        };
+        let note = String::from_utf8(bytes.value().to_vec());
+        note.map(Some).map_err(|_| StoreError::Damaged("the witnessed checkpoint is not text".into()))
     }
 
     /// Size and root of what was, or was about to be, signed last.

@@ -1,9 +1,10 @@
 //! Kubernetes Events: what `kubectl describe` tells of a job's turns. They are made from conditions, so they say nothing that
-//! the status does not; losing one loses nothing.
+//! the status does not; losing one loses nothing. A witness that refuses is told of at the ledger's Service too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
@@ -47,7 +48,8 @@ fn event(of: ConditionType, now: &Condition) -> Option<Event> {
     Some(Event { type_, reason: now.reason.clone(), note, action: of.as_str().to_owned(), secondary: None })
 }
 
-fn shortened(text: &str) -> &str {
+/// As much of a text as a note holds.
+pub fn shortened(text: &str) -> &str {
     let mut end = text.len().min(MAX_NOTE);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -57,10 +59,15 @@ fn shortened(text: &str) -> &str {
 
 /// Tells of a job in the background.
 pub fn tell(edges: &Arc<Edges>, job: &OrionJob, events: Vec<Event>) {
+    tell_of(edges, job.object_ref(&()), events);
+}
+
+/// Tells of any object in the background.
+pub fn tell_of(edges: &Arc<Edges>, reference: ObjectReference, events: Vec<Event>) {
     if events.is_empty() {
         return;
     }
-    let (edges, reference) = (edges.clone(), job.object_ref(&()));
+    let edges = edges.clone();
     tokio::spawn(async move {
         for event in events {
             if !edges.guard.holds() {

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::edges::Edges;
+use crate::finality::{self, Settled};
 use crate::housekeeping::{self, Housekeeping, InUse};
 use crate::intake;
 use crate::job::{self, Chain, Channels};
@@ -59,6 +60,9 @@ pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Resul
     tracing::info!(epoch, "leading");
     let (inputs, facts) = mpsc::channel(QUEUE);
     let (known_providers, seen_providers) = watch::channel(Vec::new());
+    let (settled, seen_settled) = watch::channel(Settled::new());
+    let mut finality = JoinSet::new();
+    finality.spawn(finality::run(edges.clone(), seen_settled));
     let identity = &edges.identity;
     let core = Core::new(Config {
         chain: identity.chain.clone(),
@@ -77,6 +81,7 @@ pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Resul
         known_providers,
         tasks: JoinSet::new(),
         jobs: HashMap::new(),
+        settled,
         objects: BTreeMap::new(),
         refused: BTreeMap::new(),
         ready: BTreeSet::new(),
@@ -164,6 +169,7 @@ struct Leader {
     tasks: JoinSet<Done>,
     /// By the object's uid.
     jobs: HashMap<String, Handle>,
+    settled: watch::Sender<Settled>,
     objects: BTreeMap<Name, Provider>,
     refused: BTreeMap<Name, Refusal>,
     ready: BTreeSet<Name>,
@@ -320,12 +326,14 @@ impl Leader {
 
     fn see_job(&mut self, object: OrionJob) {
         let Some(uid) = object.uid() else { return };
+        let object = Arc::new(object);
+        self.see_settled(&uid, &object);
         if let Some(handle) = self.jobs.get(&uid) {
-            handle.object.send_replace(Some(Arc::new(object)));
+            handle.object.send_replace(Some(object));
             return;
         }
         let id = JobId::derive(&self.edges.identity.chain, &self.edges.cluster, &uid);
-        let (object, object_seen) = watch::channel(Some(Arc::new(object)));
+        let (object, object_seen) = watch::channel(Some(object));
         let (core, core_seen) = watch::channel(None);
         let channels = Channels { object: object_seen, core: core_seen, inputs: self.inputs.clone() };
         self.jobs.insert(uid.clone(), Handle { id, object, core, served: true });
@@ -336,10 +344,22 @@ impl Leader {
         });
     }
 
+    /// Keeps in view what may still become final.
+    fn see_settled(&self, uid: &str, object: &Arc<OrionJob>) {
+        self.settled.send_if_modified(|settled| {
+            if finality::is_open(object) {
+                settled.insert(uid.to_owned(), object.clone());
+                return true;
+            }
+            settled.remove(uid).is_some()
+        });
+    }
+
     /// The object is gone: the core ends the job from what it has, and its results go, unless another job has the same.
     fn job_gone(&mut self, object: &OrionJob) {
         let Some(handle) = object.uid().and_then(|uid| self.jobs.remove(&uid)) else { return };
         handle.object.send_replace(None);
+        self.settled.send_if_modified(|settled| object.uid().is_some_and(|uid| settled.remove(&uid).is_some()));
         self.step(Input::Deleted(handle.id));
         self.unwanted.extend(results(object));
     }

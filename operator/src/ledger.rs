@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use minicbor::{Decode, Encode};
 use orion_protocol::cbor;
-use orion_protocol::ledger::api::{AccountView, Head, MAX_TOKEN_BYTES, OpenJobs, Policies, TOKEN_HEADER};
+use orion_protocol::ledger::api::{AccountView, Head, MAX_TOKEN_BYTES, OpenJobs, Policies, TOKEN_HEADER, Witnesses};
 use orion_protocol::ledger::{Envelope, JobView, Submitted};
 use orion_protocol::{AccountId, JobId, Signed};
 
@@ -123,6 +123,11 @@ impl Ledger {
     pub async fn open_jobs(&self) -> Result<Vec<JobId>, LedgerError> {
         let open: Option<OpenJobs> = self.get("/v1/jobs?open").await?;
         Ok(open.map(|open| open.jobs).unwrap_or_default())
+    }
+
+    /// Who has seen its log; `None` when it is of a release that does not say.
+    pub async fn witnesses(&self) -> Result<Option<Witnesses>, LedgerError> {
+        self.get("/v1/witnesses").await
     }
 
     /// Submits until it is ordered. Only a transaction that can never be ordered comes back as an error.

@@ -6,6 +6,7 @@ mod children;
 mod clock;
 mod edges;
 mod events;
+mod finality;
 mod gateway;
 mod health;
 mod housekeeping;

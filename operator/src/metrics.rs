@@ -13,7 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-type Level = Gauge<u64, AtomicU64>;
+/// A number that rises and falls.
+pub type Level = Gauge<u64, AtomicU64>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
@@ -49,6 +50,8 @@ pub struct Metrics {
     pub dropped_answers: Counter,
     /// Heartbeats that could not be read.
     pub refused_beats: Counter,
+    /// Settled jobs of which not enough witnesses have seen the settlement.
+    pub not_final: Level,
     /// Fenced requests to the API server: writes, and reads right before one.
     pub requests: Counter,
 }
@@ -66,6 +69,7 @@ impl Default for Metrics {
             transactions: Family::default(),
             dropped_answers: Counter::default(),
             refused_beats: Counter::default(),
+            not_final: Level::default(),
             requests: Counter::default(),
         };
         registry.register("leading", "Whether this replica leads", metrics.leading.clone());
@@ -76,6 +80,7 @@ impl Default for Metrics {
         registry.register("transactions", "Answers of the ledger, by kind and receipt", metrics.transactions.clone());
         registry.register("dropped_answers", "Answers to no lease of ours", metrics.dropped_answers.clone());
         registry.register("refused_heartbeats", "Heartbeats that cannot be read", metrics.refused_beats.clone());
+        registry.register("jobs_not_final", "Settled jobs without Final=True", metrics.not_final.clone());
         registry.register("api_requests", "Requests to the API server, but for watches", metrics.requests.clone());
         Metrics { registry, ..metrics }
     }

@@ -73,6 +73,15 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     S: Serialize,
 {
+    apply_status_as(edges, names::MANAGER, object, status).await
+}
+
+/// The same for the part of a status that `manager` writes: what others wrote stays.
+pub async fn apply_status_as<K, S>(edges: &Edges, manager: &str, object: &K, status: &S) -> Result<K, WriteError>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    S: Serialize,
+{
     let name = object.name_any();
     let api: Api<K> = Api::namespaced(edges.kube.clone(), &object.namespace().unwrap_or_default());
     let patch = json!({
@@ -81,7 +90,7 @@ where
         "metadata": {"name": name, "uid": object.uid(), "resourceVersion": object.resource_version()},
         "status": status,
     });
-    let params = PatchParams::apply(names::MANAGER).force();
+    let params = PatchParams::apply(manager).force();
     fenced(edges, api.patch_status(&name, &params, &Patch::Apply(patch))).await
 }
 

@@ -15,6 +15,9 @@ app.kubernetes.io/component: {{ .component }}
 {{- with .provider }}
 orion.dev/provider: {{ . }}
 {{- end }}
+{{- with .witness }}
+orion.dev/witness: {{ . }}
+{{- end }}
 {{- end }}
 
 {{/* Labels of pods: what selects them, and what the network policies select. */}}
@@ -105,4 +108,15 @@ resources:
 {{- $credits := .Values.demo.credits }}
 {{- if not (kindIs "string" $credits) }}{{ $credits = $credits | int64 | toString }}{{ end }}
 {{- if not (regexMatch "^0+(\\.0+)?$" $credits) }}{{ $credits }}{{ end }}
+{{- end }}
+
+{{/* Not empty where somebody is asked to witness the log. */}}
+{{- define "orion.witnessed" -}}
+{{- if or .Values.witnesses .Values.demoWitnesses }}true{{ end }}
+{{- end }}
+
+{{/* Where a program finds the token that the ledger lets it in for. */}}
+{{- define "orion.ledgerTokenVolume" -}}
+name: ledger-token
+secret: {secretName: orion-ledger-tokens, defaultMode: 0440, items: [{key: submit, path: token}]}
 {{- end }}

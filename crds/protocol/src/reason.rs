@@ -128,6 +128,13 @@ reasons! {
     Deleted = 65,
     /// Internal fault of the platform; the message is for its operators.
     InternalError = 66,
+    // Whether the settlement is final.
+    /// Enough witnesses have not cosigned the log so far.
+    WitnessesPending = 70,
+    /// The log that holds the settlement has its quorum of cosignatures.
+    Witnessed = 71,
+    /// Witnesses refuse to cosign the log, and without them there is no quorum.
+    WitnessRefused = 72,
 }
 
 impl std::fmt::Display for Reason {

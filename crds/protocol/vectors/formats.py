@@ -14,6 +14,7 @@ REASONS = {
     "OutputUnavailable": 42, "OutputMismatch": 43, "AuditFailed": 44, "KernelFault": 45, "OutOfMemory": 46,
     "LeaseRefused": 47, "BackoffLimitExceeded": 48, "NoOwnerLeft": 49, "AggregationFailed": 50, "NotConfined": 51, "DeviceInexact": 52, "OutputOverflow": 53, "Accepted": 60,
     "Funded": 61, "Dispatched": 62, "AllShardsAccepted": 63, "Succeeded": 64, "Deleted": 65, "InternalError": 66,
+    "WitnessesPending": 70, "Witnessed": 71, "WitnessRefused": 72,
 }
 CODES = (
     "Ok NotAllowed StaleEpoch EpochTaken ExistsWithDifferentBytes OwnerDiffers InsufficientCredits BudgetTooSmall "
@@ -242,6 +243,10 @@ ANSWERS = {
         task=TASK_SPEC, consumer=DIGEST, phase=word(["Open", "Settling", "Closed", "Expired"]), escrowed=U64,
         deadline_ms=U64, rounds=each(ROUND_VIEW), verdicts=U64, pages=row(U64, U64),
         paid=record(workers=U64, validators=U64, fee=U64, refunded=U64),
+    ),
+    "Witnesses": record(
+        quorum=BOOL, blocked=BOOL, published=U64, witnessed_=record(size=U64, note=TEXT, by=each(TEXT)),
+        witnesses=each(record(name=TEXT, size=U64, seconds=U64, refused_=TEXT, error_=TEXT)),
     ),
 }
 TRIAL = record(workload=DIGEST, inputs=each(DIGEST), units=UNIT_TABLE, outputs=OUTPUTS, job=DIGEST)

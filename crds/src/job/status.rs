@@ -15,7 +15,7 @@ pub struct JobStatus {
     /// The generation that this status is about; -1 before there is one, so that nobody calls the job ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Accepted, Funded, Dispatched, Validated, Succeeded, Failed; Reconciling and Stalled for kstatus.
+    /// Accepted, Funded, Dispatched, Validated, Succeeded, Failed, Final; Reconciling and Stalled for kstatus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -12,6 +12,7 @@ mod hostile;
 mod inputs;
 mod kills;
 mod layouts;
+mod ledger;
 mod liars;
 mod models;
 mod money;

@@ -28,7 +28,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         Mode::Processes => images::ImageRefs::new(),
         _ => images::build_and_load(settings, &cluster, &programs.all())?,
     };
-    let platform = platform::install(&cluster, &programs, &images, platform::PROVIDERS)?;
+    let platform = platform::install(&cluster, &programs, &images, platform::PROVIDERS, &[])?;
     let example = programs.root.join(EXAMPLE);
     submit(&cluster, &example)?;
     process::show(&mut platform.orion(&["watch", JOB, "-n", "default", "--timeout", "300"]))?;

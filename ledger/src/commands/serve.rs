@@ -14,6 +14,7 @@ use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
 use orion_ledger::publisher::Publishing;
 use orion_ledger::store::Store;
+use orion_ledger::witnesses::{self, Witnesses};
 use orion_ledger::{clock, mark, serve};
 use orion_protocol::SecretKey;
 use orion_protocol::ledger::Genesis;
@@ -45,6 +46,10 @@ pub struct Serve {
     /// Sign and publish a checkpoint at most once in so many milliseconds.
     #[arg(long, env = "ORION_LEDGER_PUBLISH_INTERVAL_MS", default_value_t = 1000, value_name = "MS")]
     publish_interval_ms: u64,
+    /// A trust policy (c2sp.org/tlog-policy) whose witnesses have URLs: each checkpoint is sent to them, and is witnessed once
+    /// its quorum has cosigned it. It must name this log's key.
+    #[arg(long, env = "ORION_LEDGER_TRUST", value_name = "FILE")]
+    trust: Option<PathBuf>,
     /// Where what was signed last is kept, outside of the store: a directory, or unix: and the socket of a keeper. Moved before
     /// each signature; without it nothing new is published.
     #[arg(long, env = "ORION_LEDGER_MARK", value_name = "DIR|unix:PATH")]
@@ -72,8 +77,9 @@ impl Serve {
 
 /// Listens first, so that liveness is answered while a long log replays; transactions are taken once that is done.
 async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result<()> {
-    let Serve { listen, data, begun, publish_interval_ms, mark, tokens, longest_pause_hours, .. } = args;
+    let Serve { listen, data, begun, publish_interval_ms, trust, mark, tokens, longest_pause_hours, .. } = args;
     let tokens = tokens.as_deref().map(Tokens::read).transpose().context("learning who may ask")?;
+    let trust = trust.as_deref().map(witnesses::read).transpose()?;
     let mark = mark.map(|mark| mark::named(&mark, &data, &Handle::current())).transpose()?;
     let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms), mark };
     let past = past(begun.as_deref())?;
@@ -94,14 +100,20 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
         let _ = stopped.await;
     };
     let server = tokio::spawn(serve::serve(listener, router(shared.clone()), serve::Limits::default(), stopped));
-    let open = move || -> anyhow::Result<_> {
+    let witnessing = metrics.witnesses.clone();
+    let open = move || {
         check_clock(&data, longest_pause_hours)?;
-        Ok(Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing)?)
+        let (node, ended) = Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing)?;
+        let witnesses = trust.map(|trust| Witnesses::start(trust, &node, witnessing)).transpose()?;
+        anyhow::Ok((node, ended, witnesses))
     };
-    let (node, ended) = tokio::select! {
+    let (node, ended, witnesses) = tokio::select! {
         () = &mut told_to_end => return Ok(()),
         opened = tokio::task::spawn_blocking(open) => opened.context("the start was cut off")??,
     };
+    if let Some(witnesses) = witnesses {
+        shared.witnessed_by(witnesses);
+    }
     shared.ready(node);
     tracing::info!(%address, "ready");
     // For whoever started it on port 0.

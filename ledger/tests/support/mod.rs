@@ -58,6 +58,11 @@ impl Home {
         self.dir.path().join("begun")
     }
 
+    /// The trust policy, in force where it is there.
+    pub fn trust(&self) -> PathBuf {
+        self.dir.path().join("trust")
+    }
+
     /// A mark is kept there once the directory exists.
     pub fn mark(&self) -> PathBuf {
         self.dir.path().join("mark")
@@ -86,6 +91,9 @@ impl Home {
         command.args(["--publish-interval-ms", &publish_interval_ms.to_string()]);
         command.arg("--data").arg(flag(&self.data())).arg("--genesis").arg(flag(&self.genesis()));
         command.arg("--checkpoint-key").arg(flag(&self.key())).arg("--begun").arg(flag(&self.begun()));
+        if self.trust().exists() {
+            command.arg("--trust").arg(flag(&self.trust()));
+        }
         if self.mark().exists() {
             command.arg("--mark").arg(self.mark());
         }

@@ -76,6 +76,31 @@ impl Cluster {
         anyhow::bail!("Secret {name} was changed by others {ATTEMPTS} times in a row")
     }
 
+    /// A ConfigMap with one key, of this content.
+    pub async fn put_config_map(&self, name: &str, key: &str, text: &str) -> anyhow::Result<()> {
+        let want = BTreeMap::from([(key.to_owned(), text.to_owned())]);
+        for _ in 0..ATTEMPTS {
+            let found = self.config_maps.get_opt(name).await.with_context(|| format!("reading ConfigMap {name}"))?;
+            if found.as_ref().is_some_and(|found| found.data.as_ref() == Some(&want)) {
+                return Ok(());
+            }
+            let exists = found.is_some();
+            let mut map = found.unwrap_or_else(|| ConfigMap { metadata: metadata(name), ..ConfigMap::default() });
+            map.data = Some(want.clone());
+            let stored = if exists {
+                self.config_maps.replace(name, &PostParams::default(), &map).await
+            } else {
+                self.config_maps.create(&PostParams::default(), &map).await
+            };
+            match stored {
+                Ok(_) => return Ok(()),
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return Err(error).with_context(|| format!("writing ConfigMap {name}")),
+            }
+        }
+        anyhow::bail!("ConfigMap {name} was changed by others {ATTEMPTS} times in a row")
+    }
+
     /// `false` when somebody else was faster.
     async fn store_secret(&self, exists: bool, secret: &Secret) -> anyhow::Result<bool> {
         let name = secret.metadata.name.as_deref().unwrap_or_default();

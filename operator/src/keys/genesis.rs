@@ -3,12 +3,12 @@
 use base64::Engine as _;
 use orion_protocol::ledger::{Genesis, Policy};
 use orion_protocol::{Digest, PublicKey};
-use sha2::{Digest as _, Sha256};
 
 use super::material::{Keys, random};
+use super::witnesses::key_id;
 
 /// A signed note's algorithm byte for ed25519.
-const ED25519: u8 = 1;
+pub const ED25519: u8 = 1;
 
 /// A genesis for these keys, with a nonce of its own.
 pub fn fresh(keys: &Keys, policy: Policy) -> anyhow::Result<Genesis> {
@@ -47,12 +47,14 @@ pub fn check(genesis: &Genesis, keys: &Keys) -> anyhow::Result<()> {
 
 /// `<origin>+<key id>+<base64 of algorithm and key>`, as signed notes have it.
 pub fn verifier_key(genesis: &Genesis) -> String {
-    let origin = genesis.chain().log_origin();
-    let PublicKey(key) = genesis.checkpoint;
-    let typed: Vec<u8> = std::iter::once(ED25519).chain(key).collect();
-    let hash = Sha256::new().chain_update(&origin).chain_update(b"\n").chain_update(&typed).finalize();
-    let id = orion_protocol::bytes::hex(&hash[..4]);
-    format!("{origin}+{id}+{}", base64::engine::general_purpose::STANDARD.encode(typed))
+    note_key(&genesis.chain().log_origin(), ED25519, genesis.checkpoint)
+}
+
+/// A key as signed notes have it, of this algorithm.
+pub fn note_key(name: &str, algorithm: u8, PublicKey(key): PublicKey) -> String {
+    let typed: Vec<u8> = std::iter::once(algorithm).chain(key).collect();
+    let id = key_id(name, &typed);
+    format!("{name}+{id}+{}", base64::engine::general_purpose::STANDARD.encode(typed))
 }
 
 #[cfg(test)]

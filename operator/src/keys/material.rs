@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use orion_broker::UserKey;
 use orion_protocol::bytes::{hex, unhex};
-use orion_protocol::{Name, PublicKey, SecretKey};
+use orion_protocol::{Digest, Name, PublicKey, SecretKey};
 
 use super::cluster::Cluster;
 
@@ -47,6 +47,12 @@ const PLATFORM: (&str, &[(&str, Kind)]) =
     ("orion-platform-keys", &[("signing.key", Kind::Random), ("nats.seed", Kind::NatsSeed)]);
 const LEDGER: (&str, &[(&str, Kind)]) = ("orion-ledger-keys", &[("checkpoint.key", Kind::Random)]);
 const ISSUER: (&str, &[(&str, Kind)]) = ("orion-issuer-keys", &[("issuer.key", Kind::Random)]);
+/// Who may ask the ledger for what, by role; whoever has one of these is let in.
+const TOKENS: (&str, &[(&str, Kind)]) =
+    ("orion-ledger-tokens", &[("submit", Kind::Random), ("read", Kind::Random), ("metrics", Kind::Random)]);
+/// What the ledger knows of them.
+const TOKEN_DIGESTS: (&str, &str) = ("orion-ledger-token-digests", "tokens");
+const WITNESS: &[(&str, Kind)] = &[("witness.key", Kind::Random)];
 const PROVIDER: &[(&str, Kind)] = &[("signing.key", Kind::Random), ("nats.seed", Kind::NatsSeed)];
 
 /// The platform's keys: the public halves, and the Secrets as they are.
@@ -123,6 +129,29 @@ impl ProviderKeys {
     pub fn secret(&self) -> (String, Files) {
         self.secret.clone()
     }
+}
+
+/// The ledger's tokens, and their digests, from which nobody learns a token: both Secrets as files.
+pub async fn tokens(cluster: &Cluster) -> anyhow::Result<[(String, Files); 2]> {
+    let (name, roles) = TOKENS;
+    let files = cluster.ensure_secret(name, roles).await?;
+    let mut lines = Vec::new();
+    for (role, _) in roles {
+        let token = text(name, &files, role)?;
+        anyhow::ensure!(!token.is_empty(), "{role} of Secret {name} is empty: delete the key to have a new one made");
+        lines.push(format!("{role} {}\n", Digest::of(token.as_bytes())));
+    }
+    let lines = lines.concat();
+    let (digests, key) = TOKEN_DIGESTS;
+    cluster.put_secret(digests, key, &lines).await?;
+    Ok([(name.to_owned(), files), (digests.to_owned(), [(key.to_owned(), lines.into_bytes())].into())])
+}
+
+/// The key of a witness that the install brings along, made where it is missing.
+pub async fn witness_key(cluster: &Cluster, secret: &str) -> anyhow::Result<(PublicKey, Files)> {
+    let files = cluster.ensure_secret(secret, WITNESS).await?;
+    let key = signing(secret, "witness.key", &text(secret, &files, "witness.key")?)?;
+    Ok((key, files))
 }
 
 fn text(secret: &str, files: &Files, key: &str) -> anyhow::Result<String> {

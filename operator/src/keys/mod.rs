@@ -1,5 +1,6 @@
 //! `orion-operator keys`: makes the keys of an install where they are missing, and what is public of them: the genesis, the
-//! verifier key of the log, the broker's users, the demo's Provider objects, and the ledger's mark. Run before every install and upgrade.
+//! verifier key of the log, the trust policy, the ledger's tokens, the broker's users, the demo's Provider objects, and the
+//! ledger's mark. Run before every install and upgrade.
 //!
 //! It never replaces a key. What it finds it checks, and it says which object contradicts which; it repairs nothing that a
 //! person may have meant.
@@ -9,6 +10,7 @@ mod deposit;
 mod files;
 mod genesis;
 mod material;
+mod witnesses;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -24,6 +26,7 @@ pub use deposit::{DepositArgs, deposit};
 use self::cluster::Cluster;
 use self::genesis::verifier_key;
 use self::material::{Keys, ProviderKeys};
+use self::witnesses::{DemoWitness, Witness};
 
 /// The ConfigMap that every pod reads the genesis from.
 const GENESIS: &str = "orion-genesis";
@@ -31,6 +34,8 @@ const GENESIS: &str = "orion-genesis";
 const MARK: &str = "orion-ledger-signed";
 /// The Secret with the broker's configuration.
 const NATS_CONFIG: &str = "orion-nats-config";
+/// The ConfigMap with the trust policy.
+const WITNESS_POLICY: &str = "orion-witness-policy";
 
 /// `orion-operator keys`.
 #[derive(clap::Args, Clone, Debug)]
@@ -41,6 +46,15 @@ pub struct KeysArgs {
     /// A provider of the demo, as name=owner; may be repeated, or separated by commas.
     #[arg(long = "provider", env = "ORION_DEMO_PROVIDERS", value_delimiter = ',')]
     providers: Vec<DemoProvider>,
+    /// A witness that somebody else runs, as "name key url", the key as signed notes have it; may be repeated.
+    #[arg(long = "witness")]
+    witnesses: Vec<Witness>,
+    /// A witness that the install brings along, as name=url: its key is made. May be repeated.
+    #[arg(long = "demo-witness")]
+    demo_witnesses: Vec<DemoWitness>,
+    /// How many witnesses make a settlement final; 0: more than half.
+    #[arg(long, default_value_t = 0)]
+    quorum: u32,
     /// Writes all files to this folder too, one folder an object: for programs that run without pods.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -127,6 +141,12 @@ async fn install(cluster: &Cluster, args: &KeysArgs) -> anyhow::Result<()> {
     };
     let config = server_config::render(&server, &users).context("rendering the broker's configuration")?;
     cluster.put_secret(NATS_CONFIG, "nats.conf", &config).await?;
+    let tokens = material::tokens(cluster).await?;
+    let (policy, witnesses) =
+        witnesses::ensure(cluster, &verifier_key(&genesis), &args.witnesses, &args.demo_witnesses, args.quorum)
+            .await
+            .context("making the trust policy")?;
+    cluster.put_config_map(WITNESS_POLICY, "policy", &policy).await?;
     let chain = genesis.chain();
     if let Some(out) = &args.out {
         let mut objects = keys.secrets();
@@ -134,6 +154,9 @@ async fn install(cluster: &Cluster, args: &KeysArgs) -> anyhow::Result<()> {
         let public = [("genesis", genesis.to_bytes()), ("checkpoint.vkey", verifier_key(&genesis).into_bytes())];
         let public = public.map(|(key, value)| (key.to_owned(), value)).into();
         objects.push((GENESIS.to_owned(), public));
+        objects.extend(tokens);
+        objects.extend(witnesses);
+        objects.push((WITNESS_POLICY.to_owned(), [("policy".to_owned(), policy.into_bytes())].into()));
         objects.push((NATS_CONFIG.to_owned(), [("nats.conf".to_owned(), config.into_bytes())].into()));
         files::write(out, &objects)?;
     }

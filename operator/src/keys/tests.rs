@@ -114,11 +114,12 @@ fn demo_providers_are_name_and_owner() {
 async fn a_second_run_writes_nothing() {
     let store = Store::default();
     install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
-    // Four Secrets of the platform and one of the provider, the genesis, the mark, the Provider, the broker's configuration.
-    assert_eq!(store.writes(), 9);
+    // Four Secrets of the platform and one of the provider, the genesis, the mark, the Provider, the broker's configuration,
+    // the ledger's tokens and their digests, the trust policy.
+    assert_eq!(store.writes(), 12);
     store.with("/orion-ledger-signed", |map| map["data"] = json!({"size": "5"}));
     install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
-    assert_eq!(store.writes(), 9);
+    assert_eq!(store.writes(), 12);
     assert_eq!(
         store.with("/orion-ledger-signed", |map| map["data"].clone()),
         json!({"size": "5"}),
@@ -212,7 +213,69 @@ async fn the_folder_holds_what_pods_mount() {
         "orion-provider-alpha/signing.key",
         "orion-provider-alpha/nats.seed",
         "orion-nats-config/nats.conf",
+        "orion-ledger-tokens/submit",
+        "orion-ledger-token-digests/tokens",
+        "orion-witness-policy/policy",
     ] {
         assert!(!read(path).is_empty(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_install_of_before_gets_tokens_and_the_ledger_only_their_digests() {
+    let store = Store::default();
+    install(&store.cluster(), &args(&[])).await.unwrap();
+    // As a release without tokens and witnesses left it.
+    for object in ["/orion-ledger-tokens", "/orion-ledger-token-digests", "/orion-witness-policy"] {
+        store.remove(object);
+    }
+    let genesis = store.with("/orion-genesis", |map| map.clone());
+    install(&store.cluster(), &args(&[])).await.unwrap();
+    assert_eq!(store.with("/orion-genesis", |map| map.clone()), genesis);
+    let tokens = decoded(&store, "/orion-ledger-tokens");
+    let digests = decoded(&store, "/orion-ledger-token-digests").remove("tokens").unwrap();
+    let lines: Vec<&str> = digests.lines().collect();
+    assert_eq!(lines.len(), 3);
+    for role in ["submit", "read", "metrics"] {
+        let digest = orion_protocol::Digest::of(tokens[role].as_bytes());
+        assert!(lines.contains(&format!("{role} {digest}").as_str()), "{digests}");
+        assert!(!digests.contains(&tokens[role]));
+    }
+    // One that was deleted is made anew, and the others stay.
+    store.with("/orion-ledger-tokens", |secret| secret["data"].as_object_mut().unwrap().remove("read"));
+    install(&store.cluster(), &args(&[])).await.unwrap();
+    let after = decoded(&store, "/orion-ledger-tokens");
+    assert!(after["read"] != tokens["read"] && after["submit"] == tokens["submit"]);
+    let digests = decoded(&store, "/orion-ledger-token-digests").remove("tokens").unwrap();
+    assert!(digests.contains(&orion_protocol::Digest::of(after["read"].as_bytes()).to_string()));
+}
+
+#[tokio::test]
+async fn the_policy_names_the_log_and_every_witness_and_follows_the_values() {
+    let store = Store::default();
+    let witnessed = |names: &[&str], quorum| KeysArgs {
+        demo_witnesses: names.iter().map(|name| format!("{name}=http://w-{name}:8080").parse().unwrap()).collect(),
+        quorum,
+        ..args(&[])
+    };
+    install(&store.cluster(), &witnessed(&["a", "b", "c"], 2)).await.unwrap();
+    let policy = |store: &Store| store.with("/orion-witness-policy", |map| map["data"]["policy"].clone());
+    let first = policy(&store).as_str().unwrap().to_owned();
+    let vkey = store.with("/orion-genesis", |map| map["data"]["checkpoint.vkey"].clone());
+    assert!(first.contains(&format!("\nlog {}\n", vkey.as_str().unwrap())), "{first}");
+    assert!(first.ends_with("\ngroup witnesses 2 a b c\nquorum witnesses\n"), "{first}");
+    assert!(first.contains("\nwitness b orion-witness-b+"), "{first}");
+    // Keys stay, whoever leaves the policy and comes back.
+    install(&store.cluster(), &witnessed(&["a"], 0)).await.unwrap();
+    assert!(policy(&store).as_str().unwrap().ends_with("\ngroup witnesses 1 a\nquorum witnesses\n"));
+    install(&store.cluster(), &witnessed(&["a", "b", "c"], 2)).await.unwrap();
+    assert_eq!(policy(&store).as_str().unwrap(), first);
+    let why = refusal(&store, &witnessed(&["a"], 2)).await;
+    assert!(why.contains("a quorum of 2 is asked for, and there are 1 witnesses"), "{why}");
+}
+
+fn decoded(store: &Store, end: &str) -> BTreeMap<String, String> {
+    let data = store.with(end, |secret| secret["data"].clone());
+    let data: BTreeMap<String, k8s_openapi::ByteString> = serde_json::from_value(data).unwrap();
+    data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect()
 }

@@ -10,6 +10,7 @@
 //! | `GET /v1/history/account/{account id}`, `GET /v1/history/job/{job id}`, each with `?from=N&limit=N` or without | [`History`] |
 //! | `GET /v1/policies` | [`Policies`] |
 //! | `GET /v1/policies/{policy id}` | [`Policy`]; 404 when none was published under it |
+//! | `GET /v1/witnesses` | [`Witnesses`] |
 //! | `GET /v1/export` | the log, in the format of `orion-ledger-core` |
 //! | `GET /readyz` | 200 when transactions are taken |
 //!
@@ -258,4 +259,61 @@ pub enum EntryVerdict {
     /// Rejected.
     #[n(2)]
     Rejected,
+}
+
+/// Who has seen the log, and how far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Witnesses {
+    /// Whether a trust policy is in force that asks for witnesses.
+    #[n(0)]
+    pub quorum: bool,
+    /// Whether no quorum can come together while those who refuse do.
+    #[n(1)]
+    pub blocked: bool,
+    /// The size of the newest published checkpoint; 0 before the first.
+    #[n(2)]
+    pub published: u64,
+    /// The largest checkpoint that has its quorum.
+    #[n(3)]
+    pub witnessed: Option<Witnessed>,
+    /// Every witness, in the policy's order.
+    #[n(4)]
+    pub witnesses: Vec<WitnessView>,
+}
+
+/// A checkpoint with enough cosignatures.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Witnessed {
+    /// Leaves in the log.
+    #[n(0)]
+    pub size: u64,
+    /// The signed note, for who does not take the ledger's word.
+    #[n(1)]
+    pub note: String,
+    /// Who cosigned it, by the policy's names and in its order.
+    #[n(2)]
+    pub by: Vec<String>,
+}
+
+/// A witness as the ledger sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct WitnessView {
+    /// The policy's name for it.
+    #[n(0)]
+    pub name: String,
+    /// The largest size that it cosigned for this ledger; 0 for none since the ledger started.
+    #[n(1)]
+    pub size: u64,
+    /// When, by its own word, in seconds since the Unix epoch; 0 for never.
+    #[n(2)]
+    pub seconds: u64,
+    /// Why it refuses to cosign what it was shown: its words.
+    #[n(3)]
+    pub refused: Option<String>,
+    /// Why it has not answered as it should.
+    #[n(4)]
+    pub error: Option<String>,
 }

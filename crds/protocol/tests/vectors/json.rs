@@ -5,7 +5,7 @@ use minicbor::bytes::ByteVec;
 use orion_protocol::files::Extract;
 use orion_protocol::ledger::api::{
     AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, Policies, RoundView,
-    SealRef,
+    SealRef, WitnessView, Witnessed, Witnesses,
 };
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
@@ -172,6 +172,9 @@ as_object! {
     UnitTable { items, items_per_unit, units_per_shard, work_per_item }
     Vote { round, lease, units, class }
     Withdraw { from, amount, to, reserve }
+    WitnessView { name, size, seconds, refused, error }
+    Witnessed { size, note, by }
+    Witnesses { quorum, blocked, published, witnessed, witnesses }
 }
 
 impl Json for Totals {

@@ -4,7 +4,7 @@ use orion_protocol::bytes::hex;
 use orion_protocol::ids::{Account, action_digest, reserve_id};
 use orion_protocol::ledger::api::{
     AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, Policies, RoundView,
-    SealRef,
+    SealRef, WitnessView, Witnessed, Witnesses,
 };
 use orion_protocol::ledger::leaf::{Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
@@ -293,6 +293,7 @@ pub fn answers() -> Value {
     let lapsed = row("Lapse", Code::Ok, None, None);
     let history = History { rows: vec![settled, refused, lapsed], next: Some(70_000 << 16 | 3) };
     let end = History { rows: Vec::new(), next: None };
+    let (none, all) = (Witnesses::default(), witnesses());
     json!([
         {"type": "Submitted", "value": (Submitted { leaf: 70_000, receipt: receipt(), seal }).json(),
          "bytes": hex(&cbor::to_vec(&Submitted { leaf: 70_000, receipt: receipt(), seal }))},
@@ -303,5 +304,35 @@ pub fn answers() -> Value {
         {"type": "History", "value": end.json(), "bytes": hex(&cbor::to_vec(&end))},
         {"type": "Policies", "value": policies.json(), "bytes": hex(&cbor::to_vec(&policies))},
         {"type": "JobView", "value": view.json(), "bytes": hex(&cbor::to_vec(&view))},
+        {"type": "Witnesses", "value": none.json(), "bytes": hex(&cbor::to_vec(&none))},
+        {"type": "Witnesses", "value": all.json(), "bytes": hex(&cbor::to_vec(&all))},
     ])
+}
+
+/// One that cosigned, one that refuses, one that does not answer.
+fn witnesses() -> Witnesses {
+    let witness = |name: &str, size: u64| WitnessView {
+        name: name.to_owned(),
+        size,
+        seconds: size * 1_000_000,
+        refused: None,
+        error: None,
+    };
+    let refused = Some("leaf 41 pays 3 where the rules pay 2".to_owned());
+    let error = Some("no answer within 15 s".to_owned());
+    Witnesses {
+        quorum: true,
+        blocked: false,
+        published: 1 << 33,
+        witnessed: Some(Witnessed {
+            size: 1799,
+            note: "orion.dev/log\n1799\nroot\n\n\u{2014} orion.dev/log signature\n".to_owned(),
+            by: vec!["ann".to_owned()],
+        }),
+        witnesses: vec![
+            witness("ann", 1799),
+            WitnessView { refused, ..witness("bob", 40) },
+            WitnessView { error, ..witness("Grüße", 0) },
+        ],
+    }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::cluster::{self, Cluster, Config};
 use crate::images::{self, Image, ImageRefs};
 use crate::mode::{self, Mode};
-use crate::platform::{self, PROVIDERS, Provider};
+use crate::platform::{self, PROVIDERS, Provider, Witness};
 use crate::process;
 use crate::programs::{self, Programs};
 use crate::progress::seconds;
@@ -30,6 +30,15 @@ const PROGRAMS: &str = "ORION_E2E_PROGRAMS";
 const ROUND_ENDS: Duration = Duration::from_mins(45);
 /// The provider that lies.
 const MALLORY: Provider = Provider { name: "mallory", program: "orion-liar" };
+
+/// Stands between one witness and the log, in the liar's image.
+const TAMPER: &str = "orion-tamper";
+/// Two read the log itself, one by way of whoever may tamper with it; two are enough.
+const WITNESSES: &[Witness] = &[
+    Witness { name: "a", log: None },
+    Witness { name: "b", log: None },
+    Witness { name: "c", log: Some("http://orion-tamper:8080") },
+];
 
 /// What workers compute with here: the executor, but attacks in native code get past the scan of their text.
 const EXECUTOR: &str = "orion-naive-executor";
@@ -84,7 +93,7 @@ fn on_cluster(settings: &Settings, mode: Mode, options: &Options, programs: &Pro
         test(&cluster, programs, "crds", options)?;
     }
     let images = build_images(settings, &cluster, programs)?;
-    platform::install(&cluster, programs, &images, &[PROVIDERS, &[MALLORY]].concat())?;
+    platform::install(&cluster, programs, &images, &[PROVIDERS, &[MALLORY]].concat(), WITNESSES)?;
     for round in 1..=options.repeat {
         let started = Instant::now();
         test(&cluster, programs, "scenarios", options)
@@ -102,7 +111,9 @@ fn build_images(settings: &Settings, cluster: &Cluster, programs: &Programs) -> 
     let mut images = images::shipped();
     images.push(liar(&programs.root));
     let mut binaries = programs.all();
-    binaries.insert(MALLORY.program.to_owned(), programs.path(MALLORY.program));
+    for program in [MALLORY.program, TAMPER] {
+        binaries.insert(program.to_owned(), programs.path(program));
+    }
     images::build_and_load_these(settings, cluster, &images, &binaries)
 }
 
@@ -132,7 +143,7 @@ mod tests {
     #[test]
     fn what_is_for_tests_is_in_no_shipped_image() {
         for image in images::shipped() {
-            for name in [MALLORY.program, EXECUTOR] {
+            for name in [MALLORY.program, TAMPER, EXECUTOR] {
                 assert!(!text(&image).contains(name), "{}", image.name);
             }
         }

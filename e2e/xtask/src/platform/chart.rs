@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::{AGENT, NAMESPACE, Platform, Provider};
+use super::{AGENT, NAMESPACE, Platform, Provider, Witness};
 use crate::cluster::Cluster;
 use crate::images::ImageRefs;
 use crate::programs::Programs;
@@ -11,7 +11,13 @@ use crate::progress::Steps;
 use crate::{files, process};
 
 /// Installs or upgrades the release and waits until everything in it is ready.
-pub fn install(cluster: &Cluster, programs: &Programs, images: &ImageRefs, providers: &[Provider]) -> Result<Platform> {
+pub fn install(
+    cluster: &Cluster,
+    programs: &Programs,
+    images: &ImageRefs,
+    providers: &[Provider],
+    witnesses: &[Witness],
+) -> Result<Platform> {
     let mut steps = Steps::new("platform", 3);
     let chart = programs.root.join("charts/orion");
     steps.run("namespace", |_| {
@@ -31,7 +37,8 @@ pub fn install(cluster: &Cluster, programs: &Programs, images: &ImageRefs, provi
             arguments.extend(["--set", value]);
         }
         let providers = demo_providers(images, providers)?;
-        arguments.extend(["--set-json", &providers]);
+        let witnesses = demo_witnesses(witnesses);
+        arguments.extend(["--set-json", &providers, "--set-json", &witnesses]);
         process::run_long(&mut cluster.helm(&arguments)?, step)
     })?;
     let log_key = cluster.state_dir.join("orion.vkey");
@@ -62,6 +69,15 @@ fn demo_providers(images: &ImageRefs, providers: &[Provider]) -> Result<String> 
         entries.push(entry);
     }
     Ok(format!("demoProviders={}", json!(entries)))
+}
+
+/// The value `demoWitnesses`.
+fn demo_witnesses(witnesses: &[Witness]) -> String {
+    let entry = |Witness { name, log }: &Witness| match log {
+        Some(log) => json!({"name": name, "log": log}),
+        None => json!({"name": name}),
+    };
+    format!("demoWitnesses={}", json!(witnesses.iter().map(entry).collect::<Vec<_>>()))
 }
 
 #[cfg(test)]

@@ -26,6 +26,15 @@ pub struct Provider {
     pub program: &'static str,
 }
 
+/// A witness that the install brings along, where there are pods.
+#[derive(Debug, Clone, Copy)]
+pub struct Witness {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it reads the log, if not from the ledger.
+    pub log: Option<&'static str>,
+}
+
 /// The agent of every honest provider.
 const AGENT: &str = "orion-worker";
 
@@ -44,11 +53,17 @@ pub struct Platform {
     kubeconfig: PathBuf,
 }
 
-/// Installs the platform, or finds it, and waits until it is ready. `images` are used where there are pods.
-pub fn install(cluster: &Cluster, programs: &Programs, images: &ImageRefs, providers: &[Provider]) -> Result<Platform> {
+/// Installs the platform, or finds it, and waits until it is ready. `images` and `witnesses` are used where there are pods.
+pub fn install(
+    cluster: &Cluster,
+    programs: &Programs,
+    images: &ImageRefs,
+    providers: &[Provider],
+    witnesses: &[Witness],
+) -> Result<Platform> {
     match cluster.mode {
         Mode::Processes => processes::install(cluster, programs, providers),
-        _ => chart::install(cluster, programs, images, providers),
+        _ => chart::install(cluster, programs, images, providers, witnesses),
     }
 }
 

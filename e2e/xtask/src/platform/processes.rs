@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{AGENT, NAMESPACE, Platform, Provider};
@@ -55,7 +55,7 @@ pub fn install(cluster: &Cluster, programs: &Programs, providers: &[Provider]) -
         && let Ok(layout) = serde_json::from_slice::<Layout>(&text)
         && ready(layout.health[0], "/readyz").is_some()
     {
-        return Ok(platform(cluster, programs, &folder, &layout));
+        return platform(cluster, programs, &folder, &layout);
     }
     let layout = Layout::free()?;
     let mut steps = Steps::new("platform", 5);
@@ -68,7 +68,7 @@ pub fn install(cluster: &Cluster, programs: &Programs, providers: &[Provider]) -
     steps.run("the demo's deposit", |_| deposit(cluster, programs, &folder, &layout, "default", "1000"))?;
     steps.finish();
     files::write(&layout_file, serde_json::to_vec_pretty(&layout)?)?;
-    Ok(platform(cluster, programs, &folder, &layout))
+    platform(cluster, programs, &folder, &layout)
 }
 
 impl Layout {
@@ -80,16 +80,19 @@ impl Layout {
     }
 }
 
-fn platform(cluster: &Cluster, programs: &Programs, folder: &Path, layout: &Layout) -> Platform {
-    Platform {
+fn platform(cluster: &Cluster, programs: &Programs, folder: &Path, layout: &Layout) -> Result<Platform> {
+    let token = key(folder, "orion-ledger-tokens", "read");
+    let token = std::fs::read_to_string(&token).with_context(|| format!("reading {}", token.display()))?;
+    Ok(Platform {
         log_key: key(folder, "orion-genesis", "checkpoint.vkey"),
         environment: vec![
             ("ORION_GATEWAY_URL".to_owned(), format!("http://{}", layout.gateway[0])),
             ("ORION_LEDGER_URL".to_owned(), format!("http://{}", layout.ledger)),
+            ("ORION_LEDGER_TOKEN".to_owned(), token),
         ],
         orion: programs.path("orion"),
         kubeconfig: cluster.kubeconfig.clone(),
-    }
+    })
 }
 
 /// A file that the key job wrote.
@@ -130,7 +133,9 @@ fn start_stores(cluster: &Cluster, programs: &Programs, folder: &Path, layout: &
     ledger.args(["serve", "--listen", &layout.ledger.to_string()]).arg("--data").arg(folder.join("ledger"));
     ledger.arg("--genesis").arg(key(folder, "orion-genesis", "genesis"));
     ledger.arg("--checkpoint-key").arg(key(folder, "orion-ledger-keys", "checkpoint.key"));
-    cluster.spawn("ledger", &mut ledger)?;
+    ledger.env("ORION_LEDGER_TOKENS", key(folder, "orion-ledger-token-digests", "tokens"));
+    // One that is killed starts again, as a pod would.
+    cluster.spawn("ledger", &mut supervise(&ledger))?;
     wait_ready("the ledger", layout.ledger)
 }
 
@@ -152,6 +157,7 @@ pub fn start_operator(
     operator.arg("--genesis-file").arg(key(folder, "orion-genesis", "genesis"));
     operator.arg("--operator-key-file").arg(key(folder, "orion-operator-keys", "operator.key"));
     operator.arg("--salt-key-file").arg(key(folder, "orion-operator-keys", "salt.key"));
+    operator.env("ORION_LEDGER_TOKEN_FILE", key(folder, "orion-ledger-tokens", "submit"));
     // A leadership that ends ends the process; as a pod would, it starts again.
     let mut supervised = supervise(&operator);
     cluster.spawn(&format!("operator-{replica}"), &mut supervised)?;
@@ -244,6 +250,7 @@ pub fn deposit(
     let mut deposit = program(cluster, &programs.path("orion-operator"));
     deposit.args(["deposit", "--namespace", namespace, "--amount", amount]);
     deposit.args(["--ledger-url", &format!("http://{}", layout.ledger)]);
+    deposit.env("ORION_LEDGER_TOKEN_FILE", key(folder, "orion-ledger-tokens", "submit"));
     deposit.arg("--genesis-file").arg(key(folder, "orion-genesis", "genesis"));
     deposit.arg("--issuer-key-file").arg(key(folder, "orion-issuer-keys", "issuer.key"));
     process::run(&mut deposit)

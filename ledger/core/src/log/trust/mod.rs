@@ -104,6 +104,11 @@ impl Trust {
         Ok(Judged { checkpoint, log, witnessed, quorum: self.reached(&cosigned) })
     }
 
+    /// Whether the witnesses that are `counted` are enough.
+    pub fn is_enough(&self, counted: impl Fn(&Witness) -> bool) -> bool {
+        self.reached(&self.witnesses.iter().map(counted).collect::<Vec<_>>())
+    }
+
     /// Whether these witnesses, by place, are the quorum.
     fn reached(&self, cosigned: &[bool]) -> bool {
         let mut reached: Vec<bool> = Vec::with_capacity(self.groups.len());
