@@ -15,9 +15,9 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::publisher;
 use crate::witnesses;
 
-use self::ages::Ages;
+use self::age::Age;
 
-mod ages;
+mod age;
 
 /// Upper bounds of a block's duration in seconds: an fsync, up to a block full of signatures.
 const BLOCK_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
@@ -53,7 +53,7 @@ pub struct Metrics {
     block_time_ms: Level,
     supply_delta: Gauge<i64, AtomicI64>,
     unsealed: Level,
-    ages: Ages,
+    age: Age,
     /// Who has seen the log.
     pub witnesses: witnesses::Metrics,
     /// Transactions that could not be ordered.
@@ -79,7 +79,7 @@ impl Default for Metrics {
             block_time_ms: Level::default(),
             supply_delta: Gauge::default(),
             unsealed: Level::default(),
-            ages: Ages::default(),
+            age: Age::default(),
             witnesses: witnesses::Metrics::default(),
             refused: Counter::default(),
             busy: Counter::default(),
@@ -96,7 +96,7 @@ impl Default for Metrics {
         let help = "Deposited less withdrawn and all balances, in micro-credits: must be 0";
         registry.register("supply_delta", help, metrics.supply_delta.clone());
         registry.register("unsealed", "Transactions in the queue for a block", metrics.unsealed.clone());
-        metrics.ages.register(&mut registry);
+        metrics.age.register(&mut registry);
         registry.register("unorderable", "Envelopes that could not be ordered", metrics.refused.clone());
         registry.register("busy", "Transactions turned away by a full queue", metrics.busy.clone());
         registry.register(
@@ -163,13 +163,7 @@ impl Metrics {
 
     /// A checkpoint was published whose last block has this time, in Unix milliseconds.
     pub fn published_at(&self, time_ms: u64) {
-        self.ages.published(time_ms);
-    }
-
-    /// Enough witnesses have cosigned a checkpoint over `size` leaves, at `time_ms`, Unix milliseconds. Where witnesses are asked, a
-    /// first call with what was witnessed before, or with 0 and the time of the start, makes the age count.
-    pub fn witnessed(&self, size: u64, time_ms: u64) {
-        self.ages.witnessed(size, time_ms);
+        self.age.published(time_ms);
     }
 
     /// So many transactions wait for a block.
@@ -179,7 +173,7 @@ impl Metrics {
 
     /// The text that Prometheus scrapes.
     pub fn text(&self) -> String {
-        self.ages.refresh();
+        self.age.refresh();
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
