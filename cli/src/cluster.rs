@@ -35,17 +35,35 @@ pub struct Access {
 
 impl Access {
     /// The ledger's service; a cluster is needed only where it is behind the API server.
-    pub async fn ledger(&self) -> anyhow::Result<Endpoint> {
+    pub async fn ledger(&self, purpose: Purpose) -> anyhow::Result<Endpoint> {
         match &self.ledger_url {
             Some(url) => Endpoint::direct(url).with_token(self.ledger_token.as_deref()),
-            None => Cluster::connect(self).await?.ledger().await,
+            None => Cluster::connect(self).await?.ledger(purpose).await,
         }
     }
 }
 
-/// The Secret that holds the ledger's tokens, and the one in it that reads.
+/// The Secret that holds the ledger's tokens.
 const TOKENS: &str = "orion-ledger-tokens";
-const READ: &str = "read";
+
+/// What the ledger is wanted for, and so which of its tokens is shown.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// To read.
+    Read,
+    /// To send it a transaction.
+    Submit,
+}
+
+impl Purpose {
+    /// The key within the Secret.
+    fn key(self) -> &'static str {
+        match self {
+            Purpose::Read => "read",
+            Purpose::Submit => "submit",
+        }
+    }
+}
 
 /// A cluster with Orion on it.
 pub struct Cluster {
@@ -106,20 +124,20 @@ impl Cluster {
     }
 
     /// The ledger's service.
-    pub async fn ledger(&self) -> anyhow::Result<Endpoint> {
+    pub async fn ledger(&self, purpose: Purpose) -> anyhow::Result<Endpoint> {
         let token = match (&self.access.ledger_token, &self.access.ledger_url) {
             (Some(token), _) => Some(token.clone()),
             (None, Some(_)) => None,
-            (None, None) => self.reading_token().await,
+            (None, None) => self.token(purpose).await,
         };
         self.endpoint(self.access.ledger_url.as_ref(), "orion-ledger:8080").with_token(token.as_deref())
     }
 
     /// The token beside the platform. There may be none, or not for us: then the ledger says whether it takes one.
-    async fn reading_token(&self) -> Option<String> {
+    async fn token(&self, purpose: Purpose) -> Option<String> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.access.system_namespace);
         let secret = api.get_opt(TOKENS).await.ok()??;
-        String::from_utf8(secret.data?.remove(READ)?.0).ok()
+        String::from_utf8(secret.data?.remove(purpose.key())?.0).ok()
     }
 
     fn endpoint(&self, url: Option<&String>, service: &str) -> Endpoint {

@@ -14,7 +14,7 @@ use orion_protocol::{Digest, JobId};
 use serde_json::{Value, json};
 
 use crate::check::{Checked, Delivered};
-use crate::cluster::{Access, Cluster};
+use crate::cluster::{Access, Cluster, Purpose};
 use crate::{Format, Verdict, check, inputs, ledger};
 
 /// `orion result`
@@ -128,7 +128,7 @@ async fn fetch(
 async fn replay(cluster: &Cluster, key: Option<&Path>) -> anyhow::Result<Result<Report, String>> {
     let key = cluster.log_key(key).await?;
     let mut export = tempfile::tempfile().context("making a file for the ledger's export")?;
-    cluster.ledger().await?.fetch("/v1/export", &mut export).await?;
+    cluster.ledger(Purpose::Read).await?.fetch("/v1/export", &mut export).await?;
     export.rewind().context("reading the export")?;
     match verify::log_on(crate::ledger::threads(), std::io::BufReader::new(export), &key) {
         Ok(report) => Ok(Ok(report)),

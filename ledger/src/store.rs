@@ -135,13 +135,14 @@ impl Store {
         let lock = File::create(&making).map_err(on_disk)?;
         lock.lock().map_err(on_disk)?;
         if path.try_exists().map_err(on_disk)? {
+            // Nobody makes it from here on; a file that stays is empty.
+            let _ = fs::remove_file(making);
             return Ok(());
         }
         let mut options = File::options();
         let file = options.read(true).write(true).create(true).truncate(true).open(&unfinished).map_err(on_disk)?;
         drop(Store::with_backend(backend(file)?)?);
         fs::rename(&unfinished, path).map_err(on_disk)?;
-        // Nobody makes it from here on; a file that stays is empty.
         let _ = fs::remove_file(making);
         // Its name must survive a power cut as well as its content.
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(on_disk)

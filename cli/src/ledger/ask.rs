@@ -12,7 +12,7 @@ use orion_protocol::ids::Account;
 use orion_protocol::ledger::api::Head;
 use orion_protocol::{AccountId, ChainId, JobId, PublicKey};
 
-use crate::cluster::{Access, Cluster};
+use crate::cluster::{Access, Cluster, Purpose};
 use crate::endpoint::Endpoint;
 
 /// No answer is longer, in bytes: a full page of a history.
@@ -48,7 +48,7 @@ pub struct Ledger<'a> {
 impl Ledger<'_> {
     /// Finds the service, and which chain it has.
     pub async fn connect(access: &Access) -> anyhow::Result<Ledger<'_>> {
-        let endpoint = access.ledger().await?;
+        let endpoint = access.ledger(Purpose::Read).await?;
         let head: Head = get(&endpoint, "/v1/head").await?;
         Ok(Ledger { access, endpoint, chain: head.chain })
     }

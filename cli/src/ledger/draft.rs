@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use orion_protocol::bytes::{hex, unhex};
 use orion_protocol::ids::action_digest;
 use orion_protocol::ledger::Transaction;
-use orion_protocol::ledger::tx::{Approved, Envelope, Purse, Withdraw};
+use orion_protocol::ledger::tx::{Approved, Envelope, Policy, Purse, Withdraw};
 use orion_protocol::price::format_credits;
 use orion_protocol::statements::Approval;
 use orion_protocol::{ChainId, Digest, PublicKey, SecretKey, Signed, TxId, cbor};
@@ -137,6 +137,11 @@ impl Draft {
                 let keys: Vec<String> = tx.keys.iter().map(ToString::to_string).collect();
                 format!("let any {} of these issue: {}", tx.threshold, keys.join(", "))
             }
+            Transaction::PublishPolicy(tx) => match Policy::from_bytes(&tx.policy) {
+                Ok(policy) => format!("publish the reward policy {}", policy.digest()),
+                Err(error) => format!("publish what is no reward policy: {error}"),
+            },
+            Transaction::Params(tx) => format!("make the reward policy {} that of jobs that name none", tx.policy),
             other => format!("do a {}", other.kind()),
         }
     }

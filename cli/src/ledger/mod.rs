@@ -30,7 +30,7 @@ use orion_protocol::bytes::unhex;
 use orion_protocol::{JobId, SecretKey};
 use serde_json::json;
 
-use crate::cluster::Access;
+use crate::cluster::{Access, Purpose};
 use crate::endpoint::Endpoint;
 use crate::{Format, Verdict};
 
@@ -126,7 +126,7 @@ pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> an
         LedgerCommand::Balance(args) => balance::run(access, format, args).await,
         LedgerCommand::History(args) => history::run(access, format, args).await,
         LedgerCommand::Export { file } => {
-            let bytes = export(&access.ledger().await?, file).await?;
+            let bytes = export(&access.ledger(Purpose::Read).await?, file).await?;
             match format {
                 Format::Text => println!("ledger: exported {bytes} bytes to {}", file.display()),
                 Format::Json => println!("{}", json!({"file": file, "bytes": bytes})),

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail, ensure};
-use http::{Method, StatusCode};
 use orion_ledger_core::verify;
 use orion_protocol::bytes::unhex;
 use orion_protocol::ids::action_digest;
@@ -20,9 +19,9 @@ use orion_protocol::statements::Approval;
 use orion_protocol::{ChainId, Digest, JobId, SecretKey, Signed, TxId, cbor};
 use serde_json::{Value, json};
 
-use self::file::PolicyFile;
-use super::{log, open, read, read_key};
-use crate::cluster::{Access, Cluster};
+pub(super) use self::file::PolicyFile;
+use super::{log, open, read, read_key, send};
+use crate::cluster::{Access, Cluster, Purpose};
 use crate::{Format, Verdict};
 
 /// The longest answer of the ledger that is read, in bytes: all policies that there may ever be.
@@ -72,12 +71,9 @@ pub enum PolicyCommand {
 /// By whose word.
 #[derive(clap::Args)]
 pub struct By {
-    /// The one issuer's key, where its word is enough: 64 hex digits. Signs and sends it.
-    #[arg(long, required_unless_present = "transaction")]
-    key: Option<PathBuf>,
-    /// Write what is to be approved to this file instead, for several issuers to give their word to: the bytes of the transaction.
-    #[arg(long, conflicts_with = "key")]
-    transaction: Option<PathBuf>,
+    /// The one issuer's key, where its word is enough: 64 hex digits. Several write it down first: orion ledger tx.
+    #[arg(long)]
+    key: PathBuf,
     /// The log's key, as the install wrote it: says which chain it is for. Without it, the install is asked.
     #[arg(long)]
     log_key: Option<PathBuf>,
@@ -157,21 +153,12 @@ fn print_terms(policy: &Policy) {
     }
 }
 
-/// Sends it with the one issuer's word, or writes it down for several.
+/// Sends it with the one issuer's word.
 async fn give(access: &Access, format: Format, tx: &Transaction, id: Digest, by: &By) -> anyhow::Result<Verdict> {
     let inner = cbor::to_vec(tx);
-    let Some(key) = &by.key else {
-        let file = by.transaction.as_ref().context("--key or --transaction is needed")?;
-        std::fs::write(file, &inner).with_context(|| format!("writing {}", file.display()))?;
-        match format {
-            Format::Text => println!("policy {id}: {} for the issuers' words in {}", tx.kind(), file.display()),
-            Format::Json => println!("{}", json!({"id": id, "kind": tx.kind(), "file": file})),
-        }
-        return Ok(Verdict::Good);
-    };
-    let issuer = read_seed(key)?;
+    let issuer = read_seed(&by.key)?;
     let chain = chain_of(access, by.log_key.as_deref()).await?;
-    let submitted = send(access, &signed(&chain, &issuer, tx.kind(), id, inner)?).await?;
+    let submitted = send::post(access, signed(&chain, &issuer, tx.kind(), id, inner)?).await?;
     let Submitted { leaf, receipt, seal } = submitted;
     let good = receipt.code == Code::Ok;
     match format {
@@ -189,7 +176,7 @@ async fn give(access: &Access, format: Format, tx: &Transaction, id: Digest, by:
 fn next(code: Code) -> &'static str {
     match code {
         Code::NotEnoughApprovals => {
-            "; several issuers must give their word: write it to a file for them with --transaction"
+            "; several issuers must give their word: write it down for them with orion ledger tx"
         }
         Code::UnknownPolicy => "; publish it first: orion ledger policy publish",
         _ => "",
@@ -206,20 +193,9 @@ fn signed(chain: &ChainId, issuer: &SecretKey, kind: &str, id: Digest, inner: Ve
     Ok(cbor::to_vec(&approved.sign(chain, issuer, 0, tx_id)))
 }
 
-async fn send(access: &Access, envelope: &[u8]) -> anyhow::Result<Submitted> {
-    let path = "/v1/transactions";
-    let ledger = access.ledger().await?;
-    let (status, answer) = ledger.send(Method::POST, path, envelope.to_vec(), MAX_ANSWER).await?;
-    if status != StatusCode::OK {
-        let why = String::from_utf8_lossy(&answer);
-        bail!("the ledger did not take it ({status}): {}; nothing was published", why.trim());
-    }
-    cbor::from_slice("the ledger's answer", &answer, MAX_ANSWER).context("reading the ledger's answer")
-}
-
 /// What the ledger says is published. Ids are computed here.
 async fn asked(access: &Access) -> anyhow::Result<Policies> {
-    let bytes = access.ledger().await?.get("/v1/policies", MAX_ANSWER).await?;
+    let bytes = access.ledger(Purpose::Read).await?.get("/v1/policies", MAX_ANSWER).await?;
     cbor::from_slice("the ledger's answer", &bytes, MAX_ANSWER).context("reading the ledger's answer")
 }
 

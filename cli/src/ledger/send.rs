@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::draft::Draft;
 use super::{read, read_secret};
-use crate::cluster::Access;
+use crate::cluster::{Access, Purpose};
 use crate::{Format, Verdict};
 
 /// The longest answer that is read.
@@ -91,16 +91,20 @@ pub fn sign(format: Format, args: &SignArgs) -> anyhow::Result<Verdict> {
     Ok(Verdict::Good)
 }
 
-/// Sends what was signed, and says what came of it.
-pub async fn submit(access: &Access, format: Format, args: &SubmitArgs) -> anyhow::Result<Verdict> {
-    let bytes = read(&args.transaction, MAX_LEAF_BYTES)?;
-    let ledger = access.ledger().await?;
-    let (status, answer) = ledger.send(Method::POST, "/v1/transactions", bytes, MAX_ANSWER).await?;
+/// Has the ledger order an envelope.
+pub(super) async fn post(access: &Access, envelope: Vec<u8>) -> anyhow::Result<Submitted> {
+    let ledger = access.ledger(Purpose::Submit).await?;
+    let (status, answer) = ledger.send(Method::POST, "/v1/transactions", envelope, MAX_ANSWER).await?;
     if status != StatusCode::OK {
         bail!("the ledger does not take it: {status}: {}", String::from_utf8_lossy(&answer).trim());
     }
-    let Submitted { leaf, receipt, seal } =
-        cbor::from_slice("answer of the ledger", &answer, MAX_ANSWER).context("submitting")?;
+    cbor::from_slice("answer of the ledger", &answer, MAX_ANSWER).context("submitting")
+}
+
+/// Sends what was signed, and says what came of it.
+pub async fn submit(access: &Access, format: Format, args: &SubmitArgs) -> anyhow::Result<Verdict> {
+    let bytes = read(&args.transaction, MAX_LEAF_BYTES)?;
+    let Submitted { leaf, receipt, seal } = post(access, bytes).await?;
     let moved: u64 = receipt.transfers.iter().fold(0, |sum: u64, one| sum.saturating_add(one.amount));
     match format {
         Format::Text => println!("ledger: {}, in leaf {leaf} of block {}", receipt.code, seal.height),

@@ -8,13 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail};
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::tx::{
-    Consumer, Deposit, Issuers, KeyRole, Purse, Release, Reserve, Rotate, Stake, Transaction, Withdraw,
+    Consumer, Deposit, Issuers, KeyRole, Params, PublishPolicy, Purse, Release, Reserve, Rotate, Stake, Transaction,
+    Withdraw,
 };
 use orion_protocol::price::parse_credits;
 use orion_protocol::{AccountId, Digest, JobId, PublicKey, TxId};
 use serde_json::json;
 
 use super::draft::{Draft, bytes_of};
+use super::policy::PolicyFile;
 use super::{read, read_secret};
 use crate::{Format, Verdict};
 
@@ -113,6 +115,16 @@ enum What {
         #[arg(long = "issuer", required = true)]
         issuers: Vec<PublicKey>,
     },
+    /// Publish a reward policy for jobs to name. Needs the approvals of the issuers.
+    Policy {
+        /// The policy: YAML or JSON, as orion ledger policy check reads it.
+        file: PathBuf,
+    },
+    /// Make a published policy that of new jobs which name none. Needs the approvals of the issuers.
+    DefaultPolicy {
+        /// The policy's id, whole.
+        id: Digest,
+    },
 }
 
 /// Whose credits.
@@ -203,6 +215,14 @@ fn transaction(what: &What) -> anyhow::Result<Transaction> {
             issuers.check().map_err(anyhow::Error::msg)?;
             Transaction::Issuers(issuers)
         }
+        What::Policy { file } => {
+            let policy = PolicyFile::read(file)?;
+            if let Some(wrong) = policy.out_of_bounds().first() {
+                bail!("{}: {}: {}; see orion ledger policy check", file.display(), wrong.field, wrong.words);
+            }
+            Transaction::PublishPolicy(PublishPolicy { policy: policy.to_bytes().into() })
+        }
+        What::DefaultPolicy { id } => Transaction::Params(Params { policy: *id }),
     })
 }
 

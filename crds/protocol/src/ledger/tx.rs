@@ -169,13 +169,23 @@ impl Transaction {
                 votes.for_each(|vote| vote.preverify(chain));
             }
             Transaction::Approved(approved) => approved.approvals.iter().for_each(|one| one.preverify(chain)),
+            Transaction::Slash(slash) => {
+                slash.lease.preverify(chain);
+                [&slash.first, &slash.second].map(|vote| vote.preverify(chain));
+            }
             _ => {}
         }
     }
 
     /// Whether it embeds signatures, so that verifying them ahead is worth a thread.
     pub fn embeds_signatures(&self) -> bool {
-        matches!(self, Transaction::CloseRound(_) | Transaction::RecordVerdict(_) | Transaction::Approved(_))
+        matches!(
+            self,
+            Transaction::CloseRound(_)
+                | Transaction::RecordVerdict(_)
+                | Transaction::Approved(_)
+                | Transaction::Slash(_)
+        )
     }
 
     /// Puts it in an envelope and signs it. `id`: see [`TxId::derive`].
