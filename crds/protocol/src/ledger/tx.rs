@@ -171,7 +171,8 @@ impl Transaction {
             Transaction::Approved(approved) => approved.approvals.iter().for_each(|one| one.preverify(chain)),
             Transaction::Slash(slash) => {
                 slash.lease.preverify(chain);
-                [&slash.first, &slash.second].map(|vote| vote.preverify(chain));
+                slash.first.preverify(chain);
+                slash.second.preverify(chain);
             }
             _ => {}
         }
