@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use orion_protocol::ledger::tx::{Issuers, Mode, Policy, Split};
-use orion_protocol::ledger::{Genesis, Transaction};
+use orion_protocol::ledger::Genesis;
 use orion_protocol::{bytes, cbor};
 use serde_json::{Value, json};
 use support::{Keys, POLICY, World, key};

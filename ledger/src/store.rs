@@ -201,7 +201,6 @@ impl Store {
                 for (at, leaf) in (at..).zip(leaves) {
                     table.insert(at, leaf.as_slice()).map_err(doing("write a leaf"))?;
                 }
-                history::insert(&write, at, leaves.iter().map(Vec::as_slice))?;
                 seals.insert(seal.height, cbor::to_vec(seal).as_slice()).map_err(doing("write a seal"))?;
                 history::insert(&write, at, leaves.iter().map(Vec::as_slice))?;
                 at = seal.size;

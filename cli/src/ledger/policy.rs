@@ -7,7 +7,7 @@ mod sample;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use orion_ledger_core::verify;
 use orion_protocol::bytes::unhex;
 use orion_protocol::ids::action_digest;
