@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use orion_core::{Input, JobStatus as CoreStatus, Stage};
+use orion_core::{Input, JobStatus as CoreStatus, Seen, Stage};
 use orion_crds::{JobStatus, OrionJob, ValidatedJob};
 use orion_protocol::JobId;
 use tokio::sync::{mpsc, watch};
@@ -81,16 +81,16 @@ impl JobTask {
         if render::is_terminal(&self.shown) {
             return self.release_object().await;
         }
-        let view = loop {
+        let seen = loop {
             match self.edges.ledger.job(&self.id).await {
-                Ok(view) => break view,
+                Ok(seen) => break seen,
                 Err(error) => tracing::warn!(%error, "the ledger does not say what it knows of a job"),
             }
             tokio::time::sleep(RETRY).await;
         };
-        let (spec, inputs) = match (&view, self.parent.uid.parse()) {
+        let (spec, inputs) = match (&seen, self.parent.uid.parse()) {
             // Its escrow is open: it goes on as it was taken in, whatever became of its ConfigMaps.
-            (Some(view), Ok(uid)) => {
+            (Some(Seen { view, seal: _ }), Ok(uid)) => {
                 let asked = ValidatedJob::try_from(&self.object).ok();
                 let mut spec = intake::resumed(&self.edges, self.id, uid, view, asked);
                 spec.first_try = self.shown.ledger.as_ref().map_or(0, |ledger| ledger.r#try);
@@ -107,7 +107,7 @@ impl JobTask {
             self.with_object(|edges, object| async move { writes::set_finalizer(&edges, &object, true).await }).await?;
         }
         self.known = self.list_children().await?;
-        self.send(Input::Job(spec, view.map(Box::new))).await;
+        self.send(Input::Job(spec, seen)).await;
         self.follow(Taken { inputs, core: None }).await
     }
 

@@ -414,11 +414,11 @@ impl Leader {
 
     /// An escrow without an object: what is committed is judged and paid, the rest refunded.
     async fn adopt_orphan(&mut self, id: JobId) -> anyhow::Result<()> {
-        let Some(view) = self.edges.ledger.job(&id).await.context("reading an open escrow")? else { return Ok(()) };
+        let Some(seen) = self.edges.ledger.job(&id).await.context("reading an open escrow")? else { return Ok(()) };
         tracing::warn!(job = %id, "an escrow has no OrionJob any more: it is wound up");
         let uid: Name = format!("orphan-{}", &id.to_string()[..16]).parse().context("naming an orphan")?;
-        let spec = intake::resumed(&self.edges, id, uid, &view, None);
-        self.step(Input::Job(Box::new(spec), Some(Box::new(view))));
+        let spec = intake::resumed(&self.edges, id, uid, &seen.view, None);
+        self.step(Input::Job(Box::new(spec), Some(seen)));
         self.step(Input::Deleted(id));
         Ok(())
     }

@@ -13,9 +13,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use minicbor::{Decode, Encode};
+use orion_core::Seen;
 use orion_protocol::cbor;
 use orion_protocol::ledger::api::{AccountView, Head, MAX_TOKEN_BYTES, OpenJobs, Policies, TOKEN_HEADER, Witnesses};
-use orion_protocol::ledger::{Envelope, JobView, Submitted};
+use orion_protocol::ledger::{Envelope, Submitted};
 use orion_protocol::{AccountId, JobId, Signed};
 
 /// Longest answer that is read: a view of a job of some ten thousand shards.
@@ -104,8 +105,11 @@ impl Ledger {
     }
 
     /// What it knows of a job; `None` when that has no escrow.
-    pub async fn job(&self, job: &JobId) -> Result<Option<JobView>, LedgerError> {
-        self.get(&format!("/v1/jobs/{job}")).await
+    pub async fn job(&self, job: &JobId) -> Result<Option<Seen>, LedgerError> {
+        let Some(view) = self.get(&format!("/v1/jobs/{job}")).await? else { return Ok(None) };
+        // In this order: a seal from before might not cover what the view says.
+        let seal = self.head().await?.seal;
+        Ok(Some(Seen { view: Box::new(view), seal }))
     }
 
     /// What an account holds, in micro-credits; 0 when it never held any.

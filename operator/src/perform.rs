@@ -132,8 +132,8 @@ impl Performer {
     }
 
     async fn query(&self, job: JobId) -> Option<Input> {
-        let view = self.until("asking the ledger for a job", || self.edges.ledger.job(&job)).await?;
-        Some(Input::Ledger(job, view.map(Box::new)))
+        let seen = self.until("asking the ledger for a job", || self.edges.ledger.job(&job)).await?;
+        Some(Input::Ledger(job, seen))
     }
 
     /// One attempt: the core asks again while it needs it.

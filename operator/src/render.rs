@@ -179,14 +179,7 @@ impl Pen<'_> {
                 refunded: format_credits(paid.refunded),
             });
         }
-        let LedgerPlace { seal, settlement, attempt } = core.ledger;
-        // A later leader has not seen the earlier transactions: what was shown stays.
-        let before = self.status.ledger.take().unwrap_or_default();
-        self.status.ledger = Some(LedgerStatus {
-            checkpoint: seal.map(|seal| format!("{} {}", seal.size, seal.root)).or(before.checkpoint),
-            settlement: settlement.map(|leaf| leaf.to_string()).or(before.settlement),
-            r#try: attempt.min(1_000_000),
-        });
+        self.status.ledger = Some(evidence(self.status.ledger.take().unwrap_or_default(), &core.ledger));
     }
 
     fn progress(&mut self, core: &Core) {
@@ -219,6 +212,16 @@ impl Pen<'_> {
         let left = i128::from(elapsed) * i128::from(total - accepted) / i128::from(accepted);
         let end = self.now.as_millisecond().checked_add(i64::try_from(left).ok()?)?;
         Timestamp::from_millisecond(end).ok().map(to_time)
+    }
+}
+
+/// Where the evidence is, after what was shown `before`. A later leader has not seen the earlier transactions: what was shown
+/// stays, and of the settlement's first leaf it is the better word.
+fn evidence(before: LedgerStatus, core: &LedgerPlace) -> LedgerStatus {
+    LedgerStatus {
+        checkpoint: core.seal.map(|seal| format!("{} {}", seal.size, seal.root)).or(before.checkpoint),
+        settlement: before.settlement.or_else(|| core.settlement.map(|leaf| leaf.to_string())),
+        r#try: core.attempt.min(1_000_000),
     }
 }
 
@@ -293,9 +296,23 @@ mod tests {
     use orion_protocol::Digest;
     use orion_protocol::dtype::DType;
     use orion_protocol::files::Extract;
+    use orion_protocol::ledger::SealRef;
     use orion_protocol::task::{Combine, Layout};
 
     use super::*;
+
+    #[test]
+    fn a_later_leader_keeps_what_was_shown_and_covers_what_was_not() {
+        let seal = |size| SealRef { height: 1, size, root: Digest::ZERO, time_ms: 1 };
+        let core = |seal, settlement| LedgerPlace { seal, settlement, attempt: 0 };
+        let words = |at: LedgerStatus| (at.settlement, at.checkpoint.map(|text| text[..2].to_owned()));
+        let first = evidence(LedgerStatus::default(), &core(Some(seal(12)), Some(9)));
+        let shown = |settlement: &str, size: &str| (Some(settlement.to_owned()), Some(size.to_owned()));
+        assert_eq!(words(first.clone()), shown("9", "12"));
+        assert_eq!(evidence(first.clone(), &core(None, None)), first, "it knows nothing, and changes nothing");
+        assert_eq!(words(evidence(first, &core(Some(seal(30)), Some(29)))), shown("9", "30"));
+        assert_eq!(words(evidence(LedgerStatus::default(), &core(Some(seal(30)), Some(29)))), shown("29", "30"));
+    }
 
     #[test]
     fn each_file_of_an_output_is_shown_with_its_own_digest_and_shape() {

@@ -227,7 +227,7 @@ pub struct LedgerStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub checkpoint: Option<String>,
-    /// Index of the settlement's first leaf.
+    /// Index of the settlement's first leaf; of a later one where the leader that submitted it was lost before it could say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub settlement: Option<String>,

@@ -148,14 +148,14 @@ impl Core {
 
     fn fold(&mut self, input: Input, now: Millis, effects: &mut Vec<Effect>) -> Touched {
         match input {
-            Input::Job(spec, view) => {
+            Input::Job(spec, seen) => {
                 let key = spec.job;
                 if self.jobs.contains_key(&key) {
                     return Touched::None;
                 }
                 let context = context(&self.config, &self.fleet);
-                let job = match view {
-                    Some(view) => Job::resumed(&context, *spec, view, now),
+                let job = match seen {
+                    Some(seen) => Job::resumed(&context, *spec, seen, now),
                     None => Job::new(*spec),
                 };
                 self.jobs.insert(key, job);
@@ -186,7 +186,7 @@ impl Core {
             }
             Input::Submitted(job, id, outcome) => self.with(job, |ctx, job| job.submitted(ctx, id, &outcome, now)),
             Input::Short(job, id) => self.with(job, |_, job| job.short(id, now)),
-            Input::Ledger(job, view) => self.with(job, |ctx, job| job.ledger(ctx, view, now)),
+            Input::Ledger(job, seen) => self.with(job, |ctx, job| job.ledger(ctx, seen, now)),
             Input::Digests(job, lease, drawn) => self.digests(job, lease, &drawn),
             Input::Answer(provider, _, answer) => self.answer(&provider, answer, now),
             Input::Folding(providers) => {

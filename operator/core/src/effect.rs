@@ -1,7 +1,7 @@
 //! What the core is told, and what it wants done: plain data on both sides.
 
 use orion_protocol::ledger::tx::{DrawnUnit, OpenEscrow};
-use orion_protocol::ledger::{JobView, Policy, Submitted, Transaction};
+use orion_protocol::ledger::{JobView, Policy, SealRef, Submitted, Transaction};
 use orion_protocol::messages::{Answer, Beat, TaskBody};
 use orion_protocol::statements::LeaseCore;
 use orion_protocol::task::{OutputSpec, UnitTable};
@@ -17,7 +17,7 @@ pub type JobKey = JobId;
 #[derive(Debug)]
 pub enum Input {
     /// A job whose inputs are pinned and stored, with what the ledger knows of it.
-    Job(Box<JobSpec>, Option<Box<JobView>>),
+    Job(Box<JobSpec>, Option<Seen>),
     /// The two fields of a spec that may change did.
     Changed {
         /// The job.
@@ -38,7 +38,7 @@ pub enum Input {
     /// The account holds less than [`Effect::Fund`] needs.
     Short(JobKey, TxId),
     /// What the ledger knows of a job, asked for by [`Effect::Query`].
-    Ledger(JobKey, Option<Box<JobView>>),
+    Ledger(JobKey, Option<Seen>),
     /// What [`Effect::Release`] named for this job is gone, or is left to age.
     Released(JobKey),
     /// Whether results are being deleted. They are named by content: what is put together meanwhile might be what is deleted.
@@ -64,6 +64,15 @@ pub enum Input {
     Providers(Vec<ProviderInfo>),
     /// Time passed.
     Tick,
+}
+
+/// What the ledger knows of a job, and where its log stood after it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The job.
+    pub view: Box<JobView>,
+    /// A seal that is not older than the view: its log holds all that the view says.
+    pub seal: SealRef,
 }
 
 /// What came of a transaction.

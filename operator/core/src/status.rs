@@ -97,9 +97,9 @@ pub struct JobStatus {
 /// Where a job's evidence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerPlace {
-    /// The log after the job's last transaction.
+    /// The log after the job's last transaction, or a later one.
     pub seal: Option<SealRef>,
-    /// The leaf of the settlement's first page.
+    /// The leaf of the settlement's first page, or a later one where another leader submitted it.
     pub settlement: Option<u64>,
     /// Part of the ids of transactions.
     pub attempt: u64,

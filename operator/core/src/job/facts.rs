@@ -4,7 +4,7 @@
 use orion_protocol::ids::aggregate_digest;
 use orion_protocol::ledger::api::JobPhase;
 use orion_protocol::ledger::tx::CloseRound;
-use orion_protocol::ledger::{Code, JobView, SealRef, Submitted, Transaction};
+use orion_protocol::ledger::{Code, SealRef, Submitted, Transaction};
 use orion_protocol::messages::{Answer, AnswerBody};
 use orion_protocol::sign::Signed;
 use orion_protocol::statements::{
@@ -18,7 +18,7 @@ use super::shard::{Claim, Fault, Shard, ShardState};
 use super::{AcceptedShard, Duty, Job, Out, PendingVerdict};
 use crate::Millis;
 use crate::core::Context;
-use crate::effect::ProviderInfo;
+use crate::effect::{ProviderInfo, Seen};
 use crate::fleet::WorkerId;
 use crate::status::{EntryStatus, RoundStatus, Stage};
 
@@ -514,16 +514,18 @@ impl Job {
     }
 
     /// What the ledger knows.
-    pub fn ledger(&mut self, ctx: &Context<'_>, view: Option<Box<JobView>>, now: Millis) {
+    pub fn ledger(&mut self, ctx: &Context<'_>, seen: Option<Seen>, now: Millis) {
         self.querying = false;
         self.query = false;
-        let Some(view) = view else { return };
+        let Some(seen) = seen else { return };
         // Who finds a job further than it brought it was replaced, and does not know yet.
-        let ours = view.phase == JobPhase::Open || matches!(self.stage, Stage::Settling | Stage::Closing | Stage::Done);
+        let ours =
+            seen.view.phase == JobPhase::Open || matches!(self.stage, Stage::Settling | Stage::Closing | Stage::Done);
         if std::mem::take(&mut self.resync) || !ours {
-            self.resume(ctx, view, now);
+            self.resume(ctx, seen, now);
             return;
         }
+        let view = seen.view;
         self.pages = view.pages;
         match view.phase {
             JobPhase::Closed => self.stage = Stage::Done,

@@ -68,7 +68,8 @@ pub(crate) struct Job {
     pub ledger: Option<Box<JobView>>,
     pub querying: bool,
     pub tally: Tally,
-    /// The log after the job's last transaction, and the leaf of its first Settle.
+    /// The log after the job's last transaction, and the leaf of its first Settle; or later ones, where an earlier leader submitted
+    /// them.
     pub last_seal: Option<SealRef>,
     pub settlement: Option<u64>,
     /// Rounds as people see them: the open ones, and the last 64.

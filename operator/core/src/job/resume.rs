@@ -11,7 +11,7 @@ use super::shard::{Claim, ShardState};
 use super::{Job, Task};
 use crate::Millis;
 use crate::core::Context;
-use crate::effect::JobSpec;
+use crate::effect::{JobSpec, Seen};
 use crate::status::{EntryStatus, Stage};
 
 /// The checked claim of a round's entry.
@@ -37,15 +37,17 @@ const HEARD_MS: Millis = Alive::EVERY_S * 1000 + 500;
 
 impl Job {
     /// A job whose escrow was opened under an earlier leader.
-    pub fn resumed(ctx: &Context<'_>, spec: JobSpec, view: Box<JobView>, now: Millis) -> Job {
+    pub fn resumed(ctx: &Context<'_>, spec: JobSpec, seen: Seen, now: Millis) -> Job {
         let mut job = Job::new(spec);
         job.work_from = now + HEARD_MS;
-        job.resume(ctx, view, now);
+        job.resume(ctx, seen, now);
         job
     }
 
     /// Takes the ledger's word for everything that it knows; leases that are out stay.
-    pub(super) fn resume(&mut self, ctx: &Context<'_>, view: Box<JobView>, now: Millis) {
+    pub(super) fn resume(&mut self, ctx: &Context<'_>, seen: Seen, now: Millis) {
+        self.place(&seen);
+        let view = seen.view;
         self.task = Some(Task { digest: view.task.digest(), spec: view.task.clone() });
         self.spec.units = view.task.units;
         self.stored.insert(view.task.digest());
@@ -77,6 +79,15 @@ impl Job {
             }
         }
         self.ledger = Some(view);
+    }
+
+    /// Where the evidence of what was paid is. Who paid may have died without a word of it; which leaf came first is not asked
+    /// for, but the whole log has it.
+    fn place(&mut self, seen: &Seen) {
+        if seen.view.pages.0 > 0 {
+            self.settlement.get_or_insert(seen.seal.size.saturating_sub(1));
+            self.last_seal = Some(seen.seal);
+        }
     }
 
     /// Why a job ended under an earlier leader, as far as the ledger shows it; a deleted one is said to be so besides.

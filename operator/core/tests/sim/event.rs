@@ -1,8 +1,8 @@
 //! What happens in the simulated world, and what a core is told: facts that can be said twice.
 
-use orion_core::{DrawnOf, Input, JobSpec, JobStatus, LeaseOrder, ProviderInfo, WorkerId};
+use orion_core::{DrawnOf, Input, JobSpec, JobStatus, LeaseOrder, ProviderInfo, Seen, WorkerId};
 use orion_protocol::ledger::tx::{DrawnUnit, OpenEscrow};
-use orion_protocol::ledger::{JobView, Submitted, Transaction};
+use orion_protocol::ledger::{Submitted, Transaction};
 use orion_protocol::messages::{Answer, Beat};
 use orion_protocol::{Digest, JobId, Name, PublicKey, TxId};
 
@@ -74,7 +74,7 @@ pub enum Fault {
 /// An input that can be said twice.
 #[derive(Clone, Debug)]
 pub enum Fact {
-    Job(Box<JobSpec>, Option<Box<JobView>>),
+    Job(Box<JobSpec>, Option<Seen>),
     Changed(JobId, u32, u64),
     Deleted(JobId),
     Forget(JobId),
@@ -82,7 +82,7 @@ pub enum Fact {
     Stored(JobId, Digest),
     Clearing(bool),
     Submitted(JobId, TxId, Box<Submitted>),
-    Ledger(JobId, Option<Box<JobView>>),
+    Ledger(JobId, Option<Seen>),
     Digests(JobId, Digest, Vec<DrawnUnit>),
     Short(JobId, TxId),
     Answer(Name, Name, Box<Answer>),
@@ -98,7 +98,7 @@ pub enum Fact {
 impl Fact {
     pub fn input(&self) -> Input {
         match self.clone() {
-            Fact::Job(spec, view) => Input::Job(spec, view),
+            Fact::Job(spec, seen) => Input::Job(spec, seen),
             Fact::Changed(job, parallelism, budget) => Input::Changed { job, parallelism, budget },
             Fact::Deleted(job) => Input::Deleted(job),
             Fact::Forget(job) => Input::Forget(job),
@@ -106,7 +106,7 @@ impl Fact {
             Fact::Stored(job, digest) => Input::Stored(job, digest),
             Fact::Clearing(clearing) => Input::Clearing(clearing),
             Fact::Submitted(job, id, outcome) => Input::Submitted(job, id, outcome),
-            Fact::Ledger(job, view) => Input::Ledger(job, view),
+            Fact::Ledger(job, seen) => Input::Ledger(job, seen),
             Fact::Digests(job, lease, drawn) => Input::Digests(job, lease, drawn),
             Fact::Short(job, id) => Input::Short(job, id),
             Fact::Answer(provider, uid, answer) => Input::Answer(provider, uid, answer),

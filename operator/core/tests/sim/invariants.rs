@@ -114,6 +114,7 @@ impl World {
             return;
         };
         assert!(matches!(job.phase, JobPhase::Closed | JobPhase::Expired), "it is over, and its escrow is open");
+        self.check_place(id, job.settlement.is_some());
         let paid = job.paid;
         assert_eq!(job.escrowed, paid.workers + paid.validators + paid.fee + paid.refunded);
         let work: u64 = job.workers.values().map(|one| one.work).sum();
@@ -128,6 +129,17 @@ impl World {
             assert!(self.buckets.results.contains(&result), "the result is stored");
             let lied = accepted_shards(job).values().any(|entry| !self.lies[&entry.commitment_digest].is_empty());
             assert!(lied || result == Digest::of(&file), "the result is the truth");
+        }
+    }
+
+    /// The status says where the log holds all of the settlement, whichever leader submitted what of it.
+    fn check_place(&self, id: JobId, settled: bool) {
+        let place = self.jobs[&id].status.as_ref().unwrap().ledger;
+        assert_eq!(place.settlement.is_some(), settled, "{place:?}");
+        if let Some((first, last)) = self.ledger.leaves.get(&id) {
+            let (Some(settlement), Some(seal)) = (place.settlement, place.seal) else { panic!("{place:?}") };
+            assert!(*first <= settlement && settlement < seal.size, "the settlement is said to be at {settlement}");
+            assert!(*last < seal.size, "leaf {last} is not in a log of {} leaves", seal.size);
         }
     }
 

@@ -144,7 +144,7 @@ impl World {
                 }
                 Fact::Submitted(job, id, Box::new(outcome))
             }
-            Request::Query(job) => Fact::Ledger(job, self.ledger.chain.job(&job).map(Box::new)),
+            Request::Query(job) => Fact::Ledger(job, self.ledger.job(&job)),
             Request::Fund(job, id, open, need) => {
                 if self.ledger.chain.account(open.consumer.account).balance >= need {
                     return self.serve(leader, Request::Submit(job, id, Box::new(Transaction::OpenEscrow(*open))));
@@ -194,8 +194,8 @@ impl World {
         let mut spec = job.spec.clone();
         spec.first_try = job.status.as_ref().map_or(0, |status| status.ledger.attempt);
         let deleted = job.deleted;
-        let view = self.ledger.chain.job(&id).map(Box::new);
-        self.tell(leader, &Fact::Job(Box::new(spec), view));
+        let seen = self.ledger.job(&id);
+        self.tell(leader, &Fact::Job(Box::new(spec), seen));
         if deleted {
             self.tell(leader, &Fact::Deleted(id));
         }

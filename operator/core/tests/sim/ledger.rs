@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use orion_core::Seen;
 use orion_ledger_core::{Admission, Chain, Standing};
-use orion_protocol::Signed;
 use orion_protocol::ledger::leaf::Receipt;
-use orion_protocol::ledger::{Code, Envelope, Genesis, Submitted};
+use orion_protocol::ledger::tx::{Close, Settle};
+use orion_protocol::ledger::{Code, Envelope, Genesis, Submitted, Transaction};
+use orion_protocol::{JobId, Signed};
 
 /// The ledger.
 pub struct Ledger {
@@ -17,6 +19,8 @@ pub struct Ledger {
     pub codes: BTreeMap<(&'static str, Code), u32>,
     /// Refusals that this history may have, beyond those that any may have.
     pub tolerated: Vec<(&'static str, Code)>,
+    /// Where each job's settlement begins in the log, and the last leaf that a leader submitted for it.
+    pub leaves: BTreeMap<JobId, (u64, u64)>,
     last_ms: u64,
 }
 
@@ -28,6 +32,7 @@ impl Ledger {
             admission: Admission::new(genesis),
             codes: BTreeMap::new(),
             tolerated: Vec::new(),
+            leaves: BTreeMap::new(),
             last_ms: now,
         }
     }
@@ -39,6 +44,11 @@ impl Ledger {
             self.chain.finalize_block(self.last_ms, &[]).unwrap();
             self.audit();
         }
+    }
+
+    /// What it knows of a job, as the service says it: the view, and then where the log stands.
+    pub fn job(&self, job: &JobId) -> Option<Seen> {
+        Some(Seen { view: Box::new(self.chain.job(job)?), seal: self.chain.seal_ref() })
     }
 
     /// Orders a transaction in a block of its own. One of an `epoch` that is over may clash with ids of its successor.
@@ -53,7 +63,13 @@ impl Ledger {
                 self.last_ms = now.max(self.last_ms + 1);
                 let mut block = self.chain.finalize_block(self.last_ms, std::slice::from_ref(&admitted)).unwrap();
                 self.audit();
-                block.outcomes.remove(0)
+                let submitted = block.outcomes.remove(0);
+                if let (Transaction::Settle(Settle { job, .. }) | Transaction::Close(Close { job }), Code::Ok) =
+                    (admitted.transaction(), submitted.receipt.code)
+                {
+                    self.leaves.entry(*job).or_insert((submitted.leaf, 0)).1 = submitted.leaf;
+                }
+                submitted
             }
         };
         let code = submitted.receipt.code;

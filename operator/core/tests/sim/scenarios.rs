@@ -213,6 +213,18 @@ fn the_leader_dies_before_the_result_is_shown() {
 }
 
 #[test]
+fn the_leader_dies_between_the_close_and_the_status() {
+    let (mut world, job) = fleet_with_job(8);
+    world.kill_when("the job is closed", |world| world.ledger.count("Close", Code::Ok) == 1);
+    assert_eq!(world.shown(&job).ledger.settlement, None, "nobody has said yet that it is paid");
+    let closed = world.ledger.leaves[&job].1;
+    world.until_over(MINUTE);
+    let place = world.shown(&job).ledger;
+    assert!(place.settlement.is_some() && place.seal.is_some_and(|seal| seal.size > closed), "{place:?}");
+    assert_eq!(world.ledger.count("Settle", Code::Ok), 1, "it is not paid again");
+}
+
+#[test]
 fn the_leader_dies_at_any_event() {
     let mut at = 1;
     loop {
