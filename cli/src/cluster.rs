@@ -27,8 +27,8 @@ pub struct Access {
     /// The ledger, where it is not reached through the API server.
     #[arg(long, global = true, env = "ORION_LEDGER_URL")]
     pub ledger_url: Option<String>,
-    /// A token of the ledger, where it asks for one. Through the API server, the Secret orion-ledger-tokens beside the platform is
-    /// looked at as well.
+    /// A token of the ledger, where it asks for one. Through the API server, the Secrets orion-ledger-token-read and -submit beside
+    /// the platform are looked at as well, whichever is wanted.
     #[arg(long, global = true, env = "ORION_LEDGER_TOKEN", hide_env_values = true)]
     pub ledger_token: Option<String>,
 }
@@ -43,9 +43,6 @@ impl Access {
     }
 }
 
-/// The Secret that holds the ledger's tokens.
-const TOKENS: &str = "orion-ledger-tokens";
-
 /// What the ledger is wanted for, and so which of its tokens is shown.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose {
@@ -56,11 +53,11 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The key within the Secret.
-    fn key(self) -> &'static str {
+    /// The Secret that holds the token.
+    fn secret(self) -> &'static str {
         match self {
-            Purpose::Read => "read",
-            Purpose::Submit => "submit",
+            Purpose::Read => "orion-ledger-token-read",
+            Purpose::Submit => "orion-ledger-token-submit",
         }
     }
 }
@@ -136,8 +133,8 @@ impl Cluster {
     /// The token beside the platform. There may be none, or not for us: then the ledger says whether it takes one.
     async fn token(&self, purpose: Purpose) -> Option<String> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.access.system_namespace);
-        let secret = api.get_opt(TOKENS).await.ok()??;
-        String::from_utf8(secret.data?.remove(purpose.key())?.0).ok()
+        let secret = api.get_opt(purpose.secret()).await.ok()??;
+        String::from_utf8(secret.data?.remove("token")?.0).ok()
     }
 
     fn endpoint(&self, url: Option<&String>, service: &str) -> Endpoint {

@@ -80,7 +80,7 @@ impl Ground {
         let Ground::Processes { layout, .. } = self else { return Ok(Vec::new()) };
         let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
         let gateway = layout.gateway.iter().find(answers).context("no operator's gateway answers")?;
-        let token = self.key("orion-ledger-tokens", "read");
+        let token = self.key("orion-ledger-token-read", "token");
         let token = std::fs::read_to_string(&token).with_context(|| format!("reading {}", token.display()))?;
         Ok(vec![
             ("ORION_GATEWAY_URL", format!("http://{gateway}")),
@@ -104,7 +104,8 @@ pub async fn service(kube: &Client, name: &str) -> Result<String> {
 async fn copy_keys(kube: &Client) -> Result<TempDir> {
     let folder = tempfile::tempdir().context("making a folder for keys")?;
     let secrets: Api<Secret> = Api::namespaced(kube.clone(), NAMESPACE);
-    for name in ["orion-issuer-keys", "orion-operator-keys", "orion-ledger-keys", "orion-ledger-tokens"] {
+    let tokens = ["orion-ledger-token-submit", "orion-ledger-token-read", "orion-ledger-token-metrics"];
+    for name in ["orion-issuer-keys", "orion-operator-keys", "orion-ledger-keys"].into_iter().chain(tokens) {
         let secret = secrets.get(name).await.with_context(|| format!("reading the Secret {name}"))?;
         for (key, value) in secret.data.unwrap_or_default() {
             copy(folder.path(), name, &key, &value.0)?;

@@ -150,7 +150,7 @@ impl World {
         command.args(["--ledger-url", &self.ground.ledger()]);
         command.arg("--genesis-file").arg(self.ground.key("orion-genesis", "genesis"));
         command.arg("--issuer-key-file").arg(self.ground.key("orion-issuer-keys", "issuer.key"));
-        command.env("ORION_LEDGER_TOKEN_FILE", self.ground.key("orion-ledger-tokens", "submit"));
+        command.env("ORION_LEDGER_TOKEN_FILE", self.ground.key("orion-ledger-token-submit", "token"));
         xtask::process::run(&mut command)
     }
 
@@ -162,7 +162,7 @@ impl World {
 
     /// The ledger's metrics.
     pub fn ledger_metrics(&self) -> Result<String> {
-        let token = self.ground.key("orion-ledger-tokens", "metrics");
+        let token = self.ground.key("orion-ledger-token-metrics", "token");
         let token = std::fs::read_to_string(&token).with_context(|| format!("reading {}", token.display()))?;
         let host = self.ground.ledger();
         let (status, page) =

@@ -89,10 +89,10 @@ pub enum TokensError {
 pub(crate) enum Denied {
     #[error(
         "this takes a token for {0}, in the header {TOKEN_HEADER}: `orion` reads it from ORION_LEDGER_TOKEN or the Secret \
-         orion-ledger-tokens, the operator from the file that ORION_LEDGER_TOKEN_FILE names"
+         orion-ledger-token-{0}, the operator from the file that ORION_LEDGER_TOKEN_FILE names"
     )]
     Missing(Role),
-    #[error("the token is not known here: this takes one for {0}, as the Secret orion-ledger-tokens has it now")]
+    #[error("the token is not known here: this takes one for {0}, as the Secret orion-ledger-token-{0} has it now")]
     Unknown(Role),
     #[error("the token is for something else: this takes one for {0}")]
     OtherRole(Role),

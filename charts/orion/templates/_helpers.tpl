@@ -118,5 +118,5 @@ resources:
 {{/* Where a program finds the token that the ledger lets it in for. */}}
 {{- define "orion.ledgerTokenVolume" -}}
 name: ledger-token
-secret: {secretName: orion-ledger-tokens, defaultMode: 0440, items: [{key: submit, path: token}]}
+secret: {secretName: orion-ledger-token-submit, defaultMode: 0440}
 {{- end }}

@@ -47,9 +47,14 @@ const PLATFORM: (&str, &[(&str, Kind)]) =
     ("orion-platform-keys", &[("signing.key", Kind::Random), ("nats.seed", Kind::NatsSeed)]);
 const LEDGER: (&str, &[(&str, Kind)]) = ("orion-ledger-keys", &[("checkpoint.key", Kind::Random)]);
 const ISSUER: (&str, &[(&str, Kind)]) = ("orion-issuer-keys", &[("issuer.key", Kind::Random)]);
-/// Who may ask the ledger for what, by role; whoever has one of these is let in.
-const TOKENS: (&str, &[(&str, Kind)]) =
-    ("orion-ledger-tokens", &[("submit", Kind::Random), ("read", Kind::Random), ("metrics", Kind::Random)]);
+/// Who may ask the ledger for what: the role, and the Secret whose holder is let in for it. One each, for Kubernetes grants
+/// Secrets whole: who may read one key of a Secret has them all.
+const TOKENS: [(&str, &str); 3] = [
+    ("submit", "orion-ledger-token-submit"),
+    ("read", "orion-ledger-token-read"),
+    ("metrics", "orion-ledger-token-metrics"),
+];
+const TOKEN: &[(&str, Kind)] = &[("token", Kind::Random)];
 /// What the ledger knows of them.
 const TOKEN_DIGESTS: (&str, &str) = ("orion-ledger-token-digests", "tokens");
 const WITNESS: &[(&str, Kind)] = &[("witness.key", Kind::Random)];
@@ -131,20 +136,20 @@ impl ProviderKeys {
     }
 }
 
-/// The ledger's tokens, and their digests, from which nobody learns a token: both Secrets as files.
-pub async fn tokens(cluster: &Cluster) -> anyhow::Result<[(String, Files); 2]> {
-    let (name, roles) = TOKENS;
-    let files = cluster.ensure_secret(name, roles).await?;
-    let mut lines = Vec::new();
-    for (role, _) in roles {
-        let token = text(name, &files, role)?;
-        anyhow::ensure!(!token.is_empty(), "{role} of Secret {name} is empty: delete the key to have a new one made");
+/// The ledger's tokens, and their digests, from which nobody learns a token: all these Secrets as files.
+pub async fn tokens(cluster: &Cluster) -> anyhow::Result<Vec<(String, Files)>> {
+    let (mut secrets, mut lines) = (Vec::new(), Vec::new());
+    for (role, name) in TOKENS {
+        let files = cluster.ensure_secret(name, TOKEN).await?;
+        let token = text(name, &files, "token")?;
+        anyhow::ensure!(!token.is_empty(), "token of Secret {name} is empty: delete the Secret to have a new one made");
         lines.push(format!("{role} {}\n", Digest::of(token.as_bytes())));
+        secrets.push((name.to_owned(), files));
     }
-    let lines = lines.concat();
-    let (digests, key) = TOKEN_DIGESTS;
+    let (lines, (digests, key)) = (lines.concat(), TOKEN_DIGESTS);
     cluster.put_secret(digests, key, &lines).await?;
-    Ok([(name.to_owned(), files), (digests.to_owned(), [(key.to_owned(), lines.into_bytes())].into())])
+    secrets.push((digests.to_owned(), [(key.to_owned(), lines.into_bytes())].into()));
+    Ok(secrets)
 }
 
 /// The key of a witness that the install brings along, made where it is missing.

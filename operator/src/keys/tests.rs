@@ -71,6 +71,13 @@ impl Store {
         }
     }
 
+    /// Names of the objects of a kind.
+    fn names(&self, plural: &str) -> Vec<String> {
+        let objects = self.0.lock().expect("the store");
+        let paths = objects.by_path.keys().filter_map(|path| path.split_once(&format!("/{plural}/")));
+        paths.map(|(_, name)| name.to_owned()).collect()
+    }
+
     fn writes(&self) -> u64 {
         self.0.lock().expect("the store").writes
     }
@@ -115,11 +122,11 @@ async fn a_second_run_writes_nothing() {
     let store = Store::default();
     install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
     // Four Secrets of the platform and one of the provider, the genesis, the mark, the Provider, the broker's configuration,
-    // the ledger's tokens and their digests, the trust policy.
-    assert_eq!(store.writes(), 12);
+    // the ledger's three tokens and their digests, the trust policy.
+    assert_eq!(store.writes(), 14);
     store.with("/orion-ledger-signed", |map| map["data"] = json!({"size": "5"}));
     install(&store.cluster(), &args(&["alpha=ann"])).await.unwrap();
-    assert_eq!(store.writes(), 12);
+    assert_eq!(store.writes(), 14);
     assert_eq!(
         store.with("/orion-ledger-signed", |map| map["data"].clone()),
         json!({"size": "5"}),
@@ -213,7 +220,9 @@ async fn the_folder_holds_what_pods_mount() {
         "orion-provider-alpha/signing.key",
         "orion-provider-alpha/nats.seed",
         "orion-nats-config/nats.conf",
-        "orion-ledger-tokens/submit",
+        "orion-ledger-token-submit/token",
+        "orion-ledger-token-read/token",
+        "orion-ledger-token-metrics/token",
         "orion-ledger-token-digests/tokens",
         "orion-witness-policy/policy",
     ] {
@@ -222,29 +231,51 @@ async fn the_folder_holds_what_pods_mount() {
 }
 
 #[tokio::test]
+async fn the_chart_grants_the_job_each_secret_that_it_makes() {
+    let template = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/orion/templates/keys.yaml");
+    let template = std::fs::read_to_string(template).unwrap();
+    let list = template.lines().find(|line| line.starts_with("{{- $secrets := list ")).unwrap();
+    let granted: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    let store = Store::default();
+    install(&store.cluster(), &args(&[])).await.unwrap();
+    let made = store.names("secrets");
+    assert!(made.len() > 8, "{made:?}");
+    for name in &made {
+        assert!(granted.contains(&name.as_str()), "{name} is not in {granted:?}");
+    }
+    assert_eq!(granted.len(), made.len(), "{granted:?} has more than {made:?}");
+}
+
+/// What the ledger lets somebody in for.
+const ROLES: [&str; 3] = ["submit", "read", "metrics"];
+
+#[tokio::test]
 async fn an_install_of_before_gets_tokens_and_the_ledger_only_their_digests() {
     let store = Store::default();
     install(&store.cluster(), &args(&[])).await.unwrap();
     // As a release without tokens and witnesses left it.
-    for object in ["/orion-ledger-tokens", "/orion-ledger-token-digests", "/orion-witness-policy"] {
+    for role in ROLES {
+        store.remove(&format!("/orion-ledger-token-{role}"));
+    }
+    for object in ["/orion-ledger-token-digests", "/orion-witness-policy"] {
         store.remove(object);
     }
     let genesis = store.with("/orion-genesis", |map| map.clone());
     install(&store.cluster(), &args(&[])).await.unwrap();
     assert_eq!(store.with("/orion-genesis", |map| map.clone()), genesis);
-    let tokens = decoded(&store, "/orion-ledger-tokens");
+    let tokens = tokens_of(&store);
     let digests = decoded(&store, "/orion-ledger-token-digests").remove("tokens").unwrap();
     let lines: Vec<&str> = digests.lines().collect();
     assert_eq!(lines.len(), 3);
-    for role in ["submit", "read", "metrics"] {
+    for role in ROLES {
         let digest = orion_protocol::Digest::of(tokens[role].as_bytes());
         assert!(lines.contains(&format!("{role} {digest}").as_str()), "{digests}");
         assert!(!digests.contains(&tokens[role]));
     }
     // One that was deleted is made anew, and the others stay.
-    store.with("/orion-ledger-tokens", |secret| secret["data"].as_object_mut().unwrap().remove("read"));
+    store.remove("/orion-ledger-token-read");
     install(&store.cluster(), &args(&[])).await.unwrap();
-    let after = decoded(&store, "/orion-ledger-tokens");
+    let after = tokens_of(&store);
     assert!(after["read"] != tokens["read"] && after["submit"] == tokens["submit"]);
     let digests = decoded(&store, "/orion-ledger-token-digests").remove("tokens").unwrap();
     assert!(digests.contains(&orion_protocol::Digest::of(after["read"].as_bytes()).to_string()));
@@ -272,6 +303,17 @@ async fn the_policy_names_the_log_and_every_witness_and_follows_the_values() {
     assert_eq!(policy(&store).as_str().unwrap(), first);
     let why = refusal(&store, &witnessed(&["a"], 2)).await;
     assert!(why.contains("a quorum of 2 is asked for, and there are 1 witnesses"), "{why}");
+}
+
+/// The ledger's tokens by role: each in a Secret of its own, which holds nothing else.
+fn tokens_of(store: &Store) -> BTreeMap<&'static str, String> {
+    let token = |role| {
+        let mut secret = decoded(store, &format!("/orion-ledger-token-{role}"));
+        let token = secret.remove("token").unwrap();
+        assert!(secret.is_empty(), "the Secret of {role} holds more than its token");
+        (role, token)
+    };
+    ROLES.map(token).into()
 }
 
 fn decoded(store: &Store, end: &str) -> BTreeMap<String, String> {

@@ -81,7 +81,7 @@ impl Layout {
 }
 
 fn platform(cluster: &Cluster, programs: &Programs, folder: &Path, layout: &Layout) -> Result<Platform> {
-    let token = key(folder, "orion-ledger-tokens", "read");
+    let token = key(folder, "orion-ledger-token-read", "token");
     let token = std::fs::read_to_string(&token).with_context(|| format!("reading {}", token.display()))?;
     Ok(Platform {
         log_key: key(folder, "orion-genesis", "checkpoint.vkey"),
@@ -157,7 +157,7 @@ pub fn start_operator(
     operator.arg("--genesis-file").arg(key(folder, "orion-genesis", "genesis"));
     operator.arg("--operator-key-file").arg(key(folder, "orion-operator-keys", "operator.key"));
     operator.arg("--salt-key-file").arg(key(folder, "orion-operator-keys", "salt.key"));
-    operator.env("ORION_LEDGER_TOKEN_FILE", key(folder, "orion-ledger-tokens", "submit"));
+    operator.env("ORION_LEDGER_TOKEN_FILE", key(folder, "orion-ledger-token-submit", "token"));
     // A leadership that ends ends the process; as a pod would, it starts again.
     let mut supervised = supervise(&operator);
     cluster.spawn(&format!("operator-{replica}"), &mut supervised)?;
@@ -250,7 +250,7 @@ pub fn deposit(
     let mut deposit = program(cluster, &programs.path("orion-operator"));
     deposit.args(["deposit", "--namespace", namespace, "--amount", amount]);
     deposit.args(["--ledger-url", &format!("http://{}", layout.ledger)]);
-    deposit.env("ORION_LEDGER_TOKEN_FILE", key(folder, "orion-ledger-tokens", "submit"));
+    deposit.env("ORION_LEDGER_TOKEN_FILE", key(folder, "orion-ledger-token-submit", "token"));
     deposit.arg("--genesis-file").arg(key(folder, "orion-genesis", "genesis"));
     deposit.arg("--issuer-key-file").arg(key(folder, "orion-issuer-keys", "issuer.key"));
     process::run(&mut deposit)
