@@ -38,7 +38,8 @@ pub fn check(genesis: &Genesis, keys: &Keys) -> anyhow::Result<()> {
         anyhow::ensure!(
             want == have,
             "ConfigMap {} names the {what} key {want}, but Secret {secret} holds the key {have}: restore that Secret, or \
-             delete ConfigMap, Secrets, Providers and the ledger's volume to begin a new chain",
+             delete that ConfigMap, ConfigMaps orion-ledger-begun and orion-ledger-signed, the Secrets, the Providers and the \
+             ledger's volume to begin a new chain",
             super::GENESIS,
         );
     }

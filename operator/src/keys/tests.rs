@@ -180,6 +180,7 @@ async fn contradictions_are_named_and_left() {
     store.remove("/orion-ledger-keys");
     let why = refusal(&store, &args(&[])).await;
     assert!(why.contains("names the checkpoint key") && why.contains("Secret orion-ledger-keys"), "{why}");
+    assert!(why.contains("orion-ledger-begun and orion-ledger-signed"), "a new chain needs both gone: {why}");
 }
 
 #[tokio::test]
