@@ -234,6 +234,10 @@ async fn submit(State(shared): State<Shared>, body: Bytes) -> Answer {
         Standing::New => node.submit(tx).await.map_err(|error| match error {
             SubmitError::Busy => Refused::Unavailable("the queue is full"),
             SubmitError::Stopped => Halted.into(),
+            SubmitError::Unorderable(error) => {
+                shared.metrics.refused.inc();
+                Refused::Bad(with_sources(&error))
+            }
         })?,
     };
     Ok(cbor_body(cbor::to_vec(&submitted)))

@@ -104,6 +104,9 @@ pub enum SubmitError {
     /// The ledger has stopped.
     #[error("the ledger has stopped")]
     Stopped,
+    /// By the time of its block nobody could order it.
+    #[error("the transaction cannot be ordered")]
+    Unorderable(#[source] Unorderable),
 }
 
 /// What is known of the log from elsewhere than the store, which can be lost.
@@ -300,7 +303,7 @@ impl Node {
         let tx = if tx.transaction().embeds_signatures() { self.preverified(tx).await? } else { tx };
         let (reply, answer) = oneshot::channel();
         place.send(Order { tx: Arc::new(tx), reply });
-        answer.await.map_err(|_| SubmitError::Stopped)
+        answer.await.map_err(|_| SubmitError::Stopped)?.map_err(SubmitError::Unorderable)
     }
 }
 

@@ -14,11 +14,11 @@ use orion_ledger::engine::{Fault, Halt};
 use orion_ledger::node::{NodeError, Past, SubmitError};
 use orion_ledger::publisher::Published;
 use orion_ledger::store::{Kept, Store};
-use orion_ledger_core::{Chain, Signer};
+use orion_ledger_core::{Chain, Signer, Unorderable};
 use orion_protocol::ids::TxId;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::ledger::{Code, SealRef};
-use orion_protocol::{Digest, JobId, SecretKey, Signed};
+use orion_protocol::{Digest, JobId, PublicKey, SecretKey, Signed};
 use support::local::{close, open, open_at};
 use support::world::{self, Keys};
 use tempfile::TempDir;
@@ -260,6 +260,28 @@ fn whatever_comes_together_is_answered_as_if_it_came_one_by_one() {
     let heights: Vec<_> = fates.iter().map(|fate| fate.seal.height).collect();
     let block = heights[1];
     assert_eq!(heights[1..], [block, block, block, block, block + 1]);
+    close(&runtime, node, ended);
+}
+
+#[test]
+fn what_nobody_may_order_any_more_is_told_so_and_the_others_are_ordered() {
+    let runtime = Runtime::new().unwrap();
+    let directory = TempDir::new().unwrap();
+    let (node, ended) = open(&runtime, directory.path(), Past::Unknown).unwrap();
+    let stranger = SecretKey::from_seed(&[77; 32]);
+    let chain = Keys::new().genesis().chain();
+    let id = TxId::derive("Close", &JobId::NONE, 1, 0);
+    let close_job = Transaction::Close(Close { job: JobId::NONE }).sign(&chain, &stranger, 1, id);
+    // As if it had been let into the queue while the key still counted.
+    let tx = node.admission().check(close_job).unwrap();
+    let refused = runtime.block_on(node.submit(tx));
+    let named = |key: &PublicKey| *key == stranger.public();
+    assert!(
+        matches!(&refused, Err(SubmitError::Unorderable(Unorderable::UnknownSigner(key))) if named(key)),
+        "{refused:?}"
+    );
+    let tx = node.admission().check(deposit(1)).unwrap();
+    assert_eq!(runtime.block_on(node.submit(tx)).unwrap().receipt.code, Code::Ok);
     close(&runtime, node, ended);
 }
 

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orion_ledger_core::Admitted;
 use orion_ledger_core::admission::MAX_SIGNED_BYTES;
+use orion_ledger_core::{Admitted, Unorderable};
 use orion_protocol::ledger::api::Submitted;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -25,15 +25,15 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// A transaction that waits for its block.
 pub(crate) struct Order {
     pub(crate) tx: Arc<Admitted>,
-    /// Where its fate goes.
-    pub(crate) reply: oneshot::Sender<Submitted>,
+    /// Where its fate goes, or why it has none.
+    pub(crate) reply: oneshot::Sender<Result<Submitted, Unorderable>>,
 }
 
 impl Order {
     fn answer(self, submitted: Submitted, metrics: &Metrics) {
         metrics.answered(self.tx.transaction().kind(), submitted.receipt.code);
         // Whoever asked may have left; the transaction stands.
-        let _ = self.reply.send(submitted);
+        let _ = self.reply.send(Ok(submitted));
     }
 }
 
@@ -182,12 +182,14 @@ impl<A: Application + 'static> Embedded<A> {
     }
 
     /// Answers what was not proposed: it was there before, or waits for the next block. Who was let into the queue may have
-    /// lost that right since: no answer makes them ask again, and hear why.
+    /// lost that right since, and hears so.
     fn left_out(&mut self, order: Order) -> Result<(), Halt> {
         match self.app.check_tx(Tx::Checked(order.tx.clone()))? {
             CheckTx::New(_) => self.waiting.push_back(order),
             CheckTx::Known(submitted) | CheckTx::Clash(submitted) => order.answer(submitted, &self.metrics),
-            CheckTx::Refused(_) => {}
+            CheckTx::Refused(why) => {
+                let _ = order.reply.send(Err(why));
+            }
         }
         Ok(())
     }
