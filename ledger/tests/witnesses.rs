@@ -402,6 +402,32 @@ fn one_that_failed_for_long_is_asked_as_soon_as_there_is_another_checkpoint() {
 }
 
 #[test]
+fn the_age_counts_from_the_last_checkpoint_that_has_its_quorum() {
+    let (ann, bob) = (Witness::start("ann", 21), Witness::start("bob", 22));
+    bob.becomes(Manner::Lets(0));
+    let home = with_policy(&[&ann, &bob], 2);
+    let ledger = home.start();
+    let client = ledger.client();
+    let age = || {
+        let metrics = String::from_utf8(client.get("/metrics").body).unwrap();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("orion_ledger_witness_age_seconds "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let first = until(client, |seen| view(seen, "ann").size > 0);
+    let first = view(&first, "ann").size;
+    let second = deposit(client, 1);
+    // Bob is late with the first, and after ten seconds the second is asked about.
+    until(client, |seen| view(seen, "ann").size == second);
+    assert!(age() >= 9, "{} s", age());
+    bob.becomes(Manner::Lets(1));
+    let seen = until(client, witnessed(first));
+    assert!(seen.witnessed.unwrap().size == first && age() < 7, "{} s", age());
+    bob.becomes(Manner::Honest);
+    until(client, witnessed(second));
+    assert_eq!(age(), 0);
+}
+
+#[test]
 fn a_cosignature_that_does_not_verify_counts_for_nothing() {
     let ann = Witness::start("ann", 21);
     ann.becomes(Manner::Forges);

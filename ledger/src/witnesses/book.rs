@@ -42,7 +42,7 @@ pub(super) struct Book {
     published: u64,
     /// In the policy's order.
     witnesses: Vec<WitnessView>,
-    /// Since when a checkpoint is without its quorum.
+    /// Since when checkpoints after the last one with its quorum are without theirs.
     waiting: Option<Instant>,
 }
 
@@ -163,9 +163,9 @@ impl Book {
         if larger {
             (self.witnessed, self.unstored) = (Some(witnessed), true);
         }
-        if self.recent.back().is_some_and(|asked| asked.quorum) {
-            self.waiting = None;
-        }
+        // What was asked about before the last one that has its quorum is waited for no more.
+        let open = self.recent.iter().rposition(|target| target.quorum).map_or(0, |last| last + 1);
+        self.waiting = self.recent.get(open).map(|target| target.since);
     }
 
     /// What is asked about, with the cosignatures so far.
@@ -180,7 +180,7 @@ impl Book {
         self.witnessed.clone().filter(|_| unstored)
     }
 
-    /// Since when a checkpoint has been without its quorum; nothing when none is.
+    /// Since when checkpoints after the last one with its quorum have been without theirs; nothing when none is.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         self.waiting
     }
