@@ -37,6 +37,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const VIEW_TIMEOUT: Duration = Duration::from_secs(30);
 
 const UNPUBLISHED: &str = "no checkpoint is published yet";
+const BUSY_FILES: &str = "too many files of the log at a time";
+const BUSY_BUNDLES: &str = "too many bundles of the log at a time";
 
 /// How much of what costs most is done at a time.
 #[derive(Clone, Copy, Debug)]
@@ -45,15 +47,17 @@ pub struct Limits {
     pub exports: usize,
     /// Views of jobs: each may be tens of MiB, from the chain to the reader.
     pub views: usize,
-    /// Files of the log: a bundle may be 16 MiB.
+    /// Files of the log that are short: each has its turn until it is in memory.
     pub files: usize,
+    /// Bundles of the log, which may be 16 MiB: each has its turn until it was read, apart from what is short.
+    pub bundles: usize,
     /// How long a request waits for its turn before it is answered 503.
     pub turn: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { exports: 4, views: 8, files: 16, turn: Duration::from_secs(3) }
+        Limits { exports: 4, views: 8, files: 16, bundles: 16, turn: Duration::from_secs(3) }
     }
 }
 
@@ -66,6 +70,7 @@ pub struct Shared {
     exports: Arc<Semaphore>,
     views: Arc<Semaphore>,
     files: Arc<Semaphore>,
+    bundles: Arc<Semaphore>,
     turn: Duration,
     tokens: Option<Arc<Tokens>>,
 }
@@ -73,9 +78,11 @@ pub struct Shared {
 impl Shared {
     /// Routes that answer 503 until there is a node.
     pub fn new(metrics: Arc<Metrics>, limits: Limits) -> Shared {
-        let Limits { exports, views, files, turn } = limits;
-        let [exports, views, files] = [exports, views, files].map(|turns| Arc::new(Semaphore::new(turns)));
-        Shared { node: Arc::default(), witnesses: Arc::default(), metrics, exports, views, files, turn, tokens: None }
+        let Limits { exports, views, files, bundles, turn } = limits;
+        let turns = [exports, views, files, bundles].map(|turns| Arc::new(Semaphore::new(turns)));
+        let [exports, views, files, bundles] = turns;
+        let (node, witnesses, tokens) = Default::default();
+        Shared { node, witnesses, metrics, exports, views, files, bundles, turn, tokens }
     }
 
     /// Lets in only who shows one of these tokens.
@@ -116,8 +123,13 @@ impl tiles::Source for Shared {
         Ok(tiles::Served { tiles: node.tiles().clone(), newest })
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        self.turn(&self.files, "too many files of the log at a time").await
+    async fn turn(&self, long: bool) -> Result<OwnedSemaphorePermit, Refused> {
+        let (turns, busy) = if long { (&self.bundles, BUSY_BUNDLES) } else { (&self.files, BUSY_FILES) };
+        self.turn(turns, busy).await
+    }
+
+    fn long_turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        self.bundles.clone().try_acquire_owned().map_err(|_| Refused::Unavailable(BUSY_BUNDLES))
     }
 }
 

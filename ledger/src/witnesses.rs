@@ -2,8 +2,8 @@
 //! the published note. A checkpoint whose note has the policy's quorum is kept as the witnessed one.
 //!
 //! All witnesses are asked about one checkpoint at a time, else a busy log would have one cosignature on each of many. The next
-//! one is taken when there is a quorum, or after a while without. Nothing else waits for witnesses: those that are lost delay
-//! what is final, never what is acknowledged.
+//! one is taken when there is a quorum, when none can come since somebody else showed witnesses more, or after a while without.
+//! Nothing else waits for witnesses: those that are lost delay what is final, never what is acknowledged.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -97,8 +97,8 @@ impl Witnesses {
         let (answers, answered) = mpsc::channel(QUEUE);
         let mut tasks = tokio::task::JoinSet::new();
         for (at, url) in urls {
-            let asking = Asking::new(at, url, node.tiles().clone(), target.clone(), answers.clone());
-            tasks.spawn(asking.run());
+            let (tiles, target, newest) = (node.tiles().clone(), target.clone(), board.newest());
+            tasks.spawn(Asking::new(at, url, tiles, target, newest, answers.clone()).run());
         }
         let (show, view) = watch::channel(book.view());
         let secretary = Secretary { book, board, store, targets, show, metrics };

@@ -17,9 +17,10 @@ use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Ended, Node, Past};
 use orion_ledger::serve::{self, serve};
 use orion_protocol::JobId;
+use orion_protocol::ledger::leaf::Code;
 use support::Client;
-use support::local::AT_ONCE;
-use support::world::Keys;
+use support::local::{AT_ONCE, open_at, stored};
+use support::world::{Keys, START_MS, World};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -76,7 +77,7 @@ fn until_the_log_is_replayed_it_is_alive_but_not_ready() {
 
 #[test]
 fn what_costs_most_has_turns_and_the_rest_goes_on() {
-    let shared = shared(http::Limits { exports: 0, views: 0, files: 0, turn: Duration::from_millis(20) });
+    let shared = shared(http::Limits { exports: 0, views: 0, files: 0, bundles: 0, turn: Duration::from_millis(20) });
     let Served { client, runtime } = served(router(shared.clone()), serve::Limits::default());
     let (node, _ended, _directory) = node(&runtime);
     shared.ready(node);
@@ -86,6 +87,41 @@ fn what_costs_most_has_turns_and_the_rest_goes_on() {
     for path in ["/readyz", "/v1/head", "/v1/jobs?open", "/checkpoint"] {
         assert_eq!(client.get(path).status, 200, "{path}");
     }
+}
+
+/// A ledger over this world's log, with so many turns for files and for bundles.
+fn over(world: &World, files: usize, bundles: usize) -> (Served, TempDir) {
+    let turn = Duration::from_millis(20);
+    let shared = shared(http::Limits { files, bundles, turn, ..http::Limits::default() });
+    let served = served(router(shared.clone()), serve::Limits::default());
+    let directory = stored(world);
+    let clock = Arc::new(|| START_MS + 1_000);
+    let (node, _ended) = open_at(&served.runtime, directory.path(), Past::Begun, clock).unwrap();
+    shared.ready(node);
+    (served, directory)
+}
+
+#[test]
+fn who_reads_bundles_takes_no_turn_from_hash_tiles_and_from_the_end_of_the_log() {
+    let mut world = World::new();
+    while world.log.len() < 300 {
+        assert_eq!(world.deposit(1), Code::Ok);
+    }
+    let last = format!("/tile/entries/001.p/{}", world.log.len() - 256);
+    // What has become full is long whatever part of it is asked for.
+    let short = ["/tile/0/000", "/tile/0/000.p/7", last.as_str()];
+    let long = ["/tile/entries/000", "/tile/entries/000.p/255"];
+    let check = |files, bundles, refused: &[&str], why, answered: &[&str]| {
+        let (Served { client, runtime: _runtime }, _directory) = over(&world, files, bundles);
+        for path in refused {
+            busy(client, path, why);
+        }
+        for path in answered {
+            assert_eq!(client.get(path).status, 200, "{path}");
+        }
+    };
+    check(1, 0, &long, "too many bundles", &short);
+    check(0, 1, &short, "too many files", &long);
 }
 
 #[test]

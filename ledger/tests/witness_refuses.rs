@@ -208,6 +208,25 @@ fn a_file_that_was_changed_once_is_asked_for_again_and_held_against_nobody() {
 }
 
 #[test]
+fn requests_do_not_make_evidence_of_a_file_that_was_changed_for_a_moment() {
+    let log = Log::of_world(&paid());
+    let case = Case::new(&log);
+    let bundle = Resource::Entries { index: 0, width: u16::try_from(log.size).unwrap() }.path();
+    case.site.change(harmed(bundle.clone(), Harm::Flip(10)));
+    let limits = Limits { poll: Duration::from_mins(10), replay: Duration::from_millis(200), ..limits() };
+    let eye = case.open_with(limits);
+    eye.until(|status| status["log"]["trouble"].is_string());
+    // Each of these has it look at the log, were it not for what it saw.
+    for _ in 0..5 {
+        let answer = eye.send(&log.request(0));
+        assert!(matches!(answer, Answer::Refused(Refusal::NotYet, _)), "{answer:?}");
+    }
+    assert!(eye.status()["stopped"].is_null());
+    assert_eq!(case.site.asked(&bundle), 1);
+    eye.close(&case.runtime);
+}
+
+#[test]
 fn a_person_who_takes_the_evidence_away_has_it_go_on() {
     let mut world = paid();
     let log = Log::of_world(&world);
@@ -359,6 +378,30 @@ fn an_older_state_of_the_log_is_a_rollback_unless_it_was_an_old_copy() {
     assert!(evidence.words().contains("is the witness's word"), "{}", evidence.words());
     assert_eq!(evidence.judge(&vkey()), Ok(Shown::Undecided("which checkpoint came first is the witness's word")));
     case.goes_on_refusing(eye, &old);
+}
+
+#[test]
+fn an_older_state_before_and_after_the_log_was_away_is_no_rollback_yet() {
+    let mut world = paid();
+    let old = Log::of_world(&world);
+    deposit(&mut world, 5);
+    let new = Log::of_world(&world);
+    let case = Case::new(&new);
+    let stale = Duration::from_secs(3);
+    let eye = case.open_with(Limits { stale, ..limits() });
+    assert!(judged(&new.note(), &eye.send(&new.request(0))).accepted());
+    case.site.show(old.clone());
+    eye.until(|status| status["log"]["size"] == old.size);
+    case.site.change(|_, _| Sent::Status(502));
+    eye.until(|status| status["log"]["trouble"].is_string());
+    support::pass(stale);
+    case.site.honest();
+    // It shows the old one again, for a moment.
+    let status = eye.until(|status| status["log"]["trouble"].is_null() || status["stopped"].is_string());
+    case.site.show(new.clone());
+    assert!(status["stopped"].is_null() && status["log"]["size"] == old.size, "{status}");
+    assert!(judged(&new.note(), &eye.send(&new.request(new.size))).accepted());
+    eye.close(&case.runtime);
 }
 
 /// What was refused for a log of these leaves, which the log's own key signed, after `honest` leaves were cosigned.

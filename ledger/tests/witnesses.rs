@@ -32,6 +32,8 @@ enum Manner {
     Refuses(&'static str),
     /// As if by a key that nobody knows.
     Forges,
+    /// Honest to so many, and silent to others until it becomes something else.
+    Lets(usize),
 }
 
 #[derive(Debug)]
@@ -104,10 +106,21 @@ fn serve(mut stream: TcpStream, signer: &NoteSigner, state: &Mutex<State>) {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
+    while !lets(&mut state.lock().unwrap().manner) {
+        support::pass(Duration::from_millis(10));
+    }
     let answer = answer(&body, signer, &mut state.lock().unwrap());
     let (status, kind, body) = (answer.status(), answer.content_type(), answer.body());
     let head = format!("HTTP/1.1 {status} x\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n", body.len());
     let _ = stream.write_all(format!("{head}connection: close\r\n\r\n{body}").as_bytes());
+}
+
+/// Whether it answers now.
+fn lets(manner: &mut Manner) -> bool {
+    let Manner::Lets(left) = manner else { return true };
+    let lets = *left > 0;
+    *left = left.saturating_sub(1);
+    lets
 }
 
 fn answer(body: &[u8], signer: &NoteSigner, state: &mut State) -> Answer {
@@ -312,6 +325,106 @@ fn a_witness_that_saw_another_log_or_a_longer_one_refuses() {
     assert!(words("bob").contains(&format!("cosigned size {}", size + 100)), "{}", words("bob"));
     // Transactions are acknowledged all the same.
     deposit(ledger.client(), 2);
+}
+
+#[test]
+fn witnesses_that_somebody_else_showed_more_are_asked_about_the_newest_at_once() {
+    let (ann, bob) = (Witness::lost("ann", 21), Witness::lost("bob", 22));
+    let home = with_policy(&[&ann, &bob], 2);
+    let start = Instant::now();
+    let ledger = home.start();
+    let client = ledger.client();
+    // The first of these is asked about, and is not let go of for ten seconds where nobody answers.
+    let sizes: Vec<u64> = (0..4).map(|number| deposit(client, number)).collect();
+    until(client, |seen| seen.published == sizes[3] && seen.witnesses.iter().all(|view| view.error.is_some()));
+    // `add-checkpoint` is open to all, and so is the newest checkpoint.
+    let note = Note::parse(&client.get("/checkpoint").body).unwrap();
+    let shown = Checkpoint::of_note(&note, &vkey()).unwrap();
+    for witness in [&ann, &bob] {
+        witness.state.lock().unwrap().last = Some(shown.clone());
+        witness.come(TcpListener::bind(witness.address).unwrap());
+    }
+    let seen = until(client, |seen| {
+        assert!(!seen.blocked && seen.witnesses.iter().all(|view| view.refused.is_none()), "{seen:?}");
+        witnessed(sizes[3])(seen)
+    });
+    assert_eq!(seen.witnessed.unwrap().by, ["ann", "bob"]);
+    assert!(start.elapsed() < Duration::from_secs(10), "it was not let go of: {:?}", start.elapsed());
+}
+
+#[test]
+fn one_that_says_it_was_shown_more_takes_no_quorum_from_the_others() {
+    let (ann, bob, carl) = (Witness::start("ann", 21), Witness::start("bob", 22), Witness::start("carl", 23));
+    let home = with_policy(&[&ann, &bob, &carl], 2);
+    let ledger = home.start();
+    let client = ledger.client();
+    let first = deposit(client, 1);
+    until(client, |seen| seen.witnesses.iter().all(|view| view.size >= first));
+    // The next one is asked about, and then there is one more.
+    ann.becomes(Manner::Lets(0));
+    bob.becomes(Manner::Lets(0));
+    let second = deposit(client, 2);
+    until(client, |seen| view(seen, "carl").size == second);
+    let third = deposit(client, 3);
+    until(client, |seen| seen.published == third);
+    let note = Note::parse(&client.get("/checkpoint").body).unwrap();
+    ann.state.lock().unwrap().last = Some(Checkpoint::of_note(&note, &vkey()).unwrap());
+    let asked = ann.state.lock().unwrap().olds.len();
+    ann.becomes(Manner::Honest);
+    until(client, |_| ann.state.lock().unwrap().olds.len() > asked);
+    // Bob is waited for all the same: carl would be asked about the third.
+    support::pass(Duration::from_millis(500));
+    assert_eq!(view(&seen(client), "carl").size, second);
+    bob.becomes(Manner::Honest);
+    let seen = until(client, witnessed(third));
+    assert!(!seen.blocked && seen.witnesses.iter().all(|view| view.refused.is_none()), "{seen:?}");
+}
+
+#[test]
+fn one_that_failed_for_long_is_asked_as_soon_as_there_is_another_checkpoint() {
+    let (ann, bob) = (Witness::start("ann", 21), Witness::start("bob", 22));
+    bob.becomes(Manner::Refuses("out of order"));
+    let home = with_policy(&[&ann, &bob], 1);
+    let ledger = home.start();
+    let client = ledger.client();
+    let mut size = deposit(client, 1);
+    let olds = || bob.state.lock().unwrap().olds.len();
+    // About one checkpoint it is asked with pauses of 250 ms, 500 ms, 1 s and 2 s; the next is of 4 s.
+    let before = until(client, |seen| seen.published == size && view(seen, "ann").size == size && olds() > 0);
+    assert!(view(&before, "bob").error.is_none());
+    let asked = olds();
+    until(client, |_| olds() >= asked + 4);
+    bob.becomes(Manner::Honest);
+    let since = Instant::now();
+    size = deposit(client, 2);
+    until(client, |seen| view(seen, "bob").size == size);
+    assert!(since.elapsed() < Duration::from_secs(3), "after {:?}", since.elapsed());
+}
+
+#[test]
+fn the_age_counts_from_the_last_checkpoint_that_has_its_quorum() {
+    let (ann, bob) = (Witness::start("ann", 21), Witness::start("bob", 22));
+    bob.becomes(Manner::Lets(0));
+    let home = with_policy(&[&ann, &bob], 2);
+    let ledger = home.start();
+    let client = ledger.client();
+    let age = || {
+        let metrics = String::from_utf8(client.get("/metrics").body).unwrap();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("orion_ledger_witness_age_seconds "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let first = until(client, |seen| view(seen, "ann").size > 0);
+    let first = view(&first, "ann").size;
+    let second = deposit(client, 1);
+    // Bob is late with the first, and after ten seconds the second is asked about.
+    until(client, |seen| view(seen, "ann").size == second);
+    assert!(age() >= 9, "{} s", age());
+    bob.becomes(Manner::Lets(1));
+    let seen = until(client, witnessed(first));
+    assert!(seen.witnessed.unwrap().size == first && age() < 7, "{} s", age());
+    bob.becomes(Manner::Honest);
+    until(client, witnessed(second));
+    assert_eq!(age(), 0);
 }
 
 #[test]

@@ -57,9 +57,14 @@ impl Feed {
     }
 }
 
+/// Whether an answer keeps its turn until it was read.
+pub(super) fn is_long(bytes: &[u8]) -> bool {
+    bytes.len() > CHUNK
+}
+
 /// An answer that is in memory already: whole when it is short, else fed, and cut off when it takes longer than `limit`.
 pub(super) fn whole(bytes: Vec<u8>, turn: OwnedSemaphorePermit, limit: Duration) -> Body {
-    if bytes.len() <= CHUNK {
+    if !is_long(&bytes) {
         return Body::from(bytes);
     }
     let (feed, body) = Feed::new(turn);

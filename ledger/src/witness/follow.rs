@@ -61,7 +61,7 @@ pub(super) struct Follower {
     wrong: Option<Wrong>,
     /// Looks in a row at which a file contradicted what was signed.
     contradictions: u32,
-    /// Since when the log shows less than was cosigned.
+    /// Since when the log shows less than was cosigned, at every look.
     smaller: Option<Instant>,
 }
 
@@ -120,9 +120,11 @@ impl Follower {
     }
 
     fn pause(&mut self) {
-        let rest = self.shared.limits.poll.saturating_sub(LEAST_PAUSE);
+        // A file that contradicts is asked for again after a while: whoever wakes this would make evidence of a moment.
+        let least = if self.contradictions > 0 { self.shared.limits.poll.max(LEAST_PAUSE) } else { LEAST_PAUSE };
+        let rest = self.shared.limits.poll.saturating_sub(least);
         let until_next = async {
-            tokio::time::sleep(LEAST_PAUSE).await;
+            tokio::time::sleep(least).await;
             // Either way it is time to look.
             let _ = tokio::time::timeout(rest, self.shared.wake.notified()).await;
         };
@@ -137,7 +139,9 @@ impl Follower {
 
     /// One look at the log.
     fn turn(&mut self) -> Result<(), Turn> {
-        let (note, checkpoint) = self.log.checkpoint(&self.shared.key)?;
+        // What it shows after it was away may be as old as what it showed before: that is no proof that it stays.
+        let shown = self.log.checkpoint(&self.shared.key).inspect_err(|_| self.smaller = None);
+        let (note, checkpoint) = shown?;
         let point = Point { note: self.shared.stripped(&note), checkpoint };
         let size = point.checkpoint.size;
         self.shared.saw(|seen| seen.size = Some(size));

@@ -32,15 +32,16 @@ pub struct Door {
     witness: Arc<OnceLock<Witness>>,
     turns: Arc<Semaphore>,
     reads: Arc<Semaphore>,
+    bundles: Arc<Semaphore>,
     longest: Duration,
 }
 
 impl Door {
     /// For a witness with these limits.
     pub fn new(limits: &Limits) -> Door {
-        let turns = Arc::new(Semaphore::new(limits.requests));
-        let reads = Arc::new(Semaphore::new(limits.reads));
-        Door { witness: Arc::default(), turns, reads, longest: limits.replay + REQUEST_TIMEOUT }
+        let turns = [limits.requests, limits.reads, limits.bundles].map(|turns| Arc::new(Semaphore::new(turns)));
+        let [turns, reads, bundles] = turns;
+        Door { witness: Arc::default(), turns, reads, bundles, longest: limits.replay + REQUEST_TIMEOUT }
     }
 
     /// The witness has started.
@@ -142,9 +143,17 @@ impl Source for Mirror {
         Ok(Served { tiles: shared.tiles.clone(), newest: Arc::new(newest) })
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
+    async fn turn(&self, long: bool) -> Result<OwnedSemaphorePermit, Refused> {
+        if long {
+            return self.long_turn();
+        }
         let turn = self.door.reads.clone().try_acquire_owned();
         turn.map_err(|_| Refused::Unavailable("too many files are read at a time"))
+    }
+
+    fn long_turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        let turn = self.door.bundles.clone().try_acquire_owned();
+        turn.map_err(|_| Refused::Unavailable("too many bundles are read at a time"))
     }
 }
 

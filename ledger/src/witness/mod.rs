@@ -104,8 +104,10 @@ pub struct Limits {
     pub tries: u32,
     /// Requests to cosign at a time.
     pub requests: usize,
-    /// Files of the copy that are read at a time.
+    /// Short files of the copy that are read at a time.
     pub reads: usize,
+    /// Bundles of the copy, which may be long, that are read at a time.
+    pub bundles: usize,
 }
 
 impl Default for Limits {
@@ -118,6 +120,7 @@ impl Default for Limits {
             tries: 3,
             requests: 16,
             reads: 8,
+            bundles: 8,
         }
     }
 }

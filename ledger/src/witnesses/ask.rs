@@ -31,6 +31,8 @@ const TRIES: usize = 2;
 pub(super) enum Outcome {
     /// Signature lines, unchecked.
     Cosigned(Vec<NoteSignature>),
+    /// Somebody else had it cosign a larger size of this log.
+    Ahead,
     /// It contradicts what it was shown: its words.
     Refused(String),
     /// No such answer, and why.
@@ -74,6 +76,8 @@ pub(super) struct Asking {
     tiles: Arc<Tiles>,
     /// What it is asked about.
     target: watch::Receiver<Option<Arc<Published>>>,
+    /// What anybody may have shown it.
+    newest: watch::Receiver<Option<Arc<Published>>>,
     answers: mpsc::Sender<Answered>,
     /// The size that it cosigned last, as far as is known.
     old: u64,
@@ -85,10 +89,11 @@ impl Asking {
         url: Uri,
         tiles: Arc<Tiles>,
         target: watch::Receiver<Option<Arc<Published>>>,
+        newest: watch::Receiver<Option<Arc<Published>>>,
         answers: mpsc::Sender<Answered>,
     ) -> Asking {
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Asking { at, url, http, tiles, target, answers, old: 0 }
+        Asking { at, url, http, tiles, target, newest, answers, old: 0 }
     }
 
     /// Until nobody is left who wants to know.
@@ -103,18 +108,22 @@ impl Asking {
                 continue;
             };
             let outcome = self.ask(&target).await;
-            let cosigned = matches!(outcome, Outcome::Cosigned(_));
+            // There is nothing more to ask it about this one.
+            let done = matches!(outcome, Outcome::Cosigned(_) | Outcome::Ahead);
             if self.answers.send(Answered { at: self.at, size: target.size, outcome }).await.is_err() {
                 return;
             }
-            if cosigned {
-                (self.old, pause) = (target.size, PAUSES.0);
-                if self.target.changed().await.is_err() {
-                    return;
-                }
+            let changed = if done {
+                pause = PAUSES.0;
+                self.target.changed().await
             } else {
-                tokio::time::sleep(pause).await;
+                let changed = tokio::time::timeout(pause, self.target.changed()).await;
                 pause = (pause * 2).min(PAUSES.1);
+                // Late: it is asked about the same one again.
+                changed.unwrap_or(Ok(()))
+            };
+            if changed.is_err() {
+                return;
             }
         }
     }
@@ -126,15 +135,24 @@ impl Asking {
                 Err(why) => return Outcome::Failed(why),
             };
             match answer {
-                Answer::Cosigned(lines) => return Outcome::Cosigned(lines),
-                Answer::Size(size) if size > target.size => {
-                    let words = format!(
-                        "it has cosigned size {size} of this log, which now has {}: was an old volume restored?",
-                        target.size
-                    );
-                    return Outcome::Refused(words);
+                Answer::Cosigned(lines) => {
+                    self.old = target.size;
+                    return Outcome::Cosigned(lines);
                 }
-                Answer::Size(size) => self.old = size,
+                Answer::Size(size) => {
+                    // Whoever is ahead was shown a checkpoint, and it is shown only after it is here.
+                    let own = self.newest.borrow().as_ref().map_or(0, |newest| newest.size);
+                    if size > own {
+                        let words = format!(
+                            "it has cosigned size {size} of this log, which now has {own}: was an old volume restored?"
+                        );
+                        return Outcome::Refused(words);
+                    }
+                    self.old = size;
+                    if size > target.size {
+                        return Outcome::Ahead;
+                    }
+                }
                 Answer::Refused(refusal, words) => return refused(refusal, &words),
             }
         }

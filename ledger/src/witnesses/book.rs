@@ -1,6 +1,6 @@
 //! What witnesses have answered. Pure: it is told what happened and when, and says what is to be asked, stored and shown.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ struct Target {
     /// With the cosignatures that came.
     note: Note,
     quorum: bool,
+    /// Who cosigned a larger one, by their places: they never cosign this one.
+    ahead: BTreeSet<usize>,
     since: Instant,
 }
 
@@ -40,7 +42,7 @@ pub(super) struct Book {
     published: u64,
     /// In the policy's order.
     witnesses: Vec<WitnessView>,
-    /// Since when a checkpoint is without its quorum.
+    /// Since when checkpoints after the last one with its quorum are without theirs.
     waiting: Option<Instant>,
 }
 
@@ -72,7 +74,7 @@ impl Book {
         let due = match self.recent.back() {
             None => true,
             Some(target) => {
-                let over = target.quorum || now.duration_since(target.since) >= PATIENCE;
+                let over = target.quorum || self.lost(target) || now.duration_since(target.since) >= PATIENCE;
                 newest.size > target.published.size && over
             }
         };
@@ -83,10 +85,23 @@ impl Book {
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(Target { published: newest.clone(), note, quorum: false, since: now });
+        let (published, ahead) = (newest.clone(), BTreeSet::new());
+        self.recent.push_back(Target { published, note, quorum: false, ahead, since: now });
         self.waiting.get_or_insert(now);
         self.judge(self.recent.len() - 1);
         Some(newest.clone())
+    }
+
+    /// Whether some are ahead of a checkpoint, and the others, as they answer now, are no quorum. Where they are, one that only
+    /// says that it is ahead does not take it from them.
+    fn lost(&self, target: &Target) -> bool {
+        let mut left = Vec::new();
+        for (at, view) in self.witnesses.iter().enumerate() {
+            if !target.ahead.contains(&at) && view.refused.is_none() && view.error.is_none() {
+                left.push(view.name.as_str());
+            }
+        }
+        !target.ahead.is_empty() && !self.trust.is_enough(|witness| left.contains(&witness.name.as_str()))
     }
 
     /// Writes an answer down; says whether a cosignature came to what is asked about.
@@ -106,6 +121,13 @@ impl Book {
                     tracing::warn!(witness = view.name, size, why, "a witness did not cosign; it is asked again");
                 }
                 view.error = Some(cut(&why));
+                false
+            }
+            Outcome::Ahead => {
+                view.error = None;
+                if let Some(target) = self.recent.iter_mut().find(|target| target.published.size == size) {
+                    target.ahead.insert(at);
+                }
                 false
             }
             Outcome::Cosigned(lines) => self.cosign(at, size, lines),
@@ -141,9 +163,9 @@ impl Book {
         if larger {
             (self.witnessed, self.unstored) = (Some(witnessed), true);
         }
-        if self.recent.back().is_some_and(|asked| asked.quorum) {
-            self.waiting = None;
-        }
+        // What was asked about before the last one that has its quorum is waited for no more.
+        let open = self.recent.iter().rposition(|target| target.quorum).map_or(0, |last| last + 1);
+        self.waiting = self.recent.get(open).map(|target| target.since);
     }
 
     /// What is asked about, with the cosignatures so far.
@@ -158,7 +180,7 @@ impl Book {
         self.witnessed.clone().filter(|_| unstored)
     }
 
-    /// Since when a checkpoint has been without its quorum; nothing when none is.
+    /// Since when checkpoints after the last one with its quorum have been without theirs; nothing when none is.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         self.waiting
     }
