@@ -119,9 +119,14 @@ impl LedgerApp {
         if want != have {
             return Err(NodeError::CheckpointKey { want, have });
         }
-        let Started { chain, signer, published, since } = match store.snapshot()?.head()? {
+        let snapshot = store.snapshot()?;
+        let head = snapshot.head()?;
+        // An import that was cut off has claimed more than it brought.
+        let signed = snapshot.claimed()?.max(marked).map_or(0, |(size, _)| size);
+        let own = head.as_ref().map_or(0, |head| head.size);
+        let Started { chain, signer, published, since } = match head {
             None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
-            None if let Some((marked, _)) = marked => return Err(NodeError::Behind { own: 0, marked }),
+            _ if signed > own => return Err(NodeError::Behind { own, marked: signed }),
             None => start::first(&store, genesis, secret, clock)?,
             Some(head) => start::again(directory, &store, genesis, secret, head, marked)?,
         };

@@ -77,6 +77,11 @@ pub fn import(directory: &Path, genesis: &Genesis, path: &Path) -> Result<Import
     let head = store.snapshot()?.head()?;
     let (note, checkpoint) = check(&store, head.as_ref(), open(path)?, &key)?;
     let before = head.map_or(0, |head| head.size);
+    // It was signed with the log's key, so it counts as if this store had; and before the first leaf, so that nobody goes on with a
+    // part of it when this is cut off.
+    if store.snapshot()?.claimed()?.is_none_or(|(claimed, _)| claimed <= checkpoint.size) {
+        store.claim(checkpoint.size, &checkpoint.root)?;
+    }
     let (mut reader, _) = Reader::start(open(path)?).map_err(changed)?;
     let mut appending =
         Appending { store: &store, before, blocks: Vec::new(), leaves: Vec::new(), kept: Kept::default() };
@@ -96,8 +101,6 @@ pub fn import(directory: &Path, genesis: &Genesis, path: &Path) -> Result<Import
         return Err(ImportError::Changed(None));
     }
     appending.flush()?;
-    // It was signed with the log's key, so it counts as if this store had.
-    store.claim(size, &root)?;
     store.publish(&Published { size, root, note: note.to_string() })?;
     Ok(Imported { before, size })
 }

@@ -130,6 +130,7 @@ impl Publisher {
     fn run(&mut self, runtime: &Handle) -> Result<(), NodeError> {
         let mut published = self.board.newest().borrow().as_ref().map_or(0, |newest| newest.size);
         self.metrics.published.size.set(published);
+        self.mend_mark();
         loop {
             let seal = *self.seals.borrow_and_update();
             if seal.size <= published {
@@ -145,6 +146,23 @@ impl Publisher {
             } else if self.pause(runtime, self.interval.max(AGAIN)).is_ok() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Tells a mark that knows less than the volume, as after an upgrade or the mark's own loss. Where that fails, the next checkpoint
+    /// moves it.
+    fn mend_mark(&mut self) {
+        let newest = self.board.newest().borrow().clone();
+        let (Some(mark), Some(newest)) = (&mut self.mark, newest) else { return };
+        if mark.signed().is_some_and(|(size, _)| size >= newest.size) {
+            return;
+        }
+        tracing::warn!(
+            size = newest.size,
+            "the mark knew less than the volume; if it was not lost, is it the right one?"
+        );
+        if let Err(error) = mark.advance(newest.size, &newest.root) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the mark was not moved");
         }
     }
 

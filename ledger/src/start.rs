@@ -53,9 +53,6 @@ pub(crate) fn again(
     head: SealRef,
     marked: Option<(u64, Digest)>,
 ) -> Result<Started, NodeError> {
-    if let Some((marked, _)) = marked.filter(|(marked, _)| *marked > head.size) {
-        return Err(NodeError::Behind { own: head.size, marked });
-    }
     let snapshot = store.snapshot()?;
     let published = snapshot.published()?;
     let claimed = snapshot.claimed()?;

@@ -231,6 +231,38 @@ fn i29_a_volume_claims_one_root_for_a_size_and_never_a_smaller_one() {
 }
 
 #[test]
+fn i29_a_volume_that_claims_more_than_it_has_is_not_gone_on_with() {
+    let runtime = Runtime::new().unwrap();
+    let (volume, _, mark, _) = begun(&runtime);
+    // As an import does that is cut off after its first leaves.
+    let store = Store::open(volume.path()).unwrap();
+    let own = store.snapshot().unwrap().size().unwrap();
+    store.claim(own + 5, &Digest::of(b"a root that was signed")).unwrap();
+    drop(store);
+    for mark in [mark.publishing(), Kept::new().publishing()] {
+        let refused = open_with(&runtime, volume.path(), Past::Unknown, mark).err().unwrap();
+        assert!(
+            matches!(refused, NodeError::Behind { own: have, marked } if (have, marked) == (own, own + 5)),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn a_mark_that_knows_less_than_the_volume_is_told_while_nothing_happens() {
+    let runtime = Runtime::new().unwrap();
+    let (volume, _, mark, _) = begun(&runtime);
+    let (signed, lost) = (mark.signed(), Kept::new());
+    let (node, ended) = start(&runtime, volume.path(), &lost).unwrap();
+    let told = (0..500).any(|_| {
+        std::thread::park_timeout(Duration::from_millis(20));
+        lost.signed() == signed
+    });
+    assert!(told && signed.is_some(), "{:?} is not {signed:?}", lost.signed());
+    close(&runtime, node, ended);
+}
+
+#[test]
 fn without_its_mark_a_ledger_answers_and_publishes_nothing_new() {
     let runtime = Runtime::new().unwrap();
     let (volume, _, mark, _) = begun(&runtime);
