@@ -33,12 +33,11 @@ def slash(state, tx, sent):
     transfers = state.books.move(moves)
     shrink(state, job_id, key, lost[0], lost[2])
     slashed.add(key)
-    state.forgive(job_id)
     return transfers
 
 
 def shrink(state, job_id: bytes, key: bytes, vesting: int, unbonding: int) -> None:
-    """So much less matures, page by page, and is freed, by id."""
+    """So much less matures, page by page, and is freed, by id. An emptied page keeps its time: others can still be slashed."""
     for name in sorted(name for name in state.vests if name[0] == job_id):
         amounts = state.vests[name][1]
         taken = min(amounts.get(key, 0), vesting)
@@ -47,8 +46,6 @@ def shrink(state, job_id: bytes, key: bytes, vesting: int, unbonding: int) -> No
             amounts[key] -= taken
             if not amounts[key]:
                 del amounts[key]
-        if not amounts:
-            del state.vests[name]
     for name in sorted(name for name, one in state.unbondings.items() if one[0] == key):
         taken = min(state.unbondings[name][1], unbonding)
         unbonding -= taken

@@ -485,6 +485,68 @@ fn without_a_window_a_stake_is_lost_until_the_job_is_closed() {
     assert_eq!(case.slash(&tx).code, Code::NotSlashable);
 }
 
+/// Its own word would count for nothing once it is out of force, and no rotation of a provider's key takes it back.
+#[test]
+fn a_key_of_the_operators_stakes_nothing() {
+    let mut world = world(&POLICY, Some(BONDS));
+    let Keys { operator, issuer, .. } = Keys::new();
+    assert_eq!(world.register(1, "operator"), Code::Ok);
+    let task = spec_under(&POLICY, 1, 90, 30, 1);
+    assert_eq!(world.open_escrow(&task), Code::Ok);
+    let work = world.signers.work(&task, 0, 1, operator.public(), &[]);
+    let closed = world.close_round(&task, &[&work]);
+    assert_eq!(world.judge(&task, &closed, &[&work], &Ballot::default()), Code::Ok);
+    assert_eq!(world.settle(&task, 0).code, Code::Ok);
+    let earned = has(&world, operator.public());
+    assert!(earned[0] > 1);
+    assert_eq!(sent_by(&mut world, &operator, &stake(1)).code, Code::NotAllowed, "in force");
+    let rotate = Rotate { role: KeyRole::Operator, old: operator.public(), new: key(53).public(), lost: false };
+    assert_eq!(world.approved(&Transaction::Rotate(rotate), &[issuer]).code, Code::Ok);
+    assert_eq!(sent_by(&mut world, &operator, &stake(1)).code, Code::NotAllowed, "about to be replaced");
+    assert_eq!(has(&world, operator.public()), earned);
+    check_history(&world);
+}
+
+#[test]
+fn who_loses_all_its_pay_takes_nobody_elses_liability_away() {
+    for order in [[12, 13], [13, 12]] {
+        let mut world = earned(&VESTING, Some(Bonds { slash_ppm: 1_000_000, ..BONDS }));
+        assert_eq!(sent_by(&mut world, &key(13), &stake(100)).code, Code::Ok);
+        let workload = Digest::of(&model().object());
+        let task = TaskSpec { workload, kernel_set: 1, ..spec_under(&VESTING, 1, 2, 2, 2) };
+        assert_eq!(world.open_escrow(&task), Code::Ok);
+        // Alice lied and gets nothing; of the others only bob is asked, so that the only page is his.
+        let work = world.signers.work(&task, 0, 1, key(11).public(), &[0, 1]);
+        let closed = world.close_round(&task, &[&work]);
+        let ballot = Ballot { silent: [key(13).public()].into(), ..Ballot::default() };
+        assert_eq!(world.judge(&task, &closed, &[&work], &ballot), Code::Ok);
+        assert_eq!(world.settle(&task, 0).code, Code::Ok);
+        assert_eq!(world.close(&task).code, Code::Ok);
+        assert!(world.chain.totals().vesting > 0);
+        let slash = |world: &World, by: u8| {
+            let vote = |lie| {
+                let said = vec![UnitDigest { unit: 0, digest: support::digest_of(0, lie) }];
+                world.signers.vote(key(by).public(), closed.round, work.lease, said)
+            };
+            let (workload, object) = (model().object().into(), task.object().into());
+            let (lease, first, second) = (work.entry.lease.clone(), vote(false), vote(true));
+            Transaction::Slash(Box::new(Slash { workload, task: object, lease, first, second }))
+        };
+        for by in order {
+            let tx = slash(&world, by);
+            assert_eq!(sent_by(&mut world, &Keys::new().issuer, &tx).code, Code::Ok, "{by} of {order:?}");
+        }
+        assert_eq!((world.chain.totals().vesting, has(&world, key(13).public())[1]), (0, 0));
+        check_history(&world);
+        // The emptied page ends when it would have ended.
+        assert_eq!(sent_by(&mut world, &key(11), &stake(100)).code, Code::Ok);
+        pass(&mut world, VESTING.vesting_ms);
+        let tx = slash(&world, 11);
+        assert_eq!(sent_by(&mut world, &Keys::new().issuer, &tx).code, Code::NotSlashable, "the window is over");
+        check_history(&world);
+    }
+}
+
 /// A chain that forgets jobs, as the service's does, judges a slash as one that remembers them.
 #[test]
 fn a_slash_needs_nothing_of_a_job_that_was_shed() {

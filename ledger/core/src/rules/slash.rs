@@ -50,7 +50,6 @@ pub(super) fn slash(state: &mut State, envelope: &Envelope, tx: &Slash) -> Resul
     if let Some(liable) = state.liable.get_mut(&job) {
         liable.slashed.insert(key);
     }
-    state.forgive(job);
     Ok(transfers)
 }
 
