@@ -70,7 +70,7 @@ def guilt(state, tx):
     job = state.jobs[task.job]
     require(job.phase in ("closed", "expired") or settled(job), "NotSettled")
     lease, lease_digest = signed_lease(state, tx.lease)
-    votes = [vote(state, one, key, lease_digest) for one in (tx.first, tx.second)]
+    votes = [vote(state, one, key, lease_digest, digest) for one in (tx.first, tx.second)]
     require(all(votes), "NotSlashable")
     cut = Cut(task.units)
     of_job = (lease.kind, lease.task) == (WORK, digest) and cut.shard(lease.shard) == (lease.first_unit, lease.units)
@@ -98,9 +98,10 @@ def is_model(workload: bytes) -> bool:
     return True
 
 
-def vote(state, signed, key: bytes, lease: bytes):
+def vote(state, signed, key: bytes, lease: bytes, task: bytes):
+    """Only one that says by which task its units were computed: the same lease can be named under two tasks."""
     try:
         said, _ = statement(VOTE, state.chain, signed, key)
     except Refused:
         return None
-    return said if check_vote(said) and said.lease == lease else None
+    return said if check_vote(said) and (said.lease, said.task) == (lease, task) else None
