@@ -55,7 +55,7 @@ COMMITMENT = Signed(
 INGESTED = Signed("orion/ingested/v1", Record(commitment=DIGEST, refused_=REFUSAL), 8192)
 VOTE = Signed(
     "orion/vote/v1",
-    Record(round=DIGEST, lease=DIGEST, units=Each(Record(unit=U64, digest=DIGEST)), **{"class": DIGEST}),
+    Record(round=DIGEST, lease=DIGEST, units=Each(Record(unit=U64, digest=DIGEST)), **{"class": DIGEST}, task_=DIGEST),
     2048,
 )
 APPROVAL = Signed("orion/approval/v1", Record(action=DIGEST), 64)

@@ -33,12 +33,11 @@ def slash(state, tx, sent):
     transfers = state.books.move(moves)
     shrink(state, job_id, key, lost[0], lost[2])
     slashed.add(key)
-    state.forgive(job_id)
     return transfers
 
 
 def shrink(state, job_id: bytes, key: bytes, vesting: int, unbonding: int) -> None:
-    """So much less matures, page by page, and is freed, by id."""
+    """So much less matures, page by page, and is freed, by id. An emptied page keeps its time: others can still be slashed."""
     for name in sorted(name for name in state.vests if name[0] == job_id):
         amounts = state.vests[name][1]
         taken = min(amounts.get(key, 0), vesting)
@@ -47,8 +46,6 @@ def shrink(state, job_id: bytes, key: bytes, vesting: int, unbonding: int) -> No
             amounts[key] -= taken
             if not amounts[key]:
                 del amounts[key]
-        if not amounts:
-            del state.vests[name]
     for name in sorted(name for name, one in state.unbondings.items() if one[0] == key):
         taken = min(state.unbondings[name][1], unbonding)
         unbonding -= taken
@@ -73,7 +70,7 @@ def guilt(state, tx):
     job = state.jobs[task.job]
     require(job.phase in ("closed", "expired") or settled(job), "NotSettled")
     lease, lease_digest = signed_lease(state, tx.lease)
-    votes = [vote(state, one, key, lease_digest) for one in (tx.first, tx.second)]
+    votes = [vote(state, one, key, lease_digest, digest) for one in (tx.first, tx.second)]
     require(all(votes), "NotSlashable")
     cut = Cut(task.units)
     of_job = (lease.kind, lease.task) == (WORK, digest) and cut.shard(lease.shard) == (lease.first_unit, lease.units)
@@ -101,9 +98,10 @@ def is_model(workload: bytes) -> bool:
     return True
 
 
-def vote(state, signed, key: bytes, lease: bytes):
+def vote(state, signed, key: bytes, lease: bytes, task: bytes):
+    """Only one that says by which task its units were computed: the same lease can be named under two tasks."""
     try:
         said, _ = statement(VOTE, state.chain, signed, key)
     except Refused:
         return None
-    return said if check_vote(said) and said.lease == lease else None
+    return said if check_vote(said) and (said.lease, said.task) == (lease, task) else None

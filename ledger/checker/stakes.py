@@ -8,7 +8,8 @@ MAX_UNBONDINGS = 16
 
 
 def stake(state, tx, sent):
-    require(sent.signer in state.providers, "NotAllowed")
+    # The platform's or an operator's key goes out of force without being asked, and no word takes its stake back then.
+    require(sent.signer in state.providers and not state.keys.knows(sent.signer), "NotAllowed")
     require(tx.amount > 0, "OutOfBounds")
     place = state.books.place
     return state.books.move([(place(books.AVAILABLE, sent.signer), place(books.STAKE, sent.signer), tx.amount)])

@@ -288,6 +288,9 @@ pub struct Vote {
     /// The device class.
     #[n(3)]
     pub class: Digest,
+    /// Digest of the task by which the units were computed: what this vote is about. Votes of before do not say, and slash nobody.
+    #[n(4)]
+    pub task: Option<Digest>,
 }
 
 impl Statement for Vote {

@@ -150,7 +150,7 @@ STATEMENTS = {
     "Ingested": ("orion/ingested/v1", record(commitment=DIGEST, refused_=REFUSAL)),
     "Vote": (
         "orion/vote/v1",
-        record(round=DIGEST, lease=DIGEST, units=each(record(unit=U64, digest=DIGEST)), **{"class": DIGEST}),
+        record(round=DIGEST, lease=DIGEST, units=each(record(unit=U64, digest=DIGEST)), **{"class": DIGEST}, task_=DIGEST),
     ),
     "Aggregated": (
         "orion/aggregated/v1",

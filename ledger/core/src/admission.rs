@@ -65,7 +65,12 @@ impl Admission {
     /// Reads and checks the canonical bytes of a `Signed<Envelope>`.
     pub fn read(&self, bytes: &[u8]) -> Result<Admitted, Unorderable> {
         let signed = cbor::from_slice("signed envelope", bytes, MAX_SIGNED_BYTES).map_err(Unorderable::Envelope)?;
-        self.check(signed)
+        let admitted = self.check(signed)?;
+        // What this version cannot read, a later one may: it would judge otherwise, and refuse the log.
+        if let Transaction::Approved(approved) = &admitted.transaction {
+            Transaction::from_bytes(&approved.inner).map_err(Unorderable::Payload)?;
+        }
+        Ok(admitted)
     }
 
     /// Verifies ahead all that is signed in an envelope, on whatever thread. It judges nothing.

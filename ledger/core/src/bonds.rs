@@ -66,8 +66,7 @@ impl State {
     /// So much less is to mature for a provider of this job, page by page.
     pub(crate) fn shrink_vests(&mut self, job: JobId, provider: &PublicKey, amount: u64) {
         let mut left = amount;
-        let mut empty = Vec::new();
-        for (page, vest) in self.vests.range_mut((job, 0)..=(job, u64::MAX)) {
+        for (_, vest) in self.vests.range_mut((job, 0)..=(job, u64::MAX)) {
             let Some(pay) = vest.amounts.get_mut(provider) else { continue };
             let taken = (*pay).min(left);
             *pay -= taken;
@@ -75,13 +74,6 @@ impl State {
             if *pay == 0 {
                 vest.amounts.remove(provider);
             }
-            if vest.amounts.is_empty() {
-                empty.push((*page, vest.until_ms));
-            }
-        }
-        for ((job, page), until_ms) in empty {
-            self.vests.remove(&(job, page));
-            self.due.remove(until_ms, Due::Mature(job, page));
         }
     }
 

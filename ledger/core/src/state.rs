@@ -111,10 +111,8 @@ impl State {
 
     /// Holds back what was paid to `amounts` from a page until its window has passed.
     pub(crate) fn vest(&mut self, id: JobId, page: u64, until_ms: u64, amounts: BTreeMap<PublicKey, u64>) {
-        if !amounts.is_empty() {
-            self.due.insert(until_ms, Due::Mature(id, page));
-            self.vests.insert((id, page), Vest { until_ms, amounts });
-        }
+        self.due.insert(until_ms, Due::Mature(id, page));
+        self.vests.insert((id, page), Vest { until_ms, amounts });
     }
 
     /// The moves by which a page matures.

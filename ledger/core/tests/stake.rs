@@ -13,8 +13,8 @@ use orion_protocol::ledger::tx::*;
 use orion_protocol::ledger::{Submitted, Transaction};
 use orion_protocol::price::price_of;
 use orion_protocol::statements::{UnitDigest, Vote};
-use orion_protocol::task::{InferenceWorkload, KernelWorkload, TaskSpec, Workload};
-use orion_protocol::{Digest, PublicKey, SecretKey, Signed};
+use orion_protocol::task::{InferenceWorkload, KernelWorkload, TaskSpec, Workload, unit_digest};
+use orion_protocol::{Digest, JobId, PublicKey, SecretKey, Signed};
 use support::{Ballot, Keys, POLICY, Random, START_MS, Work, World, key, seed, spec_under};
 
 /// Earnings vest for 50 s.
@@ -256,7 +256,7 @@ impl Case {
         assert_eq!(world.judge(&task, &closed, &all, &Ballot::default()), Code::Ok);
         let vote = |wrong: &[u64]| {
             let said = [0, 1].map(|unit| UnitDigest { unit, digest: support::digest_of(unit, wrong.contains(&unit)) });
-            world.signers.vote(bob, closed.round, work[0].lease, said.to_vec())
+            world.signers.vote_by_task(bob, closed.round, (&task, work[0].lease), said.to_vec())
         };
         let (first, second) = (vote(&[]), vote(&[1]));
         let (workload, object) = (model().object().into(), task.object().into());
@@ -311,6 +311,8 @@ fn i24_two_votes_of_one_key_that_differ_are_enough_to_slash_it() {
         ("of another key", with(vote(&key(13), &|_| ()))),
         ("about another round", with(vote(&bob, &|vote| vote.round = Digest::ZERO))),
         ("about another lease", with(vote(&bob, &|vote| vote.lease = Digest::ZERO))),
+        ("that says no task", with(vote(&bob, &|vote| vote.task = None))),
+        ("about another task", with(vote(&bob, &|vote| vote.task = Some(Digest::ZERO)))),
         ("with another lease", Slash { lease: other_work.entry.lease, ..good.clone() }),
         ("with another task", Slash { task: user.object().into(), ..good.clone() }),
         ("with another workload", Slash { workload: b"another".to_vec().into(), ..good.clone() }),
@@ -342,6 +344,33 @@ fn i24_two_votes_of_one_key_that_differ_are_enough_to_slash_it() {
     assert_eq!(case.slash(&good).code, Code::NotSlashable, "once for a job");
     let swapped = Slash { first: good.second.clone(), second: good.first.clone(), ..good };
     assert_eq!(case.slash(&swapped).code, Code::NotSlashable);
+    check_history(&case.world);
+}
+
+/// Whoever gives leases can have one audited lease computed under two tasks, and both votes are honest.
+#[test]
+fn two_honest_votes_by_two_tasks_about_one_lease_slash_nobody() {
+    let mut case = Case::new(&VESTING, BONDS);
+    let bob = key(12).public();
+    assert_eq!(sent_by(&mut case.world, &key(12), &stake(200)).code, Code::Ok);
+    let mut case = case.closed();
+    let tx = case.tx.clone();
+    let (chain, lease) = (case.world.signers.chain.clone(), tx.lease.digest(&case.world.signers.chain));
+    let round = tx.first.verify(&chain, &bob).unwrap().round;
+    let honest = |task: &TaskSpec| {
+        let said = vec![UnitDigest { unit: 0, digest: unit_digest(&task.digest(), 0, &[]) }];
+        case.world.signers.vote_by_task(bob, round, (task, lease), said)
+    };
+    let other = TaskSpec { job: JobId([77; 32]), ..case.task.clone() };
+    let votes = [honest(&case.task), honest(&other)];
+    let before = case.bobs();
+    for [first, second] in [[0, 1], [1, 0], [1, 1]].map(|pair| pair.map(|at| votes[at].clone())) {
+        assert_eq!(case.slash(&Slash { first, second, ..tx.clone() }).code, Code::NotSlashable);
+    }
+    assert_eq!(case.bobs(), before);
+    let wrong = UnitDigest { unit: 0, digest: Digest::ZERO };
+    let second = case.world.signers.vote_by_task(bob, round, (&case.task, lease), vec![wrong]);
+    assert_eq!(case.slash(&Slash { first: votes[0].clone(), second, ..tx }).code, Code::Ok, "two by one task do");
     check_history(&case.world);
 }
 
@@ -483,6 +512,68 @@ fn without_a_window_a_stake_is_lost_until_the_job_is_closed() {
     assert_eq!(sent_by(&mut case.world, &key(12), &stake(100)).code, Code::Ok);
     let tx = case.tx.clone();
     assert_eq!(case.slash(&tx).code, Code::NotSlashable);
+}
+
+/// Its own word would count for nothing once it is out of force, and no rotation of a provider's key takes it back.
+#[test]
+fn a_key_of_the_operators_stakes_nothing() {
+    let mut world = world(&POLICY, Some(BONDS));
+    let Keys { operator, issuer, .. } = Keys::new();
+    assert_eq!(world.register(1, "operator"), Code::Ok);
+    let task = spec_under(&POLICY, 1, 90, 30, 1);
+    assert_eq!(world.open_escrow(&task), Code::Ok);
+    let work = world.signers.work(&task, 0, 1, operator.public(), &[]);
+    let closed = world.close_round(&task, &[&work]);
+    assert_eq!(world.judge(&task, &closed, &[&work], &Ballot::default()), Code::Ok);
+    assert_eq!(world.settle(&task, 0).code, Code::Ok);
+    let earned = has(&world, operator.public());
+    assert!(earned[0] > 1);
+    assert_eq!(sent_by(&mut world, &operator, &stake(1)).code, Code::NotAllowed, "in force");
+    let rotate = Rotate { role: KeyRole::Operator, old: operator.public(), new: key(53).public(), lost: false };
+    assert_eq!(world.approved(&Transaction::Rotate(rotate), &[issuer]).code, Code::Ok);
+    assert_eq!(sent_by(&mut world, &operator, &stake(1)).code, Code::NotAllowed, "about to be replaced");
+    assert_eq!(has(&world, operator.public()), earned);
+    check_history(&world);
+}
+
+#[test]
+fn who_loses_all_its_pay_takes_nobody_elses_liability_away() {
+    for order in [[12, 13], [13, 12]] {
+        let mut world = earned(&VESTING, Some(Bonds { slash_ppm: 1_000_000, ..BONDS }));
+        assert_eq!(sent_by(&mut world, &key(13), &stake(100)).code, Code::Ok);
+        let workload = Digest::of(&model().object());
+        let task = TaskSpec { workload, kernel_set: 1, ..spec_under(&VESTING, 1, 2, 2, 2) };
+        assert_eq!(world.open_escrow(&task), Code::Ok);
+        // Alice lied and gets nothing; of the others only bob is asked, so that the only page is his.
+        let work = world.signers.work(&task, 0, 1, key(11).public(), &[0, 1]);
+        let closed = world.close_round(&task, &[&work]);
+        let ballot = Ballot { silent: [key(13).public()].into(), ..Ballot::default() };
+        assert_eq!(world.judge(&task, &closed, &[&work], &ballot), Code::Ok);
+        assert_eq!(world.settle(&task, 0).code, Code::Ok);
+        assert_eq!(world.close(&task).code, Code::Ok);
+        assert!(world.chain.totals().vesting > 0);
+        let slash = |world: &World, by: u8| {
+            let vote = |lie| {
+                let said = vec![UnitDigest { unit: 0, digest: support::digest_of(0, lie) }];
+                world.signers.vote_by_task(key(by).public(), closed.round, (&task, work.lease), said)
+            };
+            let (workload, object) = (model().object().into(), task.object().into());
+            let (lease, first, second) = (work.entry.lease.clone(), vote(false), vote(true));
+            Transaction::Slash(Box::new(Slash { workload, task: object, lease, first, second }))
+        };
+        for by in order {
+            let tx = slash(&world, by);
+            assert_eq!(sent_by(&mut world, &Keys::new().issuer, &tx).code, Code::Ok, "{by} of {order:?}");
+        }
+        assert_eq!((world.chain.totals().vesting, has(&world, key(13).public())[1]), (0, 0));
+        check_history(&world);
+        // The emptied page ends when it would have ended.
+        assert_eq!(sent_by(&mut world, &key(11), &stake(100)).code, Code::Ok);
+        pass(&mut world, VESTING.vesting_ms);
+        let tx = slash(&world, 11);
+        assert_eq!(sent_by(&mut world, &Keys::new().issuer, &tx).code, Code::NotSlashable, "the window is over");
+        check_history(&world);
+    }
 }
 
 /// A chain that forgets jobs, as the service's does, judges a slash as one that remembers them.

@@ -105,10 +105,11 @@ async fn run_drawn(session: &mut Session<'_>, drawn: Vec<u64>) -> Result<Vec<Uni
     Ok(digests)
 }
 
-/// The signed vote of an audit.
+/// The signed vote of an audit. Round and audited lease are what the operator says that they are; the task is what was computed.
 pub fn vote(agent: &Agent, lease: &Lease, units: Vec<UnitDigest>) -> Result<AnswerBody, Trouble> {
     let AuditOf { round, lease: audited, .. } = audit_of(lease)?;
-    let vote = Vote { round: *round, lease: *audited, units, class: agent.device()?.class };
+    let (class, task) = (agent.device()?.class, Some(lease.core.task));
+    let vote = Vote { round: *round, lease: *audited, units, class, task };
     Ok(AnswerBody::Voted(Signed::new(&agent.identity.chain, &agent.identity.key, &vote)))
 }
 

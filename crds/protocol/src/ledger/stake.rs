@@ -15,8 +15,8 @@ pub struct Stake {
     pub amount: u64,
 }
 
-/// Shows that one validator gave two digests for one unit. Nothing but this is looked at: two votes by one key, for one round and
-/// one lease, that differ.
+/// Shows that one validator gave two digests for one unit. Nothing but this is looked at: two votes by one key, for one round,
+/// one lease and one task, that differ.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Slash {

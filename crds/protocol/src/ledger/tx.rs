@@ -157,18 +157,20 @@ impl Transaction {
     /// Verifies every signature that it embeds ahead, where there are any: see [`Signed::preverify`].
     pub fn preverify(&self, chain: &ChainId) {
         match self {
-            Transaction::CloseRound(closed) => {
+            Transaction::CloseRound(closed) if closed.entries.len() <= MAX_ROUND => {
                 for RoundEntry { lease, commitment, ingested } in &closed.entries {
                     lease.preverify(chain);
                     commitment.preverify(chain);
                     ingested.preverify(chain);
                 }
             }
-            Transaction::RecordVerdict(verdict) => {
+            Transaction::RecordVerdict(verdict) if verdict.shards.len() <= MAX_ROUND => {
                 let votes = verdict.shards.iter().flat_map(|shard| shard.votes.iter().chain(&shard.referee));
                 votes.for_each(|vote| vote.preverify(chain));
             }
-            Transaction::Approved(approved) => approved.approvals.iter().for_each(|one| one.preverify(chain)),
+            Transaction::Approved(approved) if approved.approvals.len() <= Approved::MAX_APPROVALS => {
+                approved.approvals.iter().for_each(|one| one.preverify(chain));
+            }
             Transaction::Slash(slash) => {
                 slash.lease.preverify(chain);
                 slash.first.preverify(chain);

@@ -129,7 +129,14 @@ pub fn vote() -> impl Strategy<Value = Vote> {
         let units = units.into_iter().map(|unit| digest().prop_map(move |digest| UnitDigest { unit, digest }));
         units.collect::<Vec<_>>()
     });
-    (digest(), digest(), units, digest()).prop_map(|(round, lease, units, class)| Vote { round, lease, units, class })
+    let task = proptest::option::of(digest());
+    (digest(), digest(), units, digest(), task).prop_map(|(round, lease, units, class, task)| Vote {
+        round,
+        lease,
+        units,
+        class,
+        task,
+    })
 }
 
 pub fn aggregated() -> impl Strategy<Value = Aggregated> {

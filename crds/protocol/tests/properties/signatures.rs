@@ -170,7 +170,7 @@ fn statements_out_of_bounds_are_refused_though_signed() {
     let refusal = Refusal::new(Reason::KernelFault, "why");
     let long = Refusal { reason: Reason::KernelFault, message: "x".repeat(Refusal::MAX_MESSAGE + 1) };
     let units = |units: &[u64]| units.iter().map(|unit| UnitDigest { unit: *unit, digest: zero }).collect::<Vec<_>>();
-    let vote = |list: &[u64]| Vote { round: zero, lease: zero, units: units(list), class: zero };
+    let vote = |list: &[u64]| Vote { round: zero, lease: zero, units: units(list), class: zero, task: None };
     refused_though_signed(&vote(&[]));
     refused_though_signed(&vote(&[2, 1]));
     refused_though_signed(&vote(&(0..33).collect::<Vec<_>>()));

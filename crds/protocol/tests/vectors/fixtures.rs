@@ -255,5 +255,6 @@ pub fn audit(shard: u32, units: Vec<u64>) -> AuditOf {
 pub fn vote(shard: u32, mut units: Vec<u64>) -> Vote {
     units.sort_unstable();
     let units = units.into_iter().map(|unit| UnitDigest { unit, digest: honest(unit) }).collect();
-    Vote { round: round(), lease: work_lease(shard).digest(&chain()), units, class: digest("device class") }
+    let (class, task) = (digest("device class"), Some(task().digest()));
+    Vote { round: round(), lease: work_lease(shard).digest(&chain()), units, class, task }
 }

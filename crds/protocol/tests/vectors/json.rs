@@ -170,7 +170,7 @@ as_object! {
     Trial { workload, inputs, units, outputs, job }
     UnitDigest { unit, digest }
     UnitTable { items, items_per_unit, units_per_shard, work_per_item }
-    Vote { round, lease, units, class }
+    Vote { round, lease, units, class, task }
     Withdraw { from, amount, to, reserve }
     WitnessView { name, size, seconds, refused, error }
     Witnessed { size, note, by }

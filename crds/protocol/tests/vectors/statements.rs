@@ -6,7 +6,7 @@ use orion_protocol::messages::{
     Alive, Answer, AnswerBody, Beat, Committed, Manifest, Message, Role, Task, TaskBody, Trial,
 };
 use orion_protocol::statements::{
-    Aggregated, Failed, Found, LeaseCore, LeaseKind, LeaseTail, Preflighted, ResultObject, Token,
+    Aggregated, Failed, Found, LeaseCore, LeaseKind, LeaseTail, Preflighted, ResultObject, Token, Vote,
 };
 use orion_protocol::{Digest, Format, Reason, Refusal, Signed, Statement, cbor, ids, sign};
 use serde_json::{Value, json};
@@ -132,6 +132,7 @@ pub fn statements() -> Value {
         vector("good", "Ingested", &ingested(0)),
         vector("refused", "Ingested", &sign("platform", &refused_ingest)),
         vector("of drawn units", "Vote", &sign("validator-a", &vote(0, drawn(0)))),
+        vector("that says no task, as before", "Vote", &sign("validator-a", &Vote { task: None, ..vote(0, drawn(0)) })),
         vector("good", "Aggregated", &aggregated()),
         vector("refused", "Aggregated", &sign("platform", &refused_aggregation)),
         vector("a fault", "Failed", &failed()),

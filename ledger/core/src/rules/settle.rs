@@ -132,7 +132,9 @@ fn pay_page(
     }
     let transfers = state.book.apply(&moves)?;
     // At the end of time nothing matures, and nothing fails either.
-    state.vest(id, settlement.done, time_ms.saturating_add(window_ms), vesting_later);
+    if !vesting_later.is_empty() {
+        state.vest(id, settlement.done, time_ms.saturating_add(window_ms), vesting_later);
+    }
     settlement.done = (settlement.done + 1).min(settlement.pages());
     record(state, id, settlement, sums);
     Ok(transfers)

@@ -50,7 +50,6 @@ pub(super) fn slash(state: &mut State, envelope: &Envelope, tx: &Slash) -> Resul
     if let Some(liable) = state.liable.get_mut(&job) {
         liable.slashed.insert(key);
     }
-    state.forgive(job);
     Ok(transfers)
 }
 
@@ -76,7 +75,9 @@ fn guilt(state: &State, tx: &Slash) -> Result<Guilt, Code> {
     let of_job = lease.kind == LeaseKind::Work
         && lease.task == liable.task
         && spec.units.shard(lease.shard) == Some((lease.first_unit, lease.units));
-    let vote = |vote: &Signed<Vote>| vote.verify(&state.chain, &key).ok().filter(|vote| vote.lease == lease.digest());
+    // A lease can be named under two tasks, and honest votes about those differ.
+    let about = |vote: &Verified<Vote>| vote.lease == lease.digest() && vote.task == Some(liable.task);
+    let vote = |vote: &Signed<Vote>| vote.verify(&state.chain, &key).ok().filter(about);
     let (first, second) = vote(first).zip(vote(second)).ok_or(Code::NotSlashable)?;
     if !of_job || first.round != second.round {
         return Err(Code::NotSlashable);

@@ -16,7 +16,8 @@ const MAX_UNBONDINGS: usize = 16;
 pub(super) fn stake(state: &mut State, envelope: &Envelope, tx: &Stake) -> Result<Vec<Transfer>, Code> {
     let Stake { amount } = *tx;
     let provider = envelope.signer;
-    if !state.providers.contains_key(&provider) {
+    // The key of the platform or an operator goes out of force without being asked, and what it had at stake could never leave.
+    if !state.providers.contains_key(&provider) || state.keys.knows(&provider) {
         return Err(Code::NotAllowed);
     }
     if amount == 0 {

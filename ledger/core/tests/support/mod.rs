@@ -190,8 +190,21 @@ impl Signers {
         Work { entry: RoundEntry { lease, commitment, ingested }, lease: digest, core, lies }
     }
 
+    /// As old logs have it: it does not say by which task.
     pub fn vote(&self, by: PublicKey, round: Digest, lease: Digest, units: Vec<UnitDigest>) -> Signed<Vote> {
-        let vote = Vote { round, lease, units, class: Digest::of(b"class") };
+        let vote = Vote { round, lease, units, class: Digest::of(b"class"), task: None };
+        Signed::new(&self.chain, &self.providers[&by], &vote)
+    }
+
+    /// As a worker signs it, about units of the task that its audit lease names.
+    pub fn vote_by_task(
+        &self,
+        by: PublicKey,
+        round: Digest,
+        (task, lease): (&TaskSpec, Digest),
+        units: Vec<UnitDigest>,
+    ) -> Signed<Vote> {
+        let vote = Vote { round, lease, units, class: Digest::of(b"class"), task: Some(task.digest()) };
         Signed::new(&self.chain, &self.providers[&by], &vote)
     }
 

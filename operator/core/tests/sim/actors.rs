@@ -125,7 +125,7 @@ impl Actor {
             return AnswerBody::Committed(self.sign(facts, &commitment));
         }
         let units = vec![UnitDigest { unit: u64::MAX, digest: nothing }];
-        AnswerBody::Voted(self.sign(facts, &Vote { round: nothing, lease: nothing, units, class: nothing }))
+        AnswerBody::Voted(self.sign(facts, &Vote { round: nothing, lease: nothing, units, class: nothing, task: None }))
     }
 
     fn preflighted(&self, task: &Task, facts: &Facts<'_>) -> AnswerBody {
@@ -192,7 +192,8 @@ impl Actor {
             ),
         };
         let units = audit.units.iter().map(said).collect();
-        let vote = Vote { round: audit.round, lease: audit.lease, units, class: Digest::of(b"class") };
+        let (class, task) = (Digest::of(b"class"), Some(task.core.task));
+        let vote = Vote { round: audit.round, lease: audit.lease, units, class, task };
         Some(AnswerBody::Voted(self.sign(facts, &vote)))
     }
 
