@@ -4,23 +4,22 @@
 mod file;
 mod sample;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use orion_ledger_core::verify;
-use orion_protocol::bytes::unhex;
-use orion_protocol::ids::action_digest;
 use orion_protocol::ledger::api::Policies;
 use orion_protocol::ledger::policy::OutOfBounds;
-use orion_protocol::ledger::tx::{Approved, Params, Policy, PublishPolicy};
+use orion_protocol::ledger::tx::{Params, Policy, PublishPolicy};
 use orion_protocol::ledger::{Code, Submitted, Transaction};
-use orion_protocol::statements::Approval;
-use orion_protocol::{ChainId, Digest, JobId, SecretKey, Signed, TxId, cbor};
+use orion_protocol::{ChainId, Digest, JobId, SecretKey, TxId, cbor};
 use serde_json::{Value, json};
 
 pub(super) use self::file::PolicyFile;
-use super::{log, open, read, read_key, send};
+use super::draft::Draft;
+use super::{log, open, read_key, read_secret, send};
 use crate::cluster::{Access, Cluster, Purpose};
 use crate::{Format, Verdict};
 
@@ -94,10 +93,10 @@ pub async fn run(access: &Access, format: Format, command: &PolicyCommand) -> an
                 return Ok(Verdict::Bad);
             }
             let (bytes, id) = (policy.to_bytes().into(), policy.digest());
-            give(access, format, &Transaction::PublishPolicy(PublishPolicy { policy: bytes }), id, by).await
+            give(access, format, Transaction::PublishPolicy(PublishPolicy { policy: bytes }), id, by).await
         }
         PolicyCommand::Default { id, by } => {
-            give(access, format, &Transaction::Params(Params { policy: *id }), *id, by).await
+            give(access, format, Transaction::Params(Params { policy: *id }), *id, by).await
         }
         PolicyCommand::Show { id, export, log_key } => {
             let policies = match export.as_ref().zip(log_key.as_ref()) {
@@ -154,20 +153,18 @@ fn print_terms(policy: &Policy) {
 }
 
 /// Sends it with the one issuer's word.
-async fn give(access: &Access, format: Format, tx: &Transaction, id: Digest, by: &By) -> anyhow::Result<Verdict> {
-    let inner = cbor::to_vec(tx);
-    let issuer = read_seed(&by.key)?;
+async fn give(access: &Access, format: Format, tx: Transaction, id: Digest, by: &By) -> anyhow::Result<Verdict> {
+    let (issuer, kind) = (read_secret(&by.key)?, tx.kind());
     let chain = chain_of(access, by.log_key.as_deref()).await?;
-    let submitted = send::post(access, signed(&chain, &issuer, tx.kind(), id, inner)?).await?;
-    let Submitted { leaf, receipt, seal } = submitted;
+    let Submitted { leaf, receipt, seal } = send::post(access, signed(chain, &issuer, tx, id)?).await?;
     let good = receipt.code == Code::Ok;
     match format {
         Format::Json => println!(
             "{}",
-            json!({"id": id, "kind": tx.kind(), "code": receipt.code.as_str(), "leaf": leaf, "height": seal.height})
+            json!({"id": id, "kind": kind, "code": receipt.code.as_str(), "leaf": leaf, "height": seal.height})
         ),
-        Format::Text if good => println!("policy {id}: {} is in leaf {leaf}", tx.kind()),
-        Format::Text => println!("policy {id}: {} was refused: {}{}", tx.kind(), receipt.code, next(receipt.code)),
+        Format::Text if good => println!("policy {id}: {kind} is in leaf {leaf}"),
+        Format::Text => println!("policy {id}: {kind} was refused: {}{}", receipt.code, next(receipt.code)),
     }
     Ok(if good { Verdict::Good } else { Verdict::Bad })
 }
@@ -184,13 +181,12 @@ fn next(code: Code) -> &'static str {
 }
 
 /// With the issuer's approval inside, under an id that is new each time: what is published already may be published again.
-fn signed(chain: &ChainId, issuer: &SecretKey, kind: &str, id: Digest, inner: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+fn signed(chain: ChainId, issuer: &SecretKey, tx: Transaction, id: Digest) -> anyhow::Result<Vec<u8>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-    let tx_id = TxId::derive(kind, &JobId(id.0), u64::try_from(now.as_millis())?, 0);
-    let action = action_digest(&issuer.public(), &tx_id, &inner);
-    let approvals = vec![Signed::new(chain, issuer, &Approval { action })];
-    let approved = Transaction::Approved(Approved { inner: inner.into(), approvals });
-    Ok(cbor::to_vec(&approved.sign(chain, issuer, 0, tx_id)))
+    let tx_id = TxId::derive(tx.kind(), &JobId(id.0), u64::try_from(now.as_millis())?, 0);
+    let mut draft = Draft { chain, sender: issuer.public(), id: tx_id, transaction: tx, approvals: BTreeMap::new() };
+    draft.approve(issuer)?;
+    Ok(cbor::to_vec(&draft.sign(issuer)?))
 }
 
 /// What the ledger says is published. Ids are computed here.
@@ -206,13 +202,6 @@ async fn chain_of(access: &Access, log_key: Option<&Path>) -> anyhow::Result<Cha
         None => Cluster::connect(access).await?.log_key(None).await?,
     };
     key.chain().context("reading which chain the log's key is for")
-}
-
-fn read_seed(file: &Path) -> anyhow::Result<SecretKey> {
-    let bytes = read(file, 1024)?;
-    let text = String::from_utf8(bytes).with_context(|| format!("reading {}", file.display()))?;
-    let seed = unhex::<32>(text.trim()).with_context(|| format!("{}: expected 64 hex digits", file.display()))?;
-    Ok(SecretKey::from_seed(&seed))
 }
 
 fn show(format: Format, policies: &Policies, digits: Option<&str>) -> anyhow::Result<Verdict> {
