@@ -66,13 +66,14 @@ def check_vote(vote) -> bool:
     return 1 <= len(units) <= 32 and units == sorted(set(units))
 
 
-def read_vote(chain: str, signed, key: bytes, round_: bytes, lease: bytes, units: list[int]):
-    """The vote and its digest, if it is this key's, on exactly these units of this lease."""
+def read_vote(case, signed, key: bytes, units: list[int]):
+    """The vote and its digest, if it is this key's, on exactly these units of the entry; and of its task, where it says one."""
     try:
-        vote, digest = statement(VOTE, chain, signed, key)
+        vote, digest = statement(VOTE, case.chain, signed, key)
     except Refused:
         return None
-    fits = check_vote(vote) and (vote.round, vote.lease) == (round_, lease)
+    fits = check_vote(vote) and (vote.round, vote.lease) == (case.round, case.entry.lease_digest)
+    fits = fits and vote.task in (None, case.entry.lease.task)
     return (vote, digest) if fits and [one.unit for one in vote.units] == sorted(units) else None
 
 
@@ -114,7 +115,7 @@ def votes_of(case, evidence):
     for signed in evidence.votes:
         require(not case.is_lost(signed.key), "Revoked")
         require(signed.key in want and signed.key not in votes, "BadVote")
-        vote = read_vote(case.chain, signed, signed.key, case.round, case.entry.lease_digest, want[signed.key])
+        vote = read_vote(case, signed, signed.key, want[signed.key])
         require(vote is not None, "BadVote")
         votes[signed.key] = vote
     require(len(votes) == len(want), "BadVote")
@@ -135,9 +136,7 @@ def verdict(case, evidence) -> SimpleNamespace:
     referee = evidence.referee
     require((referee is not None) == bool(disputed), "BadReferee")
     if referee is not None:
-        said = read_vote(
-            case.chain, referee, case.platform, case.round, case.entry.lease_digest, sorted(disputed)
-        )
+        said = read_vote(case, referee, case.platform, sorted(disputed))
         require(said is not None, "BadReferee")
         truth.update((one.unit, one.digest) for one in said[0].units)
     upheld = [

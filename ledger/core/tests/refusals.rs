@@ -354,6 +354,8 @@ fn evidence() {
     let voter = good.votes[0].key();
     let said = good.votes[0].verify(&world.signers.chain, &voter).unwrap().into_inner();
     let vote = |round: Digest, lease: Digest, units: Vec<UnitDigest>| world.signers.vote(voter, round, lease, units);
+    let by_task =
+        |task: &TaskSpec| world.signers.vote_by_task(voter, closed.round, (task, work.lease), said.units.clone());
     let more = |unit: u64| {
         let mut units = said.units.clone();
         units.push(UnitDigest { unit, digest: Digest::ZERO });
@@ -384,6 +386,7 @@ fn evidence() {
             "about another lease",
         ),
         (changed(&|it| it.votes[0] = vote(closed.round, work.lease, more(other))), Code::BadVote, "about more units"),
+        (changed(&|it| it.votes[0] = by_task(&spec(2, 6, 3, 2))), Code::BadVote, "about another task"),
         (changed(&|it| it.absent = vec![voter]), Code::BadVote, "absent, and yet votes"),
         (changed(&|it| it.absent = vec![key(11).public()]), Code::BadVote, "absent, and was never asked"),
         (
@@ -397,6 +400,13 @@ fn evidence() {
         let tx = Transaction::RecordVerdict(world.verdict_tx(&task, &closed, vec![evidence]));
         refused(&mut world, &tx, want, what);
     }
+    let votes = good.votes.iter().map(|vote| {
+        let said = vote.verify(&world.signers.chain, &vote.key()).unwrap().into_inner();
+        world.signers.vote_by_task(vote.key(), closed.round, (&task, work.lease), said.units)
+    });
+    let said_by_task = ShardVerdict { votes: votes.collect(), ..good.clone() };
+    let tx = world.verdict_tx(&task, &closed, vec![said_by_task]);
+    assert_eq!(world.send(&Transaction::RecordVerdict(tx)), Code::Ok, "votes that say this task");
 }
 
 #[test]

@@ -163,9 +163,11 @@ impl Case<'_> {
         if checked.len() == asked.len() { Ok(checked) } else { Err(Code::BadVote) }
     }
 
+    /// A vote that says which task it is about must mean this one: a lease can be named under two tasks.
     fn check_vote(&self, vote: &Signed<Vote>, units: &BTreeSet<u64>) -> Option<Verified<Vote>> {
         let vote = vote.verify(&self.state.chain, &vote.key()).ok()?;
-        let about_this = vote.round == self.round.id && vote.lease == self.entry.lease_digest;
+        let of_task = vote.task.is_none_or(|task| task == self.entry.lease.task);
+        let about_this = of_task && vote.round == self.round.id && vote.lease == self.entry.lease_digest;
         let covers = vote.units.iter().map(|unit| unit.unit).eq(units.iter().copied());
         (about_this && covers).then_some(vote)
     }

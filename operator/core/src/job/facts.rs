@@ -159,7 +159,9 @@ impl Job {
         let Ok(vote) = signed.verify(ctx.chain, &lease.provider) else { return false };
         let Some(audit) = &lease.audit else { return false };
         let units = vote.units.iter().map(|unit| unit.unit);
-        if vote.round != audit.round || vote.lease != audit.lease || !units.eq(audit.units.iter().copied()) {
+        let of_task = vote.task.is_none_or(|task| task == lease.task);
+        let about_this = of_task && vote.round == audit.round && vote.lease == audit.lease;
+        if !about_this || !units.eq(audit.units.iter().copied()) {
             return false;
         }
         if audit.round == Digest::ZERO {
