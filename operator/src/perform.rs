@@ -88,8 +88,13 @@ impl Performer {
         let digest = statement_digest(chain, &core);
         let tail = LeaseTail { lease: digest, deadline_ms, salt };
         let worker = core.worker.clone();
-        let task =
-            Task { lease: Signed::new(chain, key, &core), tail: Signed::new(chain, key, &tail), job_uid: uid, body };
+        let task = Task {
+            lease: Signed::new(chain, key, &core),
+            tail: Signed::new(chain, key, &tail),
+            job_uid: uid,
+            body,
+            opened: None,
+        };
         let send = self.until("sending a lease", || self.edges.broker.publish_task(&provider, &worker, &digest, &task));
         let left = Duration::from_millis(deadline_ms.saturating_sub(clock::now_ms()));
         if tokio::time::timeout(left, send).await.is_err() {

@@ -52,7 +52,7 @@ pub fn task(worker: &Name, shard: u32) -> (Digest, Task) {
     let lease = Signed::new(&chain(), &key, &core);
     let digest = lease.digest(&chain());
     let tail = Signed::new(&chain(), &key, &LeaseTail { lease: digest, deadline_ms: 0, salt: None });
-    (digest, Task { lease, tail, job_uid: name("job"), body: TaskBody::Execute })
+    (digest, Task { lease, tail, job_uid: name("job"), body: TaskBody::Execute, opened: None })
 }
 
 /// An answer to a lease; its text tells it from others.

@@ -7,6 +7,7 @@ use crate::bytes::Name;
 use crate::cbor::{self, CborError};
 use crate::digest::Digest;
 use crate::format::Format;
+use crate::ledger::api::LeafProof;
 use crate::sign::Signed;
 use crate::statements::{Aggregated, Commitment, Failed, Ingested, LeaseCore, LeaseTail, Preflighted, Vote};
 use crate::task::{OutputSpec, UnitTable};
@@ -45,6 +46,10 @@ pub struct Task {
     /// By kind of lease.
     #[n(3)]
     pub body: TaskBody,
+    /// The opening of the lease's epoch, as the log has it: that it is this operator's. Absent for the genesis' operator, whom
+    /// everybody knows.
+    #[n(4)]
+    pub opened: Option<LeafProof>,
 }
 
 impl Message for Task {

@@ -225,6 +225,7 @@ LEAF = record(
     ),
 )
 
+LEAF_PROOF = record(leaf=BYTES, proof=TEXT)
 SEAL_REF = record(height=U64, size=U64, root=DIGEST, time_ms=U64)
 ROUND_VIEW = record(round=DIGEST, closed=CLOSE_ROUND, seal=SEAL_REF, verdicts=each(word(["Open", "Accepted", "Rejected"])))
 ANSWERS = {
@@ -248,6 +249,10 @@ ANSWERS = {
         quorum=BOOL, blocked=BOOL, published=U64, witnessed_=record(size=U64, note=TEXT, by=each(TEXT)),
         witnesses=each(record(name=TEXT, size=U64, seconds=U64, refused_=TEXT, error_=TEXT)),
     ),
+    "KeysView": record(
+        operators=each(record(from_epoch=U64, key=DIGEST, lost=BOOL)), platform=DIGEST, issuers=ISSUERS,
+    ),
+    "LeafProof": LEAF_PROOF,
 }
 TRIAL = record(workload=DIGEST, inputs=each(DIGEST), units=UNIT_TABLE, outputs=OUTPUTS, job=DIGEST)
 COMMITTED = record(provider=NAME, lease=LEASE, commitment=COMMITMENT)
@@ -259,6 +264,7 @@ MESSAGES = {
     "Task": record(
         lease=LEASE, tail=TAIL, job_uid=NAME,
         body=choice(Execute=[], Preflight=[TRIAL], Ingest=[COMMITTED], Aggregate=[DIGEST]),
+        opened_=LEAF_PROOF,
     ),
     "Manifest": record(task=DIGEST, shards=each(each(DIGEST)), formats=each(word(["npy", "safetensors"]))),
     "Answer": record(

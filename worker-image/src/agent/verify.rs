@@ -122,7 +122,8 @@ pub fn takes(role: Role, kind: LeaseKind) -> bool {
 
 /// Checks a message; `now_ms` is Unix time.
 pub fn check(identity: &Identity, bytes: &[u8], now_ms: u64) -> Result<Lease, LeaseError> {
-    let Task { lease: signed, tail, job_uid: job, body } = Task::from_bytes(bytes).map_err(LeaseError::Malformed)?;
+    let Task { lease: signed, tail, job_uid: job, body, opened: _ } =
+        Task::from_bytes(bytes).map_err(LeaseError::Malformed)?;
     let core = signed.verify(&identity.chain, &identity.operator).map_err(LeaseError::Statement)?;
     let tail = tail.verify(&identity.chain, &identity.operator).map_err(LeaseError::Statement)?;
     if tail.lease != core.digest() {

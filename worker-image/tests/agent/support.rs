@@ -165,7 +165,7 @@ impl Operator {
         let deadline_ms = now_ms() + u64::try_from(lasts.as_millis()).unwrap();
         let salted = matches!(core.kind, LeaseKind::Work | LeaseKind::Ingest);
         let tail = LeaseTail { lease: lease.digest(&self.chain), deadline_ms, salt: salted.then(salt) };
-        Task { lease, tail: Signed::new(&self.chain, &operator, &tail), job_uid: name("job-1"), body }
+        Task { lease, tail: Signed::new(&self.chain, &operator, &tail), job_uid: name("job-1"), body, opened: None }
     }
 
     /// Sends a task.

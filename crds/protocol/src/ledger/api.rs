@@ -11,19 +11,22 @@
 //! | `GET /v1/policies` | [`Policies`] |
 //! | `GET /v1/policies/{policy id}` | [`Policy`]; 404 when none was published under it |
 //! | `GET /v1/witnesses` | [`Witnesses`] |
+//! | `GET /v1/keys` | [`KeysView`] |
+//! | `GET /v1/proofs/{leaf}` | [`LeafProof`] of the leaf with this index; 404 when the log has none, 503 until a checkpoint covers it |
 //! | `GET /v1/export` | the log, in the format of `orion-ledger-core` |
 //! | `GET /readyz` | 200 when transactions are taken |
 //!
 //! Where the service has a list of tokens, it answers 401 to whoever shows none that it knows, and 403 to whoever shows one for
 //! something else.
 
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::digest::Digest;
 use crate::ids::{AccountId, ChainId, JobId};
 use crate::ledger::leaf::{Code, Receipt, Transfer};
 use crate::ledger::policy::Policy;
-use crate::ledger::tx::CloseRound;
+use crate::ledger::tx::{CloseRound, Issuers};
 use crate::sign::PublicKey;
 use crate::task::TaskSpec;
 
@@ -316,4 +319,53 @@ pub struct WitnessView {
     /// Why it has not answered as it should.
     #[n(4)]
     pub error: Option<String>,
+}
+
+/// Whose keys do what: enough to tell whose leases count.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct KeysView {
+    /// Ascending by epoch, and never empty. The last one may wait for its epoch.
+    #[n(0)]
+    pub operators: Vec<OperatorKey>,
+    /// The platform worker's, in force.
+    #[n(1)]
+    pub platform: PublicKey,
+    /// Who issues credits, and approves what issuers approve.
+    #[n(2)]
+    pub issuers: Issuers,
+}
+
+/// An operator's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OperatorKey {
+    /// The first epoch that it may open.
+    #[n(0)]
+    pub from_epoch: u64,
+    /// The key.
+    #[n(1)]
+    pub key: PublicKey,
+    /// Somebody else may have it: nothing counts that it signed and that is not in the log.
+    #[n(2)]
+    pub lost: bool,
+}
+
+impl KeysView {
+    /// The operator who opens this epoch, or opened it, and signs its leases.
+    pub fn operator_at(&self, epoch: u64) -> Option<&OperatorKey> {
+        self.operators.iter().rev().find(|operator| operator.from_epoch <= epoch)
+    }
+}
+
+/// A leaf with the proof that it is in the log: for whoever has nothing of the log but its key.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LeafProof {
+    /// The leaf's bytes.
+    #[n(0)]
+    pub leaf: ByteVec,
+    /// A proof as c2sp.org/tlog-proof has it, with the checkpoint under which the leaf is.
+    #[n(1)]
+    pub proof: String,
 }

@@ -2,6 +2,7 @@
 
 use minicbor::bytes::ByteVec;
 use orion_protocol::files::Extract;
+use orion_protocol::ledger::api::LeafProof;
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
     Approved, Close, CloseRound, Consumer, Deposit, DrawnUnit, Envelope, Issuers, KeyRole, Mode, OpenEpoch, OpenEscrow,
@@ -266,11 +267,14 @@ pub fn task() -> impl Strategy<Value = Task> {
         committed.prop_map(TaskBody::Ingest),
         digest().prop_map(TaskBody::Aggregate),
     ];
-    (signed(lease()), signed(tail()), name(), body).prop_map(|(lease, tail, job_uid, body)| Task {
+    let opened = proptest::option::of((vec(any::<u8>(), 0..99), "[ -~\n]{0,99}"))
+        .prop_map(|opened| opened.map(|(leaf, proof)| LeafProof { leaf: leaf.into(), proof }));
+    (signed(lease()), signed(tail()), name(), body, opened).prop_map(|(lease, tail, job_uid, body, opened)| Task {
         lease,
         tail,
         job_uid,
         body,
+        opened,
     })
 }
 

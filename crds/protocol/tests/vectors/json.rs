@@ -4,8 +4,8 @@
 use minicbor::bytes::ByteVec;
 use orion_protocol::files::Extract;
 use orion_protocol::ledger::api::{
-    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, Policies, RoundView,
-    SealRef, WitnessView, Witnessed, Witnesses,
+    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, KeysView, LeafProof, OpenJobs,
+    OperatorKey, Paid, Policies, RoundView, SealRef, WitnessView, Witnessed, Witnesses,
 };
 use orion_protocol::ledger::leaf::{Code, LeafBody, Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
@@ -160,7 +160,7 @@ as_object! {
     Slash { workload, task, lease, first, second }
     Stake { amount }
     Submitted { leaf, receipt, seal }
-    Task { lease, tail, job_uid, body }
+    Task { lease, tail, job_uid, body, opened }
     TaskSpec {
         job, workload, inputs, kernel_set, units, outputs, comparator, audits_per_shard, price, fee_ppm, policy
     }
@@ -174,6 +174,9 @@ as_object! {
     Withdraw { from, amount, to, reserve }
     WitnessView { name, size, seconds, refused, error }
     Witnessed { size, note, by }
+    KeysView { operators, platform, issuers }
+    OperatorKey { from_epoch, key, lost }
+    LeafProof { leaf, proof }
     Witnesses { quorum, blocked, published, witnessed, witnesses }
 }
 

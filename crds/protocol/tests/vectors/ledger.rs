@@ -3,8 +3,8 @@
 use orion_protocol::bytes::hex;
 use orion_protocol::ids::{Account, action_digest, reserve_id};
 use orion_protocol::ledger::api::{
-    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, OpenJobs, Paid, Policies, RoundView,
-    SealRef, WitnessView, Witnessed, Witnesses,
+    AccountView, EntryVerdict, Head, History, HistoryRow, JobPhase, JobView, KeysView, LeafProof, OpenJobs,
+    OperatorKey, Paid, Policies, RoundView, SealRef, WitnessView, Witnessed, Witnesses,
 };
 use orion_protocol::ledger::leaf::{Receipt, Seal, Totals, Transfer};
 use orion_protocol::ledger::tx::{
@@ -294,6 +294,7 @@ pub fn answers() -> Value {
     let history = History { rows: vec![settled, refused, lapsed], next: Some(70_000 << 16 | 3) };
     let end = History { rows: Vec::new(), next: None };
     let (none, all) = (Witnesses::default(), witnesses());
+    let (keys, proof) = (keys(), opened());
     json!([
         {"type": "Submitted", "value": (Submitted { leaf: 70_000, receipt: receipt(), seal }).json(),
          "bytes": hex(&cbor::to_vec(&Submitted { leaf: 70_000, receipt: receipt(), seal }))},
@@ -306,7 +307,28 @@ pub fn answers() -> Value {
         {"type": "JobView", "value": view.json(), "bytes": hex(&cbor::to_vec(&view))},
         {"type": "Witnesses", "value": none.json(), "bytes": hex(&cbor::to_vec(&none))},
         {"type": "Witnesses", "value": all.json(), "bytes": hex(&cbor::to_vec(&all))},
+        {"type": "KeysView", "value": keys.json(), "bytes": hex(&cbor::to_vec(&keys))},
+        {"type": "LeafProof", "value": proof.json(), "bytes": hex(&cbor::to_vec(&proof))},
     ])
+}
+
+/// An operator's key that was replaced in plan, a lost one, and one that waits for its epoch.
+fn keys() -> KeysView {
+    let operator = |from_epoch: u64, name: &str, lost: bool| OperatorKey { from_epoch, key: public(name), lost };
+    KeysView {
+        operators: vec![
+            operator(0, "operator", false),
+            operator(7, "validator-a", true),
+            operator(300, "validator-b", false),
+        ],
+        platform: public("platform"),
+        issuers: Issuers::alone(public("issuer")),
+    }
+}
+
+/// Shaped as a proof is; no log has it.
+pub fn opened() -> LeafProof {
+    LeafProof { leaf: vec![7; 300].into(), proof: "c2sp.org/tlog-proof@v1\nindex 5\n".to_owned() }
 }
 
 /// One that cosigned, one that refuses, one that does not answer.

@@ -2,6 +2,7 @@
 
 use orion_protocol::bytes::hex;
 use orion_protocol::files::Extract;
+use orion_protocol::ledger::api::LeafProof;
 use orion_protocol::messages::{
     Alive, Answer, AnswerBody, Beat, Committed, Manifest, Message, Role, Task, TaskBody, Trial,
 };
@@ -16,6 +17,7 @@ use crate::fixtures::{
     units, vote, work_lease, workload,
 };
 use crate::json::Json;
+use crate::ledger::opened;
 
 pub fn preflight_lease() -> LeaseCore {
     let inputs = task().inputs;
@@ -146,11 +148,12 @@ fn message<M: Message + Json + PartialEq + std::fmt::Debug>(of: &str, message: &
 }
 
 pub fn messages() -> Value {
-    let task_of = |core: &LeaseCore, body: TaskBody| {
+    let task_by = |core: &LeaseCore, body: TaskBody, opened: Option<LeafProof>| {
         let lease = sign("operator", core);
         let tail = tail(&lease, None);
-        message("Task", &Task { lease, tail, job_uid: name(JOB_UID), body })
+        message("Task", &Task { lease, tail, job_uid: name(JOB_UID), body, opened })
     };
+    let task_of = |core: &LeaseCore, body: TaskBody| task_by(core, body, None);
     let answer = |core: &LeaseCore, body| message("Answer", &Answer { lease: sign("operator", core), body });
     let trial = Trial {
         workload: Digest::of(&workload().object()),
@@ -173,6 +176,7 @@ pub fn messages() -> Value {
     };
     json!([
         task_of(&work, TaskBody::Execute),
+        task_by(&work, TaskBody::Execute, Some(opened())),
         task_of(&preflight_lease(), TaskBody::Preflight(trial)),
         task_of(&lease(LeaseKind::Ingest, 0, 1), TaskBody::Ingest(committed)),
         task_of(&aggregate_lease(), TaskBody::Aggregate(Digest::of(&manifest().to_bytes()))),
