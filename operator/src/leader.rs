@@ -16,17 +16,16 @@ use kube::{Api, ResourceExt};
 use orion_core::{Config, Core, Effect, Input, JobStatus, ProviderInfo, Stage, WorkerId};
 use orion_crds::conditions::is_true;
 use orion_crds::{ConditionType, OrionJob, Provider};
-use orion_protocol::ledger::tx::OpenEpoch;
-use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Alive, Beat, Message};
 use orion_protocol::subjects::BUCKET_RESULTS;
-use orion_protocol::{Digest, JobId, Name, Refusal, TxId};
+use orion_protocol::{Digest, JobId, Name, Refusal};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::edges::Edges;
+use crate::epoch::Epoch;
 use crate::finality::{self, Settled};
 use crate::housekeeping::{self, Housekeeping, InUse};
 use crate::intake;
@@ -56,8 +55,13 @@ pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Resul
         watch_objects(providers, watcher::Config::default()).default_backoff().modify(forget_managers).boxed();
     let first_jobs = initial(&mut jobs).await.context("listing OrionJobs")?;
     let first_providers = initial(&mut providers).await.context("listing Providers")?;
-    let epoch = open_epoch(&edges).await?;
-    tracing::info!(epoch, "leading");
+    let epoch = Arc::new(Epoch::open(&edges).await?);
+    tracing::info!(epoch = epoch.number, "leading");
+    let mut watch = JoinSet::new();
+    watch.spawn({
+        let (epoch, edges) = (epoch.clone(), edges.clone());
+        async move { epoch.watch(&edges).await }
+    });
     let (inputs, facts) = mpsc::channel(QUEUE);
     let (known_providers, seen_providers) = watch::channel(Vec::new());
     let (settled, seen_settled) = watch::channel(Settled::new());
@@ -66,9 +70,8 @@ pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Resul
     let identity = &edges.identity;
     let core = Core::new(Config {
         chain: identity.chain.clone(),
-        operator: identity.genesis.operator,
-        platform: identity.genesis.platform,
-        epoch,
+        keys: epoch.keys.clone(),
+        epoch: epoch.number,
         min_price_per_second,
         dispatch_from: clock::now_ms() + Alive::EVERY_S * 1000 + 500,
     });
@@ -132,27 +135,6 @@ async fn initial<K>(stream: &mut Watch<K>) -> anyhow::Result<Vec<K>> {
     }
 }
 
-/// Opens the next epoch; whoever is refused was not first.
-async fn open_epoch(edges: &Edges) -> anyhow::Result<u64> {
-    let head = loop {
-        match edges.ledger.head().await {
-            Ok(head) => break head,
-            Err(error) => tracing::warn!(error = %Chain(&error), "the ledger is not there yet"),
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    };
-    anyhow::ensure!(head.chain == edges.identity.chain, "the ledger is of chain {}, not of this install's", head.chain);
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).context("drawing a nonce")?;
-    let epoch = head.epoch + 1;
-    let transaction = Transaction::OpenEpoch(OpenEpoch { epoch, nonce: nonce.to_vec().into() });
-    let id = TxId::derive(transaction.kind(), &JobId::NONE, epoch, 0);
-    let envelope = transaction.sign(&edges.identity.chain, &edges.identity.key, epoch, id);
-    let outcome = edges.ledger.submit(&envelope).await.context("opening an epoch")?;
-    anyhow::ensure!(outcome.receipt.code == Code::Ok, "epoch {epoch} is another's: {}", outcome.receipt.code);
-    Ok(epoch)
-}
-
 /// Digests of a job's results.
 fn results(object: &OrionJob) -> BTreeSet<Digest> {
     let outputs = object.status.iter().flat_map(|status| &status.outputs);
@@ -205,7 +187,7 @@ impl Leader {
         let head = self.edges.ledger.head().await.context("reading the ledger's providers")?;
         let registered = head.providers.into_iter().map(|(key, owner, _)| (key, owner)).collect();
         self.step(Input::Registered(registered));
-        let platform = providers::platform(&self.edges).context("the platform's name")?;
+        let platform = providers::platform(&self.performer.epoch.keys).context("the platform's name")?;
         providers::ensure_streams(&self.edges, &platform.name).await;
         self.add_provider(platform);
         for object in objects {
@@ -457,7 +439,7 @@ impl Leader {
                 self.refused.insert(name, refusal);
             }
             Ok(provider) if known.as_ref() != Some(&provider) && self.setting_up.insert(name) => {
-                let (edges, epoch) = (self.edges.clone(), self.performer.epoch);
+                let (edges, epoch) = (self.edges.clone(), self.performer.epoch.number);
                 self.tasks.spawn(async move {
                     let done = providers::set_up(&edges, epoch, &provider).await;
                     Done::Provider(provider, done)
@@ -476,9 +458,9 @@ impl Leader {
         let all = self.known_providers.borrow().clone();
         self.step(Input::Providers(all));
         if new {
-            let (edges, inputs) = (self.edges.clone(), self.inputs.clone());
+            let (edges, epoch, inputs) = (self.edges.clone(), self.performer.epoch.clone(), self.inputs.clone());
             self.tasks.spawn(async move {
-                providers::fold(edges, provider.name, inputs).await;
+                providers::fold(edges, epoch, provider.name, inputs).await;
                 Done::Background
             });
         }

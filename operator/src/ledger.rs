@@ -15,7 +15,9 @@ use hyper_util::rt::TokioExecutor;
 use minicbor::{Decode, Encode};
 use orion_core::Seen;
 use orion_protocol::cbor;
-use orion_protocol::ledger::api::{AccountView, Head, MAX_TOKEN_BYTES, OpenJobs, Policies, TOKEN_HEADER, Witnesses};
+use orion_protocol::ledger::api::{
+    AccountView, Head, KeysView, LeafProof, MAX_TOKEN_BYTES, OpenJobs, Policies, TOKEN_HEADER, Witnesses,
+};
 use orion_protocol::ledger::{Envelope, Submitted};
 use orion_protocol::{AccountId, JobId, Signed};
 
@@ -121,6 +123,17 @@ impl Ledger {
     /// The policies that jobs may name.
     pub async fn policies(&self) -> Result<Policies, LedgerError> {
         self.get("/v1/policies").await?.ok_or_else(|| not_found("/v1/policies"))
+    }
+
+    /// Whose keys do what.
+    pub async fn keys(&self) -> Result<KeysView, LedgerError> {
+        self.get("/v1/keys").await?.ok_or_else(|| not_found("/v1/keys"))
+    }
+
+    /// That the log has a leaf; an error until a checkpoint covers it.
+    pub async fn proof(&self, leaf: u64) -> Result<LeafProof, LedgerError> {
+        let path = format!("/v1/proofs/{leaf}");
+        self.get(&path).await?.ok_or_else(|| not_found(&path))
     }
 
     /// Jobs whose escrow is open.

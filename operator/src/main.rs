@@ -5,6 +5,7 @@
 mod children;
 mod clock;
 mod edges;
+mod epoch;
 mod events;
 mod finality;
 mod gateway;

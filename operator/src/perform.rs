@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::edges::Edges;
+use crate::epoch::Epoch;
 use crate::intake;
 use crate::job::Chain;
 
@@ -31,8 +32,8 @@ pub struct Performer {
     pub inputs: mpsc::Sender<Input>,
     /// Who has streams.
     pub providers: watch::Receiver<Vec<ProviderInfo>>,
-    /// The epoch that transactions are signed with.
-    pub epoch: u64,
+    /// The epoch that transactions are signed with, and leases.
+    pub epoch: Arc<Epoch>,
 }
 
 impl Performer {
@@ -88,13 +89,9 @@ impl Performer {
         let digest = statement_digest(chain, &core);
         let tail = LeaseTail { lease: digest, deadline_ms, salt };
         let worker = core.worker.clone();
-        let task = Task {
-            lease: Signed::new(chain, key, &core),
-            tail: Signed::new(chain, key, &tail),
-            job_uid: uid,
-            body,
-            opened: None,
-        };
+        let lease = Signed::new(chain, key, &core);
+        let task =
+            Task { lease, tail: Signed::new(chain, key, &tail), job_uid: uid, body, opened: self.epoch.opened.clone() };
         let send = self.until("sending a lease", || self.edges.broker.publish_task(&provider, &worker, &digest, &task));
         let left = Duration::from_millis(deadline_ms.saturating_sub(clock::now_ms()));
         if tokio::time::timeout(left, send).await.is_err() {
@@ -104,7 +101,7 @@ impl Performer {
 
     async fn submit(&self, job: JobId, id: TxId, transaction: &Transaction) -> Option<Input> {
         let identity = &self.edges.identity;
-        let envelope = transaction.sign(&identity.chain, &identity.key, self.epoch, id);
+        let envelope = transaction.sign(&identity.chain, &identity.key, self.epoch.number, id);
         let answer = self.edges.ledger.submit(&envelope).await;
         if let Ok(outcome) = &answer {
             self.edges.metrics.transaction(transaction.kind(), outcome.receipt.code);

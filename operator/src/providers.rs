@@ -11,6 +11,7 @@ use orion_broker::{FoldEvent, Recorded};
 use orion_core::{Input, ProviderInfo, WorkerView};
 use orion_crds::provider::WorkerStatus;
 use orion_crds::{ConditionType, Provider, ProviderStatus, Truth, set_condition};
+use orion_protocol::ledger::api::KeysView;
 use orion_protocol::ledger::tx::RegisterProvider;
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Answer, Message};
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::edges::Edges;
+use crate::epoch::Epoch;
 use crate::job::Chain;
 use crate::ledger::LedgerError;
 use crate::seldom::Seldom;
@@ -32,15 +34,9 @@ const RETRY: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_secs(15);
 
 /// The platform's own identity, which has no object.
-pub fn platform(edges: &Edges) -> Option<ProviderInfo> {
+pub fn platform(keys: &KeysView) -> Option<ProviderInfo> {
     let name: Name = PLATFORM.parse().ok()?;
-    Some(ProviderInfo {
-        owner: name.clone(),
-        name,
-        key: edges.identity.genesis.platform,
-        validates: false,
-        retired: false,
-    })
+    Some(ProviderInfo { owner: name.clone(), name, key: keys.platform, validates: false, retired: false })
 }
 
 /// A provider's object, parsed.
@@ -122,7 +118,7 @@ fn key_number(key: &PublicKey) -> u64 {
 /// Reads a provider's answers for ever, from the first. What cannot be the answer to a lease of ours is purged: whoever put it
 /// there only holds the place of an honest answer. When the broker has lost the stream, the leadership ends, for all that it
 /// knows of leases and consumers is void: the next one sets everything up anew.
-pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>) {
+pub async fn fold(edges: Arc<Edges>, epoch: Arc<Epoch>, provider: Name, inputs: mpsc::Sender<Input>) {
     let mut fold = edges.broker.fold(&provider);
     let mut look = tokio::time::interval(LOOK);
     let (mut first, mut dropped) = (None, Seldom::default());
@@ -154,7 +150,7 @@ pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>
             }
             Some(FoldEvent::Answer(recorded)) => recorded,
         };
-        match read_answer(&edges, &provider, &recorded) {
+        match read_answer(&edges, &epoch.keys, &provider, &recorded) {
             Ok((uid, answer)) => {
                 if inputs.send(Input::Answer(provider.clone(), uid, Box::new(answer))).await.is_err() {
                     return;
@@ -174,12 +170,10 @@ pub async fn fold(edges: Arc<Edges>, provider: Name, inputs: mpsc::Sender<Input>
 }
 
 /// An answer that carries a lease of ours and stands where the answer to that lease belongs.
-fn read_answer(edges: &Edges, provider: &Name, recorded: &Recorded) -> Result<(Name, Answer), String> {
+fn read_answer(edges: &Edges, keys: &KeysView, provider: &Name, recorded: &Recorded) -> Result<(Name, Answer), String> {
     let uid = parse_commit(&recorded.subject).ok_or("its subject is of no job")?;
     let answer = Answer::from_bytes(&recorded.bytes).map_err(|error| Chain(&error).to_string())?;
-    let identity = &edges.identity;
-    let lease =
-        answer.lease.verify(&identity.chain, &identity.genesis.operator).map_err(|error| Chain(&error).to_string())?;
+    let lease = keys.lease(&edges.identity.chain, &answer.lease).map_err(|error| Chain(&error).to_string())?;
     if recorded.subject != commit(provider, &lease.worker, &uid, &lease.digest()) {
         return Err("it answers another lease than its subject says".to_owned());
     }

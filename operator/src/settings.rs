@@ -1,4 +1,5 @@
-//! Flags, environment and key files, checked once: later code sees an [`Identity`] and plain values.
+//! Flags, environment and key files, checked once: later code sees an [`Identity`] and plain values. Whether the operator's key is
+//! in force only the ledger can say: [`crate::epoch`].
 
 use std::path::{Path, PathBuf};
 
@@ -72,11 +73,6 @@ impl Identity {
         let genesis = Genesis::from_bytes(&genesis)
             .with_context(|| format!("reading the genesis from {}", args.genesis_file.display()))?;
         let key = SecretKey::from_seed(&read_hex(&args.operator_key_file)?);
-        anyhow::ensure!(
-            key.public() == genesis.operator,
-            "the key in {} is not the operator's of this genesis: run the key job of this install",
-            args.operator_key_file.display()
-        );
         Ok(Identity { chain: genesis.chain(), genesis, key, salt_key: read_hex(&args.salt_key_file)? })
     }
 

@@ -43,6 +43,21 @@ impl Chain {
         self.state.keys.platform().unwrap_or(self.state.genesis.platform)
     }
 
+    /// Whose keys do what.
+    pub fn keys_view(&self) -> orion_protocol::ledger::api::KeysView {
+        let keys = &self.state.keys;
+        let operators = keys.operators.iter().map(|(from_epoch, key)| orion_protocol::ledger::api::OperatorKey {
+            from_epoch: *from_epoch,
+            key: *key,
+            lost: keys.is_lost(key),
+        });
+        orion_protocol::ledger::api::KeysView {
+            operators: operators.collect(),
+            platform: self.platform(),
+            issuers: self.state.issuers.clone(),
+        }
+    }
+
     /// The key in the place of this one, which may be itself.
     pub fn heir(&self, key: PublicKey) -> PublicKey {
         self.state.keys.heir(key)

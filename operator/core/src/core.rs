@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orion_protocol::ledger::api::KeysView;
 use orion_protocol::ledger::tx::DrawnUnit;
 use orion_protocol::messages::{Answer, Beat, Role};
 use orion_protocol::{ChainId, Digest, Name, PublicKey, Reason, Refusal};
@@ -17,10 +18,8 @@ use crate::status::{self, Headline, JobStatus, Stage};
 pub struct Config {
     /// The chain.
     pub chain: ChainId,
-    /// Whose leases are believed: the operator's key.
-    pub operator: PublicKey,
-    /// Whose word decides: the platform worker's key.
-    pub platform: PublicKey,
+    /// Whose leases are believed, and whose word decides.
+    pub keys: KeysView,
     /// The epoch of this leadership.
     pub epoch: u64,
     /// Micro-credits that a second of preflight time must pay at least.
@@ -35,7 +34,6 @@ const FOLD_MS: Millis = 30_000;
 /// Everything that jobs look at but do not own.
 pub(crate) struct Context<'a> {
     pub chain: &'a ChainId,
-    pub operator: PublicKey,
     pub platform: PublicKey,
     pub epoch: u64,
     pub min_price_per_second: u64,
@@ -237,7 +235,7 @@ impl Core {
     }
 
     fn answer(&mut self, provider: &Name, answer: Box<Answer>, now: Millis) -> Touched {
-        let Ok(lease) = answer.lease.verify(&self.config.chain, &self.config.operator) else { return Touched::None };
+        let Ok(lease) = self.config.keys.lease(&self.config.chain, &answer.lease) else { return Touched::None };
         // Whoever hears of a later leader's leases was replaced, and leaves them alone.
         if lease.token.epoch > self.config.epoch {
             return Touched::None;
@@ -270,7 +268,7 @@ impl Core {
             if known || !self.fleet.may_look(&worker.provider, now) {
                 continue;
             }
-            let Ok(lease) = signed.verify(&self.config.chain, &self.config.operator) else { continue };
+            let Ok(lease) = self.config.keys.lease(&self.config.chain, signed) else { continue };
             let owns = self.fleet.provider(&worker.provider).is_some_and(|provider| provider.key == lease.provider);
             let Some(key) = self.tasks.get(&lease.task).copied() else { continue };
             if !owns || lease.worker != worker.worker {
@@ -412,7 +410,7 @@ impl Core {
     fn say_unmet(&mut self, key: &JobKey, now: Millis) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let wanted = job.wanted(Role::Worker);
-        let platform = self.fleet.has(&self.config.platform, Wanted { role: Role::Platform, ..wanted }, now);
+        let platform = self.fleet.has(&self.config.keys.platform, Wanted { role: Role::Platform, ..wanted }, now);
         let workers = self.fleet.any(wanted, now, |_, _| true);
         let which = if wanted.needs == Needs::Kernels { " and Landlock" } else { "" };
         let words =
@@ -454,8 +452,7 @@ enum Touched {
 fn context<'a>(config: &'a Config, fleet: &'a Fleet) -> Context<'a> {
     Context {
         chain: &config.chain,
-        operator: config.operator,
-        platform: config.platform,
+        platform: config.keys.platform,
         epoch: config.epoch,
         min_price_per_second: config.min_price_per_second,
         dispatch_from: config.dispatch_from,

@@ -1,11 +1,13 @@
 //! The genesis made from the keys, and the verifier key of the log, which people keep to check exports with.
 
+use anyhow::Context as _;
 use base64::Engine as _;
 use orion_protocol::ledger::{Genesis, Policy};
 use orion_protocol::{Digest, PublicKey};
 
 use super::material::{Keys, random};
 use super::witnesses::key_id;
+use crate::ledger::Ledger;
 
 /// A signed note's algorithm byte for ed25519.
 pub const ED25519: u8 = 1;
@@ -24,24 +26,41 @@ pub fn fresh(keys: &Keys, policy: Policy) -> anyhow::Result<Genesis> {
     })
 }
 
-/// A genesis that names other keys than those there are belongs to another install, or a Secret was lost and made anew: then
-/// nothing that is signed from now on would count.
-pub fn check(genesis: &Genesis, keys: &Keys) -> anyhow::Result<()> {
+/// Checks that what is signed by these keys counts: that the genesis names them, or that the log has put them in the place of those.
+///
+/// A genesis that names other keys, and a log that knows nothing of them, belong to another install, or a Secret was lost and made
+/// anew.
+pub async fn check(genesis: &Genesis, keys: &Keys, ledger: &Ledger) -> anyhow::Result<()> {
     let Genesis { nonce: _, operator, platform, issuer, checkpoint, policy: _, issuers: _, bonds: _ } = genesis;
     let pairs = [
+        (*checkpoint, keys.checkpoint, "checkpoint", "orion-ledger-keys"),
         (*operator, keys.operator, "operator", "orion-operator-keys"),
         (*platform, keys.platform, "platform", "orion-platform-keys"),
         (*issuer, keys.issuer, "issuer", "orion-issuer-keys"),
-        (*checkpoint, keys.checkpoint, "checkpoint", "orion-ledger-keys"),
     ];
-    for (want, have, what, secret) in pairs {
-        anyhow::ensure!(
-            want == have,
-            "ConfigMap {} names the {what} key {want}, but Secret {secret} holds the key {have}: restore that Secret, or \
-             delete that ConfigMap, ConfigMaps orion-ledger-begun and orion-ledger-signed, the Secrets, the Providers and the \
-             ledger's volume to begin a new chain",
-            super::GENESIS,
+    for (want, have, what, secret) in pairs.into_iter().filter(|(want, have, ..)| want != have) {
+        let other = format!(
+            "ConfigMap {} names the {what} key {want}, but Secret {secret} holds the key {have}",
+            super::GENESIS
         );
+        anyhow::ensure!(
+            what != "checkpoint",
+            "{other}: restore that Secret, or delete that ConfigMap, ConfigMaps orion-ledger-begun and orion-ledger-signed, the \
+             Secrets, the Providers and the ledger's volume to begin a new chain"
+        );
+        let now = ledger.keys().await.with_context(|| {
+            format!("{other}. Only the ledger can say whether it was replaced, and it has to run for that; else restore that Secret")
+        })?;
+        let in_force = match what {
+            "operator" => now.operators.last().is_some_and(|operator| operator.key == have),
+            "platform" => now.platform == have,
+            _ => now.issuers.has(&have),
+        };
+        anyhow::ensure!(
+            in_force,
+            "{other}, and in the log that is not in force either: restore that Secret (orion ledger keys)"
+        );
+        tracing::info!(%have, %want, "the {what}'s key was replaced");
     }
     Ok(())
 }

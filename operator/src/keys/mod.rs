@@ -27,6 +27,7 @@ use self::cluster::Cluster;
 use self::genesis::verifier_key;
 use self::material::{Keys, ProviderKeys};
 use self::witnesses::{DemoWitness, Witness};
+use crate::ledger::Ledger;
 
 /// The ConfigMap that every pod reads the genesis from.
 const GENESIS: &str = "orion-genesis";
@@ -55,6 +56,9 @@ pub struct KeysArgs {
     /// How many witnesses make a settlement final; 0: more than half.
     #[arg(long, default_value_t = 0)]
     quorum: u32,
+    /// Where the ledger is, which is asked only for keys that are not the genesis'.
+    #[arg(long, env = "ORION_LEDGER_URL", default_value = "http://orion-ledger:8080")]
+    ledger_url: String,
     /// Writes all files to this folder too, one folder an object: for programs that run without pods.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -172,7 +176,7 @@ async fn ensure_genesis(cluster: &Cluster, args: &KeysArgs, keys: &Keys) -> anyh
     let bonds = Some(bonds).filter(|bonds| *bonds != Bonds::default());
     let fresh = Genesis { bonds, ..genesis::fresh(keys, policy)? };
     let genesis = cluster.ensure_genesis(fresh).await?;
-    genesis::check(&genesis, keys)?;
+    genesis::check(&genesis, keys, &Ledger::new(&args.ledger_url, None)).await?;
     Ok(genesis)
 }
 

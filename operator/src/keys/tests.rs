@@ -7,6 +7,10 @@ use clap::Parser as _;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
+use orion_protocol::bytes::hex;
+use orion_protocol::ledger::api::{KeysView, OperatorKey};
+use orion_protocol::ledger::tx::Issuers;
+use orion_protocol::{SecretKey, cbor};
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
@@ -181,6 +185,60 @@ async fn contradictions_are_named_and_left() {
     let why = refusal(&store, &args(&[])).await;
     assert!(why.contains("names the checkpoint key") && why.contains("Secret orion-ledger-keys"), "{why}");
     assert!(why.contains("orion-ledger-begun and orion-ledger-signed"), "a new chain needs both gone: {why}");
+}
+
+/// A ledger that knows these keys and nothing else; its address.
+async fn ledger_with(keys: KeysView) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = axum::routing::get(async move || cbor::to_vec(&keys));
+    tokio::spawn(axum::serve(listener, axum::Router::new().route("/v1/keys", answer)).into_future());
+    url
+}
+
+#[tokio::test]
+async fn a_key_that_the_log_has_put_in_the_place_of_the_genesis_is_taken() {
+    let store = Store::default();
+    let nobody = "--ledger-url=http://127.0.0.1:1";
+    let args = |url: &str| Line::try_parse_from(["keys", url]).expect("good flags").keys;
+    install(&store.cluster(), &args(nobody)).await.unwrap();
+    let genesis = store.with("/orion-genesis", |map| map["binaryData"]["genesis"].clone());
+    let genesis: k8s_openapi::ByteString = serde_json::from_value(genesis).unwrap();
+    let genesis = Genesis::from_bytes(&genesis.0).unwrap();
+    let operator = |from_epoch, key| OperatorKey { from_epoch, key, lost: false };
+    let before = KeysView {
+        operators: vec![operator(0, genesis.operator)],
+        platform: genesis.platform,
+        issuers: Issuers::alone(genesis.issuer),
+    };
+    for (secret, field, role) in [
+        ("orion-operator-keys", "operator.key", "operator"),
+        ("orion-platform-keys", "signing.key", "platform"),
+        ("orion-issuer-keys", "issuer.key", "issuer"),
+    ] {
+        let seed = [u8::try_from(secret.len()).unwrap(); 32];
+        let put = |text: String| {
+            let text = serde_json::to_value(k8s_openapi::ByteString(text.into_bytes())).unwrap();
+            store.with(&format!("/{secret}"), |object| std::mem::replace(&mut object["data"][field], text))
+        };
+        let old = put(hex(&seed));
+        let new = SecretKey::from_seed(&seed).public();
+        // Nobody says that it was replaced, or the log says that it was not.
+        let why = refusal(&store, &args(nobody)).await;
+        assert!(why.contains(&format!("names the {role} key")) && why.contains("Only the ledger can say"), "{why}");
+        let url = ledger_with(before.clone()).await;
+        let why = refusal(&store, &args(&format!("--ledger-url={url}"))).await;
+        assert!(why.contains("is not in force either: restore that Secret"), "{why}");
+        let mut after = before.clone();
+        match role {
+            "operator" => after.operators.push(operator(7, new)),
+            "platform" => after.platform = new,
+            _ => after.issuers = Issuers::alone(new),
+        }
+        let url = ledger_with(after).await;
+        install(&store.cluster(), &args(&format!("--ledger-url={url}"))).await.unwrap();
+        store.with(&format!("/{secret}"), |object| object["data"][field] = old);
+    }
 }
 
 #[tokio::test]

@@ -5,15 +5,17 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use orion_broker::Settings;
 use orion_broker::permissions::{Role as BrokerRole, inbox_prefix, is_free};
 use orion_protocol::bytes::unhex;
 use orion_protocol::ledger::Genesis;
 use orion_protocol::messages::{Alive, Role};
-use orion_protocol::{Name, PublicKey, SecretKey};
+use orion_protocol::{Name, SecretKey};
 
 use crate::agent::executors::IDLE_MAX;
+use crate::agent::operators::Operators;
 use crate::agent::verify::Identity;
 use crate::executor::{BuiltInCache, ExecutorConfig};
 
@@ -138,14 +140,6 @@ pub enum ConfigError {
     /// The name `platform` and the role platform belong together.
     #[error("the platform's worker, and only that, has the role and the provider name platform")]
     PlatformName,
-    /// The platform's worker with another key than the genesis names.
-    #[error("the signing key is {have}, the genesis names {want} for the platform")]
-    PlatformKey {
-        /// The key of the file.
-        have: PublicKey,
-        /// The key of the genesis.
-        want: PublicKey,
-    },
 }
 
 /// Checked settings.
@@ -178,7 +172,8 @@ impl Config {
         }
         let (genesis, key) = (read_genesis(&genesis)?, read_key(&signing_key)?);
         if role == Role::Platform && key.public() != genesis.platform {
-            return Err(ConfigError::PlatformKey { have: key.public(), want: genesis.platform });
+            let (have, genesis) = (key.public(), genesis.platform);
+            tracing::warn!(%have, %genesis, "this key is the platform's only if the log has put it in the place of the genesis'");
         }
         let inbox_prefix = match role {
             Role::Platform => inbox_prefix(BrokerRole::Platform { providers: &[] }),
@@ -186,8 +181,8 @@ impl Config {
         };
         let seed = read_text(&nats_seed)?.trim().to_owned();
         let broker = Settings { url: nats_url, seed, inbox_prefix, name: format!("{provider}/{worker}") };
-        let (chain, operator, platform) = (genesis.chain(), genesis.operator, genesis.platform);
-        let identity = Identity { chain, operator, platform, key, provider, worker, role };
+        let (chain, operators) = (genesis.chain(), Arc::new(Operators::new(&genesis)));
+        let identity = Identity { chain, operators, key, provider, worker, role };
         let memory = for_jobs(memory, cache, slots)?;
         let executor = ExecutorConfig {
             binary: executor,

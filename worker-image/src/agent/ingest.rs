@@ -43,7 +43,8 @@ fn is_providers(refusal: &Refusal) -> bool {
 /// That commitment and work lease belong together and to this ingestion. Anything else is the sender's mistake.
 fn verify(agent: &Agent, lease: &Lease, committed: &Committed) -> Result<Verified<Commitment>, Trouble> {
     let identity = &agent.identity;
-    let work = committed.lease.verify(&identity.chain, &identity.operator);
+    // Whoever's it is: an operator before the one that asks may have given it, and what counts is that it is what is asked about.
+    let work = committed.lease.verify(&identity.chain, &committed.lease.key());
     let work = work.map_err(|error| unusable(&retry::chain(&error)))?;
     let commitment = committed.commitment.verify(&identity.chain, &work.provider);
     let commitment = commitment.map_err(|error| unusable(&retry::chain(&error)))?;

@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod materials;
 pub mod memory;
 pub mod metrics;
+pub mod operators;
 pub mod preflight;
 pub mod pull;
 pub mod retry;

@@ -1,20 +1,22 @@
 //! From bytes off the broker to a lease that may be worked on: the operator's two signatures, that they belong together, and
-//! that the lease is ours, of a kind for our role, and not late. Pure: no clock, no network.
+//! that the lease is ours, of a kind for our role, and not late. No clock, no network.
+
+use std::sync::Arc;
 
 use orion_protocol::messages::{Message as _, Role, Task, TaskBody};
 use orion_protocol::sign::VerifyError;
 use orion_protocol::statements::{LeaseCore, LeaseKind, LeaseTail};
 use orion_protocol::{CborError, ChainId, Digest, Name, PublicKey, SecretKey, Signed, Verified};
 
+use crate::agent::operators::{OperatorError, Operators};
+
 /// Who a worker is, and whom it obeys.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The chain that is part of every signature.
     pub chain: ChainId,
-    /// Signs leases.
-    pub operator: PublicKey,
-    /// The platform's own worker.
-    pub platform: PublicKey,
+    /// Sign leases.
+    pub operators: Arc<Operators>,
     /// Our signing key.
     pub key: SecretKey,
     /// Our provider's name, in subjects and buckets.
@@ -53,9 +55,12 @@ pub enum LeaseError {
     /// Not a task at all.
     #[error("the message is no task")]
     Malformed(#[source] CborError),
+    /// Not the operator's.
+    #[error(transparent)]
+    Operator(OperatorError),
     /// A signature or a content that is refused.
-    #[error("the lease is not acceptable")]
-    Statement(#[source] VerifyError),
+    #[error("the lease's tail is not acceptable")]
+    Tail(#[source] VerifyError),
     /// Core and tail are of different leases.
     #[error("the tail belongs to another lease")]
     Torn,
@@ -100,7 +105,8 @@ impl LeaseError {
     pub fn label(&self) -> &'static str {
         match self {
             LeaseError::Malformed(_) => "malformed",
-            LeaseError::Statement(_) => "signature",
+            LeaseError::Operator(OperatorError::Statement(_)) | LeaseError::Tail(_) => "signature",
+            LeaseError::Operator(_) => "operator",
             LeaseError::Torn => "torn",
             LeaseError::NotOurs { .. } => "not_ours",
             LeaseError::Kind { .. } => "kind",
@@ -122,10 +128,10 @@ pub fn takes(role: Role, kind: LeaseKind) -> bool {
 
 /// Checks a message; `now_ms` is Unix time.
 pub fn check(identity: &Identity, bytes: &[u8], now_ms: u64) -> Result<Lease, LeaseError> {
-    let Task { lease: signed, tail, job_uid: job, body, opened: _ } =
-        Task::from_bytes(bytes).map_err(LeaseError::Malformed)?;
-    let core = signed.verify(&identity.chain, &identity.operator).map_err(LeaseError::Statement)?;
-    let tail = tail.verify(&identity.chain, &identity.operator).map_err(LeaseError::Statement)?;
+    let task = Task::from_bytes(bytes).map_err(LeaseError::Malformed)?;
+    let core = identity.operators.lease(&task).map_err(LeaseError::Operator)?;
+    let Task { lease: signed, tail, job_uid: job, body, opened: _ } = task;
+    let tail = tail.verify(&identity.chain, &core.key()).map_err(LeaseError::Tail)?;
     if tail.lease != core.digest() {
         return Err(LeaseError::Torn);
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use orion_broker::testing::NatsServer;
@@ -17,6 +18,7 @@ use orion_protocol::task::{Argument, Comparator, KernelWorkload, OutputSpec, Tas
 use orion_protocol::{ChainId, Digest, JobId, Name, PublicKey, SecretKey, Signed};
 use orion_worker::agent::answer::Honest;
 use orion_worker::agent::config::Config;
+use orion_worker::agent::operators::Operators;
 use orion_worker::agent::verify::Identity;
 use orion_worker::agent::{AgentError, now_ms};
 use orion_worker::executor::{BuiltInCache, ExecutorConfig};
@@ -100,8 +102,7 @@ impl Operator {
         let broker = Settings { url: self.server.url(), seed: seed.to_owned(), inbox_prefix, name: worker.into() };
         let identity = Identity {
             chain: self.chain.clone(),
-            operator: key("operator").public(),
-            platform: key("platform").public(),
+            operators: Arc::new(Operators::new(&genesis())),
             key: key(provider),
             provider: name(provider),
             worker: name(worker),

@@ -27,7 +27,8 @@ use crate::ids::{AccountId, ChainId, JobId};
 use crate::ledger::leaf::{Code, Receipt, Transfer};
 use crate::ledger::policy::Policy;
 use crate::ledger::tx::{CloseRound, Issuers};
-use crate::sign::PublicKey;
+use crate::sign::{PublicKey, Signed, Statement as _, Verified, VerifyError};
+use crate::statements::LeaseCore;
 use crate::task::TaskSpec;
 
 /// The header that carries a token. `Authorization` never arrives: the API server's proxy keeps it for itself.
@@ -355,6 +356,21 @@ impl KeysView {
     /// The operator who opens this epoch, or opened it, and signs its leases.
     pub fn operator_at(&self, epoch: u64) -> Option<&OperatorKey> {
         self.operators.iter().rev().find(|operator| operator.from_epoch <= epoch)
+    }
+
+    /// A lease by the operator of its epoch, whose key nobody else has.
+    ///
+    /// What the log holds was judged by the keys of its time, and is not for here.
+    pub fn lease(&self, chain: &ChainId, signed: &Signed<LeaseCore>) -> Result<Verified<LeaseCore>, VerifyError> {
+        let wrong = |want: PublicKey| VerifyError::WrongKey { domain: LeaseCore::DOMAIN, have: signed.key(), want };
+        let known = self.operators.iter().find(|operator| operator.key == signed.key() && !operator.lost);
+        let newest = self.operators.last().map_or(signed.key(), |operator| operator.key);
+        let known = known.ok_or_else(|| wrong(newest))?;
+        let lease = signed.verify(chain, &known.key)?;
+        match self.operator_at(lease.token.epoch) {
+            Some(operator) if operator.key != known.key => Err(wrong(operator.key)),
+            _ => Ok(lease),
+        }
     }
 }
 

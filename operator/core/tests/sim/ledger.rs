@@ -57,6 +57,10 @@ impl Ledger {
         let stale = epoch < self.chain.epoch();
         let admitted = self.admission.check(signed).expect("what is sent can be ordered");
         let kind = admitted.transaction().kind();
+        if self.chain.orderable(&admitted).is_err() {
+            // The signer was replaced. Its process sees that by the keys, and leads no more.
+            return self.refusal(Code::StaleEpoch);
+        }
         let submitted = match self.chain.check_tx(&admitted) {
             Standing::Known(fate) | Standing::Clash(fate) => fate,
             Standing::New => {

@@ -1,9 +1,9 @@
 //! Processes and their queues: claiming, computing for a while, answering, dying, coming back.
 
 use orion_core::{LeaseOrder, WorkerId};
-use orion_protocol::Digest;
 use orion_protocol::messages::{Alive, Role};
 use orion_protocol::sign::Signed;
+use orion_protocol::{Digest, SecretKey};
 
 use crate::actors::{Facts, Task};
 use crate::event::{Event, Fact};
@@ -14,10 +14,10 @@ use crate::world::World;
 const UNIT_NANOS: u64 = 1_000_000;
 
 impl World {
-    pub fn enqueue(&mut self, order: LeaseOrder) {
+    pub fn enqueue(&mut self, operator: &SecretKey, order: LeaseOrder) {
         let LeaseOrder { job: _, uid, provider, core, deadline_ms, salt, body } = order;
         let id = WorkerId { provider, worker: core.worker.clone() };
-        let lease = Signed::new(&self.chain, &self.operator, &core);
+        let lease = Signed::new(&self.chain, operator, &core);
         let digest = lease.digest(&self.chain);
         let task = Task { lease, core, digest, deadline_ms, salt, uid, body };
         self.actors.get_mut(&id).expect("leases go to workers that exist").queue.push_back(task);

@@ -7,9 +7,9 @@ use orion_protocol::messages::Role;
 use orion_protocol::statements::LeaseKind;
 use orion_protocol::{JobId, Reason};
 
-use crate::event::{Fact, Fault};
+use crate::event::{Event, Fact, Fault};
 use crate::truth::Habit;
-use crate::world::{World, worker};
+use crate::world::{World, key, worker};
 
 const MINUTE: u64 = 60_000;
 
@@ -622,4 +622,46 @@ fn nothing_is_put_together_while_results_are_deleted() {
     });
     world.until_over(5 * MINUTE);
     assert_eq!(world.ending(&job), None);
+}
+
+/// The keys change in the middle of a job, the leader goes some time later, and the next one leads with the new keys.
+fn changed_keys(seed: u64, change: impl Fn(&mut World)) -> (World, JobId) {
+    let (mut world, job) = fleet_with_job(seed);
+    world.until("work is out", 5 * MINUTE, |world| world.leases.contains_key(&LeaseKind::Work));
+    let (change_at, kill_at) = (world.now + seed % 7 * 300, world.now + seed % 7 * 300 + seed % 5 * 200);
+    world.until("it is later", MINUTE, |world| world.now >= change_at);
+    change(&mut world);
+    world.until("it is later still", MINUTE, |world| world.now >= kill_at);
+    if world.leader().is_some() {
+        world.suffer(Fault::KillLeader(3_000));
+    } else {
+        world.at(3_000, Event::Lead);
+    }
+    world.until_over(5 * MINUTE);
+    assert_eq!(world.ending(&job), None);
+    assert_eq!(world.verdicts(&job), (8, 0));
+    (world, job)
+}
+
+#[test]
+fn an_operators_key_is_replaced_in_the_middle_of_a_job() {
+    for seed in 70..84 {
+        let (mut world, _) = changed_keys(seed, |world| world.rotate_operator(key(100), seed % 2 == 0));
+        // And the jobs after it.
+        let spec = world.job_spec(2, 2, 10, 5);
+        let job = world.apply(spec);
+        world.until_over(5 * MINUTE);
+        assert_eq!((world.ending(&job), world.verdicts(&job)), (None, (2, 0)));
+    }
+}
+
+#[test]
+fn the_platforms_key_is_replaced_in_the_middle_of_a_job() {
+    for seed in 84..98 {
+        changed_keys(seed, |world| {
+            // Until the leader looks at the keys again, it sends what the worker of before signed.
+            world.ledger.tolerated = vec![("CloseRound", Code::BadIngest), ("RecordVerdict", Code::BadVote)];
+            world.rotate_platform(&key(101));
+        });
+    }
 }

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use orion_core::{Core, JobSpec, JobStatus, ProviderInfo, WorkerId};
 use orion_protocol::dtype::DType;
 use orion_protocol::ids::{Account, action_digest};
-use orion_protocol::ledger::tx::{Approved, Consumer, Deposit, Genesis, Policy, PublishPolicy, RegisterProvider};
+use orion_protocol::ledger::tx::{
+    Approved, Consumer, Deposit, Genesis, KeyRole, Policy, PublishPolicy, RegisterProvider, Rotate,
+};
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Alive, Answer, Role};
 use orion_protocol::statements::{Approval, LeaseKind};
@@ -86,7 +88,7 @@ pub fn worker(provider: &str, worker: &str) -> WorkerId {
     WorkerId { provider: name(provider), worker: name(worker) }
 }
 
-fn key(number: u8) -> SecretKey {
+pub fn key(number: u8) -> SecretKey {
     SecretKey::from_seed(&[number; 32])
 }
 
@@ -161,8 +163,29 @@ impl World {
 
     /// Publishes a reward policy, now.
     pub fn publish(&mut self, policy: &Policy) {
-        let inner = Transaction::PublishPolicy(PublishPolicy { policy: policy.to_bytes().into() });
-        let (inner, id) = (cbor::to_vec(&inner), TxId::derive("Approved", &JobId(policy.digest().0), 0, 0));
+        self.approve(&Transaction::PublishPolicy(PublishPolicy { policy: policy.to_bytes().into() }));
+    }
+
+    /// Puts a new key in the place of the operator's, now. Who leads goes on as it was.
+    pub fn rotate_operator(&mut self, new: SecretKey, lost: bool) {
+        let old = self.operator.public();
+        self.approve(&Transaction::Rotate(Rotate { role: KeyRole::Operator, old, new: new.public(), lost }));
+        self.operator = new;
+    }
+
+    /// Puts a new key in the place of the platform's, now, and gives it to its worker.
+    pub fn rotate_platform(&mut self, new: &SecretKey) {
+        let platform = self.providers.iter_mut().find(|one| one.name.as_str() == PLATFORM).unwrap();
+        let old = std::mem::replace(&mut platform.key, new.public());
+        let workers = self.actors.values_mut().filter(|actor| actor.id.provider.as_str() == PLATFORM);
+        workers.for_each(|actor| actor.secret = new.clone());
+        self.approve(&Transaction::Rotate(Rotate { role: KeyRole::Platform, old, new: new.public(), lost: false }));
+    }
+
+    /// What takes the issuer's word, now.
+    fn approve(&mut self, inner: &Transaction) {
+        let inner = cbor::to_vec(inner);
+        let id = TxId::derive("Approved", &JobId(Digest::of(&inner).0), 0, 0);
         let action = action_digest(&self.issuer.public(), &id, &inner);
         let approvals = vec![Signed::new(&self.chain, &self.issuer, &Approval { action })];
         let tx = Transaction::Approved(Approved { inner: inner.into(), approvals });
