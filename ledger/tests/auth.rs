@@ -60,7 +60,7 @@ fn a_token_opens_what_its_role_is_for_and_nothing_else() {
     for (token, status) in [(None, 401), (Some(READ), 403), (Some(SUBMIT), 403), (Some(METRICS), 200)] {
         assert_eq!(ask(client, token, "/metrics").status, status, "/metrics with {token:?}");
     }
-    for path in ["/v1/head", "/checkpoint", "/tile/0/000.p/2", "/livez", "/readyz"] {
+    for path in ["/v1/head", "/v1/keys", "/checkpoint", "/tile/0/000.p/2", "/livez", "/readyz"] {
         for token in [None, Some("a guess")] {
             assert_eq!(ask(client, token, path).status, 200, "{path} is open to all");
         }
