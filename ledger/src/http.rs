@@ -29,6 +29,7 @@ mod export;
 mod feed;
 mod history;
 mod policies;
+mod proofs;
 pub(crate) mod tiles;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
@@ -199,6 +200,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/policies/{policy}", get(policies::one))
         .route("/v1/witnesses", get(witnesses))
         .route("/v1/keys", get(keys))
+        .route("/v1/proofs/{leaf}", get(proofs::one))
         .route("/v1/export", get(export::export))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

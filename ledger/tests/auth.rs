@@ -44,7 +44,7 @@ fn a_token_opens_what_its_role_is_for_and_nothing_else() {
     let ledger = home.start();
     let client = ledger.client();
     let account = format!("/v1/accounts/{}", world::consumer(&Keys::new().genesis().chain()));
-    let reading = [account.as_str(), "/v1/jobs?open", "/v1/export"];
+    let reading = [account.as_str(), "/v1/jobs?open", "/v1/export", "/v1/proofs/0"];
     for path in reading {
         for (token, status) in
             [(None, 401), (Some("a guess"), 401), (Some(METRICS), 403), (Some(READ), 200), (Some(SUBMIT), 200)]
@@ -77,7 +77,7 @@ fn a_token_opens_what_its_role_is_for_and_nothing_else() {
     for line in [
         r#"orion_ledger_denied_total{role="submit",token="missing"} 1"#,
         r#"orion_ledger_denied_total{role="submit",token="other-role"} 2"#,
-        r#"orion_ledger_denied_total{role="read",token="unknown"} 4"#,
+        r#"orion_ledger_denied_total{role="read",token="unknown"} 5"#,
         r#"orion_ledger_denied_total{role="metrics",token="other-role"} 2"#,
     ] {
         assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
