@@ -43,13 +43,13 @@ impl Role {
         self == needed || (self, needed) == (Role::Submit, Role::Read)
     }
 
-    /// What a path is for; `None` is open to all: the log itself, where it stands, and whether the process is well. Everything
-    /// below `/v1` that is not named here takes a reader's token.
+    /// What a path is for; `None` is open to all: the log itself, where it stands, whose keys it follows, and whether the process is
+    /// well. Everything below `/v1` that is not named here takes a reader's token.
     pub(crate) fn needed(path: &str) -> Option<Role> {
         match path {
             "/metrics" => Some(Role::Metrics),
             "/v1/transactions" => Some(Role::Submit),
-            "/v1/head" | "/v1/witnesses" => None,
+            "/v1/head" | "/v1/keys" | "/v1/witnesses" => None,
             _ => path.starts_with("/v1/").then_some(Role::Read),
         }
     }
@@ -192,11 +192,11 @@ mod tests {
 
     #[test]
     fn what_is_not_named_takes_a_token() {
-        let open = ["/checkpoint", "/tile/0/000", "/v1/head", "/v1/witnesses", "/livez", "/readyz"];
+        let open = ["/checkpoint", "/tile/0/000", "/v1/head", "/v1/keys", "/v1/witnesses", "/livez", "/readyz"];
         for path in open {
             assert_eq!(Role::needed(path), None, "{path}");
         }
-        for path in ["/v1/jobs", "/v1/head/", "/v1/checkpoint", "/v1/anything", "/v1/"] {
+        for path in ["/v1/jobs", "/v1/proofs/1", "/v1/head/", "/v1/keys/", "/v1/checkpoint", "/v1/anything", "/v1/"] {
             assert_eq!(Role::needed(path), Some(Role::Read), "{path}");
         }
     }

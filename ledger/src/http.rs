@@ -29,6 +29,7 @@ mod export;
 mod feed;
 mod history;
 mod policies;
+mod proofs;
 pub(crate) mod tiles;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
@@ -198,6 +199,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/policies", get(policies::all))
         .route("/v1/policies/{policy}", get(policies::one))
         .route("/v1/witnesses", get(witnesses))
+        .route("/v1/keys", get(keys))
+        .route("/v1/proofs/{leaf}", get(proofs::one))
         .route("/v1/export", get(export::export))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -258,6 +261,11 @@ async fn submit(State(shared): State<Shared>, body: Bytes) -> Answer {
 async fn head(State(shared): State<Shared>) -> Answer {
     let head = shared.node()?.look(|chain| cbor::to_vec(&chain.head())).await?;
     Ok(cbor_body(head))
+}
+
+async fn keys(State(shared): State<Shared>) -> Answer {
+    let keys = shared.node()?.look(|chain| cbor::to_vec(&chain.keys_view())).await?;
+    Ok(cbor_body(keys))
 }
 
 async fn account(State(shared): State<Shared>, Path(account): Path<String>) -> Answer {

@@ -44,7 +44,7 @@ fn a_token_opens_what_its_role_is_for_and_nothing_else() {
     let ledger = home.start();
     let client = ledger.client();
     let account = format!("/v1/accounts/{}", world::consumer(&Keys::new().genesis().chain()));
-    let reading = [account.as_str(), "/v1/jobs?open", "/v1/export"];
+    let reading = [account.as_str(), "/v1/jobs?open", "/v1/export", "/v1/proofs/0"];
     for path in reading {
         for (token, status) in
             [(None, 401), (Some("a guess"), 401), (Some(METRICS), 403), (Some(READ), 200), (Some(SUBMIT), 200)]
@@ -60,7 +60,7 @@ fn a_token_opens_what_its_role_is_for_and_nothing_else() {
     for (token, status) in [(None, 401), (Some(READ), 403), (Some(SUBMIT), 403), (Some(METRICS), 200)] {
         assert_eq!(ask(client, token, "/metrics").status, status, "/metrics with {token:?}");
     }
-    for path in ["/v1/head", "/checkpoint", "/tile/0/000.p/2", "/livez", "/readyz"] {
+    for path in ["/v1/head", "/v1/keys", "/checkpoint", "/tile/0/000.p/2", "/livez", "/readyz"] {
         for token in [None, Some("a guess")] {
             assert_eq!(ask(client, token, path).status, 200, "{path} is open to all");
         }
@@ -77,7 +77,7 @@ fn a_token_opens_what_its_role_is_for_and_nothing_else() {
     for line in [
         r#"orion_ledger_denied_total{role="submit",token="missing"} 1"#,
         r#"orion_ledger_denied_total{role="submit",token="other-role"} 2"#,
-        r#"orion_ledger_denied_total{role="read",token="unknown"} 4"#,
+        r#"orion_ledger_denied_total{role="read",token="unknown"} 5"#,
         r#"orion_ledger_denied_total{role="metrics",token="other-role"} 2"#,
     ] {
         assert!(metrics.contains(line), "{line} is not in:\n{metrics}");

@@ -66,7 +66,7 @@ fn until_the_log_is_replayed_it_is_alive_but_not_ready() {
     let shared = shared(http::Limits::default());
     let Served { client, runtime } = served(router(shared.clone()), serve::Limits::default());
     assert_eq!(client.get("/livez").status, 200);
-    for path in ["/readyz", "/v1/head", "/v1/export", "/checkpoint"] {
+    for path in ["/readyz", "/v1/head", "/v1/keys", "/v1/proofs/0", "/v1/export", "/checkpoint"] {
         busy(client, path, "starting");
     }
     let (node, _ended, _directory) = node(&runtime);
@@ -84,7 +84,8 @@ fn what_costs_most_has_turns_and_the_rest_goes_on() {
     busy(client, "/v1/export", "too many exports");
     busy(client, &format!("/v1/jobs/{}", JobId([1; 32])), "too many views");
     busy(client, "/tile/0/000.p/1", "too many files");
-    for path in ["/readyz", "/v1/head", "/v1/jobs?open", "/checkpoint"] {
+    busy(client, "/v1/proofs/0", "too many files");
+    for path in ["/readyz", "/v1/head", "/v1/keys", "/v1/jobs?open", "/checkpoint"] {
         assert_eq!(client.get(path).status, 200, "{path}");
     }
 }

@@ -15,7 +15,7 @@ use orion_ledger_core::log::trust::Trust;
 use orion_ledger_core::log::witness_wire::{AddCheckpoint, Answer, Refusal};
 use orion_ledger_core::{Checkpoint, VerifierKey};
 use orion_protocol::ids::TxId;
-use orion_protocol::ledger::api::{WitnessView, Witnesses};
+use orion_protocol::ledger::api::{LeafProof, WitnessView, Witnesses};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, JobId, SecretKey, Signed, cbor};
 use support::world::{self, Keys};
@@ -211,7 +211,11 @@ fn a_log_is_witnessed_once_its_quorum_has_cosigned_it() {
     }
     // All three in the end, on the checkpoint that everybody reads.
     let seen = until(client, |seen| seen.witnessed.as_ref().is_some_and(|witnessed| witnessed.by.len() == 3));
-    assert_eq!(String::from_utf8(client.get("/checkpoint").body).unwrap(), seen.witnessed.unwrap().note);
+    let cosigned = seen.witnessed.unwrap().note;
+    assert_eq!(String::from_utf8(client.get("/checkpoint").body).unwrap(), cosigned);
+    // So has whoever asks for the proof of a leaf.
+    let proof: LeafProof = cbor::from_slice("proof", &client.get("/v1/proofs/0").body, 1 << 20).unwrap();
+    assert!(proof.proof.ends_with(&cosigned), "{}", proof.proof);
     // Only a witness that has seen nothing is sent no proof.
     let olds = ann.state.lock().unwrap().olds.clone();
     assert_eq!(olds.iter().filter(|old| **old == 0).count(), 1, "{olds:?}");

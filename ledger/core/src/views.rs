@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orion_protocol::ledger::Genesis;
-use orion_protocol::ledger::api::{AccountView, Head, JobView, OpenJobs, Policies, SealRef};
+use orion_protocol::ledger::api::{AccountView, Head, JobView, KeysView, OpenJobs, OperatorKey, Policies, SealRef};
 use orion_protocol::ledger::leaf::Totals;
 use orion_protocol::ledger::tx::{Issuers, Policy};
 use orion_protocol::{AccountId, ChainId, Digest, JobId, PublicKey};
@@ -43,19 +43,15 @@ impl Chain {
         self.state.keys.platform().unwrap_or(self.state.genesis.platform)
     }
 
-    /// Whose keys do what.
-    pub fn keys_view(&self) -> orion_protocol::ledger::api::KeysView {
+    /// Whose keys do what. An operator that was replaced before it opened an epoch signed nothing, and is not there.
+    pub fn keys_view(&self) -> KeysView {
         let keys = &self.state.keys;
-        let operators = keys.operators.iter().map(|(from_epoch, key)| orion_protocol::ledger::api::OperatorKey {
-            from_epoch: *from_epoch,
-            key: *key,
-            lost: keys.is_lost(key),
-        });
-        orion_protocol::ledger::api::KeysView {
-            operators: operators.collect(),
-            platform: self.platform(),
-            issuers: self.state.issuers.clone(),
-        }
+        let operator = |(from_epoch, key): &(u64, PublicKey)| {
+            let (from_epoch, key) = (*from_epoch, *key);
+            OperatorKey { from_epoch, key, lost: keys.is_lost(&key) }
+        };
+        let operators = keys.operators.iter().map(operator).collect();
+        KeysView { operators, platform: self.platform(), issuers: self.issuers().clone() }
     }
 
     /// The key in the place of this one, which may be itself.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use orion_ledger_core::{Chain, Unorderable, verify};
 use orion_protocol::ids::{Account, TxId};
 use orion_protocol::ledger::Transaction;
+use orion_protocol::ledger::api::{KeysView, OperatorKey};
 use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::statements::{Ingested, LeaseCore};
@@ -215,6 +216,42 @@ fn of_a_lost_key_nothing_counts_that_is_not_in_the_log() {
     );
     assert_eq!(world.approved(&Transaction::Withdraw(fees), &[issuer, key(53)]).code, Code::Ok);
     check_history(&world);
+}
+
+#[test]
+fn the_view_of_the_keys_says_from_which_epoch_each_operator_signs_and_who_else_does_what() {
+    let mut world = World::new();
+    let (platform, issuer) = (Keys::new().platform, [Keys::new().issuer]);
+    let operator = |from_epoch, number, lost| OperatorKey { from_epoch, key: key(number).public(), lost };
+    let check = |world: &World, operators: &[OperatorKey]| {
+        let KeysView { operators: have, platform, issuers } = world.chain.keys_view();
+        assert_eq!(have, operators);
+        assert_eq!((platform, &issuers), (world.chain.platform(), world.chain.issuers()));
+        let restored = Chain::restore(world.chain.genesis(), &world.chain.snapshot(), &world.chain.seal_ref());
+        assert_eq!(restored.unwrap().keys_view(), world.chain.keys_view());
+    };
+    check(&world, &[operator(0, 1, false)]);
+    // One waits and is replaced, the one after it opens its epoch, and goes on.
+    for (old, new) in [(1, 53), (53, 54)] {
+        assert_eq!(world.approved(&rotate(KeyRole::Operator, &key(old), new, false), &issuer).code, Code::Ok);
+        check(&world, &[operator(0, 1, false), operator(2, new, false)]);
+    }
+    take_over(&mut world, 54);
+    assert_eq!(world.open_epoch(3), Code::Ok);
+    check(&world, &[operator(0, 1, false), operator(2, 54, false)]);
+    let view = world.chain.keys_view();
+    for (epoch, number) in [(0, 1), (1, 1), (2, 54), (3, 54), (u64::MAX, 54)] {
+        assert_eq!(view.operator_at(epoch).map(|operator| operator.key), Some(key(number).public()), "epoch {epoch}");
+    }
+    // A lost key takes those before it along.
+    assert_eq!(world.approved(&rotate(KeyRole::Operator, &key(54), 55, true), &issuer).code, Code::Ok);
+    check(&world, &[operator(0, 1, true), operator(2, 54, true), operator(4, 55, false)]);
+    assert_eq!(world.approved(&rotate(KeyRole::Platform, &platform, 56, false), &issuer).code, Code::Ok);
+    let issuers = Issuers { threshold: 2, keys: sorted(vec![key(3).public(), key(57).public()]) };
+    assert_eq!(world.approved(&Transaction::Issuers(issuers.clone()), &issuer).code, Code::Ok);
+    check(&world, &[operator(0, 1, true), operator(2, 54, true), operator(4, 55, false)]);
+    let KeysView { operators: _, platform, issuers: have } = world.chain.keys_view();
+    assert_eq!((platform, have), (key(56).public(), issuers));
 }
 
 #[test]
