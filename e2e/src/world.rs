@@ -137,9 +137,20 @@ impl World {
         let tools = tools::ensure(&settings::Settings::from_env()?, tools::Set::Client)?;
         let mut command = tools.command("kubectl")?;
         command.args(["apply", "--namespace", namespace, "--filename"]).arg(folder);
+        self.as_a_person(&mut command)?;
+        xtask::process::run(&mut command)
+    }
+
+    /// Lets a command find `kubectl`, `orion` and the cluster, as a person's shell does.
+    pub fn as_a_person(&self, command: &mut Command) -> Result<()> {
+        let tools = tools::ensure(&settings::Settings::from_env()?, tools::Set::Client)?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{}:{path}", self.programs.display(), tools.search_path()));
         command.env("KUBECONFIG", &self.kubeconfig).env_remove("KUBERNETES_SERVICE_HOST");
         // Its own cache would be in the user's home folder.
-        xtask::process::run(command.env("KUBECACHEDIR", self.kubeconfig.with_file_name("kubectl-cache")))
+        command.env("KUBECACHEDIR", self.kubeconfig.with_file_name("kubectl-cache"));
+        command.envs(self.ground.environment()?);
+        Ok(())
     }
 
     /// Credits for a namespace, by the issuer's key.

@@ -10,6 +10,7 @@ mod embeddings;
 mod floats;
 mod hostile;
 mod inputs;
+mod keys;
 mod kills;
 mod layouts;
 mod ledger;
