@@ -1,4 +1,4 @@
-//! `orion ledger balance` and `history` as a program, against a ledger that is served here. What a person reads is in tests/golden, made
+//! `orion ledger balance`, `history` and `keys` as a program, against a ledger that is served here. What a person reads is in tests/golden, made
 //! anew with `ORION_UPDATE_GOLDENS=1`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,8 +19,8 @@ use orion_ledger::node::{Ended, Past};
 use orion_ledger::serve::{self, serve};
 use orion_protocol::Digest;
 use orion_protocol::ledger::leaf::Code;
-use orion_protocol::ledger::tx::{Settle, Transaction};
-use serde_json::Value;
+use orion_protocol::ledger::tx::{Issuers, KeyRole, Rotate, Settle, Transaction};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -51,6 +51,10 @@ impl Served {
         let other = spec(2, 4, 4, 2);
         assert_eq!(world.open_escrow(&other), Code::Ok);
         assert_eq!(world.send(&Transaction::Settle(Settle { job: other.job, page: 1 })), Code::WrongSequence);
+        Served::of(world, tokens)
+    }
+
+    fn of(world: World, tokens: Option<&str>) -> Served {
         let (runtime, directory) = (Runtime::new().unwrap(), local::stored(&world));
         // Before the deadline of the open job.
         let clock = Arc::new(|| START_MS + 1_000);
@@ -166,6 +170,54 @@ fn a_history_in_parts_is_the_whole() {
     }
     let said = served.call(&format!("ledger history --job {job} --limit 3"));
     assert!(said.out.ends_with(&format!("3 entries; there are more: --from {}\n", 18 << 16)), "{}", said.out);
+}
+
+/// Puts a new operator in the place of another one.
+fn rotate(world: &mut World, old: u8, new: u8, lost: bool) {
+    let rotate = Rotate { role: KeyRole::Operator, old: key(old).public(), new: key(new).public(), lost };
+    let issuer = [world.signers.keys.issuer.clone()];
+    assert_eq!(world.approved(&Transaction::Rotate(rotate), &issuer).code, Code::Ok);
+}
+
+fn take_over(world: &mut World, operator: u8) {
+    world.signers.keys.operator = key(operator);
+    assert_eq!(world.open_epoch(world.chain.epoch() + 1), Code::Ok);
+}
+
+#[test]
+fn whose_keys_do_what_and_from_which_epoch() {
+    let mut world = World::new();
+    rotate(&mut world, 1, 53, false);
+    take_over(&mut world, 53);
+    rotate(&mut world, 53, 54, false);
+    let mut keys = vec![key(3).public(), key(9).public()];
+    keys.sort_unstable();
+    let issuers = Issuers { threshold: 2, keys };
+    let issuer = [world.signers.keys.issuer.clone()];
+    assert_eq!(world.approved(&Transaction::Issuers(issuers.clone()), &issuer).code, Code::Ok);
+    // All is as a stranger may know it.
+    let served = Served::of(world, Some(&format!("read {}\n", Digest::of(b"auditor"))));
+    golden("keys.txt", &[served.call("ledger keys")]);
+    let standings = |told: &Value| {
+        let operators = told["operators"].as_array().unwrap().iter();
+        operators.map(|one| (one["fromEpoch"].as_u64().unwrap(), one["standing"].clone())).collect::<Vec<_>>()
+    };
+    let told = served.json("ledger keys");
+    assert_eq!(standings(&told), [(0, "replaced".into()), (2, "in force".into()), (3, "waits for its epoch".into())]);
+    assert_eq!(told["operators"][1]["key"], json!(key(53).public()));
+    assert_eq!((&told["epoch"], &told["platform"]), (&json!(2), &json!(key(2).public())));
+    assert_eq!(told["issuers"], json!({"threshold": 2, "keys": issuers.keys}));
+
+    // With a lost key nobody is in force until the next one has opened its epoch.
+    let mut world = World::new();
+    rotate(&mut world, 1, 53, true);
+    let told = Served::of(world, None).json("ledger keys");
+    assert_eq!(standings(&told), [(0, "lost".into()), (2, "waits for its epoch".into())]);
+    let mut world = World::new();
+    rotate(&mut world, 1, 53, true);
+    take_over(&mut world, 53);
+    let told = Served::of(world, None).json("ledger keys");
+    assert_eq!(standings(&told), [(0, "lost".into()), (2, "in force".into())]);
 }
 
 #[test]

@@ -43,14 +43,16 @@ pub struct Ledger<'a> {
     access: &'a Access,
     endpoint: Endpoint,
     pub chain: ChainId,
+    /// The current one when the service was found; 0 before the first.
+    pub epoch: u64,
 }
 
 impl Ledger<'_> {
-    /// Finds the service, and which chain it has.
+    /// Finds the service, and which chain it has, in which epoch.
     pub async fn connect(access: &Access) -> anyhow::Result<Ledger<'_>> {
         let endpoint = access.ledger(Purpose::Read).await?;
         let head: Head = get(&endpoint, "/v1/head").await?;
-        Ok(Ledger { access, endpoint, chain: head.chain })
+        Ok(Ledger { access, endpoint, chain: head.chain, epoch: head.epoch })
     }
 
     /// What is at `path`.

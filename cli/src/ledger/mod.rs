@@ -1,4 +1,4 @@
-//! `orion ledger`: ask for balances and histories, export the log, verify it, make receipts out of it; write, approve, sign and send
+//! `orion ledger`: ask for balances, histories and keys, export the log, verify it, make receipts out of it; write, approve, sign and send
 //! transactions. What verifies works on files, without a network.
 //!
 //! Exit codes: 0 proven, 1 proven wrong, 2 cannot be decided from what is there, 3 usage.
@@ -9,6 +9,7 @@ mod draft;
 mod folder;
 mod fork;
 mod history;
+mod keys;
 mod log;
 mod policy;
 mod prove;
@@ -58,6 +59,9 @@ pub enum LedgerCommand {
     /// What happened to an account or a job, oldest first, as the ledger says.
     #[command(after_help = EXIT_CODES)]
     History(history::HistoryArgs),
+    /// Whose keys do what: operators with their epochs, platform, issuers, as the ledger says.
+    #[command(after_help = EXIT_CODES)]
+    Keys,
     /// Write the whole log to a file.
     Export {
         /// The file.
@@ -125,6 +129,7 @@ pub async fn run(access: &Access, format: Format, command: &LedgerCommand) -> an
     match command {
         LedgerCommand::Balance(args) => balance::run(access, format, args).await,
         LedgerCommand::History(args) => history::run(access, format, args).await,
+        LedgerCommand::Keys => keys::run(access, format).await,
         LedgerCommand::Export { file } => {
             let bytes = export(&access.ledger(Purpose::Read).await?, file).await?;
             match format {
