@@ -15,7 +15,7 @@ use orion_protocol::{Digest, SecretKey};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, watch};
 
-use crate::clock::Clock;
+use crate::clock::Time;
 use crate::engine::{
     Application, CheckTx, Fault, Finalized, Halt, Info, Offer, Prepare, Proposal, SnapshotInfo, Tx, Vote, app_hash,
 };
@@ -61,8 +61,8 @@ pub struct Opening<'a> {
     pub past: Past,
     /// and what was signed last: size and root.
     pub marked: Option<(u64, Digest)>,
-    /// Asked for the time of block 0.
-    pub clock: &'a Clock,
+    /// What time it is: a log whose last block is too old for it is not gone on with.
+    pub time: &'a Time,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
 }
@@ -112,9 +112,9 @@ impl LedgerApp {
     ///
     /// # Errors
     ///
-    /// A log that does not replay, is another chain's, or contradicts what was signed.
+    /// A log that does not replay, is another chain's, or contradicts what was signed; a clock that is far past it.
     pub fn open(opening: Opening<'_>) -> Result<Opened, NodeError> {
-        let Opening { directory, store, genesis, secret, past, marked, clock, metrics } = opening;
+        let Opening { directory, store, genesis, secret, past, marked, time, metrics } = opening;
         let (want, have) = (genesis.checkpoint, secret.public());
         if want != have {
             return Err(NodeError::CheckpointKey { want, have });
@@ -127,8 +127,11 @@ impl LedgerApp {
         let Started { chain, signer, published, since } = match head {
             None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
             _ if signed > own => return Err(NodeError::Behind { own, marked: signed }),
-            None => start::first(&store, genesis, secret, clock)?,
-            Some(head) => start::again(directory, &store, genesis, secret, head, marked)?,
+            None => start::first(&store, genesis, secret, (time.wall)())?,
+            Some(head) => {
+                time.follows(head.time_ms)?;
+                start::again(directory, &store, genesis, secret, head, marked)?
+            }
         };
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
         let app = LedgerApp {

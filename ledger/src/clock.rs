@@ -20,10 +20,21 @@ pub struct LongPause {
     pub hours: u64,
 }
 
-/// Whether a start at `now_ms` may follow the block at `last_ms`.
-pub fn follows(last_ms: u64, now_ms: u64, longest_hours: u64) -> Result<(), LongPause> {
-    let hours = now_ms.saturating_sub(last_ms).div_ceil(3_600_000);
-    if hours > longest_hours { Err(LongPause { hours }) } else { Ok(()) }
+/// What a ledger knows of time.
+#[derive(Clone)]
+pub struct Time {
+    /// Tells the time of blocks.
+    pub wall: Clock,
+    /// A start so many hours after the last block is refused.
+    pub longest_pause_hours: u64,
+}
+
+impl Time {
+    /// Whether a start now may follow the block at `last_ms`.
+    pub(crate) fn follows(&self, last_ms: u64) -> Result<(), LongPause> {
+        let hours = (self.wall)().saturating_sub(last_ms).div_ceil(3_600_000);
+        if hours > self.longest_pause_hours { Err(LongPause { hours }) } else { Ok(()) }
+    }
 }
 
 /// The computer's clock.

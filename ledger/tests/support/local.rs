@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orion_ledger::clock::{self, Clock};
+use orion_ledger::clock::{self, Clock, Time};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Ended, Node, NodeError, Past};
 use orion_ledger::publisher::{Published, Publishing};
@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use super::world::{Keys, World};
 
 /// Checkpoints without a pause between them.
-pub const AT_ONCE: Publishing = Publishing { interval: Duration::ZERO, mark: None };
+const AT_ONCE: Publishing = Publishing { interval: Duration::ZERO, mark: None };
 
 /// A store with this world's log, without views of jobs and without records, as earlier versions left it.
 pub fn stored(world: &World) -> TempDir {
@@ -62,7 +62,8 @@ fn opened(
 ) -> Result<(Node, Ended), NodeError> {
     let (directory, keys) = (directory.to_owned(), Keys::new());
     let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
-    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, metrics, publishing);
+    let time = Time { wall: clock, longest_pause_hours: u64::MAX };
+    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, time, metrics, publishing);
     runtime.block_on(runtime.spawn_blocking(open)).unwrap()
 }
 
