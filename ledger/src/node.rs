@@ -176,7 +176,7 @@ impl Node {
             time: &time,
             metrics: metrics.clone(),
         });
-        let Opened { app, signer, published, replayed } = opened?;
+        let Opened { app, clock, signer, published, replayed } = opened?;
         let (key, books) = (signer.key().clone(), app.books().clone());
         let tiles = Arc::new(Tiles::open(directory, store.clone()).map_err(NodeError::Tiles)?);
         let board = Board::new(store.clone(), published);
@@ -191,7 +191,7 @@ impl Node {
             signer,
             seals: app.seals(),
         };
-        let engine = Embedded::new(app, orders, time.wall, metrics.clone()).map_err(NodeError::Halt)?;
+        let engine = Embedded::new(app, orders, clock, metrics.clone()).map_err(NodeError::Halt)?;
         let ended = both(engine.spawn()?, publisher::spawn(publisher)?);
         let admission = Admission::new(genesis);
         Ok((Node { admission, key, books, store, tiles, board, queue, metrics, replayed }, ended))

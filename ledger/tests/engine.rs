@@ -40,7 +40,7 @@ impl Scripted {
 
     fn on(disk: Disk, directory: TempDir) -> Scripted {
         let store = Arc::new(Store::with_backend(disk.clone()).unwrap());
-        let (keys, time) = (Keys::new(), Time { wall: Arc::new(|| START_MS), longest_pause_hours: 0 });
+        let (keys, time) = (Keys::new(), Time { wall: Arc::new(|| START_MS), ..Time::of_computer(0) });
         let opened = LedgerApp::open(Opening {
             directory: directory.path(),
             store: store.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use orion_ledger::auth::Tokens;
-use orion_ledger::clock::{self, Time};
+use orion_ledger::clock::Time;
 use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
@@ -83,7 +83,7 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let mark = mark.map(|mark| mark::named(&mark, &data, &Handle::current())).transpose()?;
     let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms), mark };
     let past = past(begun.as_deref())?;
-    let time = Time { wall: clock::wall(), longest_pause_hours };
+    let time = Time::of_computer(longest_pause_hours);
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut told_to_end = pin!(async move {
