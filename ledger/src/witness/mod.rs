@@ -108,6 +108,8 @@ pub struct Limits {
     pub reads: usize,
     /// Bundles of the copy, which may be long, that are read at a time.
     pub bundles: usize,
+    /// How long a request for either waits for its turn before it is answered 503.
+    pub turn: Duration,
 }
 
 impl Default for Limits {
@@ -121,6 +123,7 @@ impl Default for Limits {
             requests: 16,
             reads: 8,
             bundles: 8,
+            turn: Duration::from_secs(3),
         }
     }
 }
