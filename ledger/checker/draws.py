@@ -1,64 +1,13 @@
-"""A round's draw and its verdict, from what was signed alone (protocol, section 4)."""
+"""A round's verdict and whether it follows the draw, from what was signed alone (protocol, section 4)."""
 
 from types import SimpleNamespace
 
 import trees
 from books import No, require
-from canonical import Refused, framed, sha3
+from canonical import Refused, sha3
+from formulas import places, validators
 from shapes import VOTE
 from strict import statement
-
-
-def round_id(job: bytes, commitments: list[bytes]) -> bytes:
-    return framed("orion/round/v1", job, sorted(commitments))
-
-
-def seed(chain: str, size: int, root: bytes, round_: bytes) -> bytes:
-    return framed("orion/audit-seed/v1", chain, size, root, round_)
-
-
-def numbers(domain: str, seed_: bytes, shard: int, attempt: int):
-    """A function that gives the next number below n."""
-    counter = 0
-
-    def below(n: int) -> int:
-        nonlocal counter
-        while True:
-            digest = framed(domain, seed_, shard, attempt, counter)
-            counter += 1
-            x = int.from_bytes(digest[:8], "big")
-            if x < n * (2**64 // n):
-                return x % n
-
-    return below
-
-
-def places(below, units: int, audits: int) -> list[int]:
-    """Which of a shard's units are audited, in the order drawn."""
-    drawn = []
-    while len(drawn) < min(units, audits):
-        place = below(units)
-        if place not in drawn:
-            drawn.append(place)
-    return drawn
-
-
-def validators(below, owners: dict[bytes, str], worker_owner: str) -> tuple[list[bytes], int]:
-    """Who is asked, in turns of one key an owner, and how many owners there are."""
-    keys = sorted(key for key, owner in owners.items() if owner != worker_owner)
-    for last in range(len(keys) - 1, 0, -1):
-        other = below(last + 1)
-        keys[last], keys[other] = keys[other], keys[last]
-    order, count = [], len({owners[key] for key in keys})
-    while keys:
-        turn, asked = [], set()
-        for key in keys:
-            if owners[key] not in asked:
-                asked.add(owners[key])
-                turn.append(key)
-        order += turn
-        keys = [key for key in keys if key not in turn]
-    return order, count
 
 
 def check_vote(vote) -> bool:
@@ -80,8 +29,7 @@ def read_vote(case, signed, key: bytes, units: list[int]):
 def drawn_units(case, evidence) -> None:
     """The drawn units are the draw's, in its order, and lie under the root that was committed to."""
     lease, root = case.entry.lease, case.entry.commitment.root
-    below = numbers("orion/draw/v1", case.seed, lease.shard, lease.token.attempt)
-    want = places(below, lease.units, case.audits)
+    want = places(case.seed, lease.shard, lease.token.attempt, lease.units, case.audits)
     require(len(want) == len(evidence.drawn), "BadDraw")
     for place, one in zip(want, evidence.drawn):
         leaf = sha3(b"\x00" + one.salt + one.unit.to_bytes(8, "big") + one.digest)
@@ -95,8 +43,7 @@ def drawn_units(case, evidence) -> None:
 def asked(case, evidence) -> dict[bytes, list[int]]:
     """Whose word each drawn unit needs: the first in its order who is not absent, else the platform's."""
     lease, absent = case.entry.lease, evidence.absent
-    below = numbers("orion/draw-validators/v1", case.seed, lease.shard, lease.token.attempt)
-    order, owners = validators(below, case.owners, case.worker_owner)
+    order, owners = validators(case.seed, lease.shard, lease.token.attempt, case.owners, case.worker_owner)
     require(absent == sorted(set(absent)), "BadVote")
     passed, want = set(), {}
     for j, one in enumerate(evidence.drawn):

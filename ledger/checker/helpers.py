@@ -1,5 +1,5 @@
-"""Makes CBOR, Ed25519's arithmetic and Merkle trees importable: those of the golden vectors' reader, which shares no code with the
-ledger. To be imported before everything else here."""
+"""Makes CBOR, Ed25519's arithmetic, Merkle trees, the draw and the split importable: those of the golden vectors' reader, which shares
+no code with the ledger. To be imported before everything else here."""
 
 import pathlib
 import sys

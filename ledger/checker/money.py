@@ -1,9 +1,8 @@
 """What a job locks, how its pay is split, and when it is whose (protocol, section 5)."""
 
-import fractions
-
 import books
 from books import MAX, No, require
+from formulas import split
 
 MAX_ATTEMPTS = 4
 PAGE = 200
@@ -37,18 +36,6 @@ def escrow_of(task, policy) -> int:
         return work
     both = amount(work + audits_of(MAX_ATTEMPTS * shards * drawn * largest, policy))
     return amount(both + amount(both * task.fee_ppm // 10**6))
-
-
-def split(pool: int, weights: list[int]) -> list[int]:
-    """Floors, then one more each to the largest remainders, ties to the earlier; all 0 when there is no weight."""
-    if sum(weights) == 0:
-        return [0] * len(weights)
-    ideal = [fractions.Fraction(pool * weight, sum(weights)) for weight in weights]
-    shares = [x.numerator // x.denominator for x in ideal]
-    order = sorted(range(len(weights)), key=lambda at: (shares[at] - ideal[at], at))
-    for at in order[: pool - sum(shares)]:
-        shares[at] += 1
-    return shares
 
 
 def running(state, job_id: bytes):

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 from books import No, require
 from canonical import Refused
-from draws import round_id, seed, verdict
+from draws import verdict
+from formulas import round_id, seed
 from money import MAX_ATTEMPTS, running
 from shapes import COMMITMENT, INGESTED, LEASE
 from strict import statement

@@ -15,7 +15,7 @@ use orion_protocol::{Digest, SecretKey};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, watch};
 
-use crate::clock::Clock;
+use crate::clock::{BlockClock, Time};
 use crate::engine::{
     Application, CheckTx, Fault, Finalized, Halt, Info, Offer, Prepare, Proposal, SnapshotInfo, Tx, Vote, app_hash,
 };
@@ -61,8 +61,8 @@ pub struct Opening<'a> {
     pub past: Past,
     /// and what was signed last: size and root.
     pub marked: Option<(u64, Digest)>,
-    /// Asked for the time of block 0.
-    pub clock: &'a Clock,
+    /// What time it is: a log whose last block is too old for it is not gone on with.
+    pub time: &'a Time,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
 }
@@ -71,6 +71,8 @@ pub struct Opening<'a> {
 pub struct Opened {
     /// The application.
     pub app: LedgerApp,
+    /// Tells the time of its blocks from here on.
+    pub(crate) clock: BlockClock,
     /// Signs its checkpoints; knows the last one.
     pub signer: Signer,
     /// The newest checkpoint that was published.
@@ -112,9 +114,9 @@ impl LedgerApp {
     ///
     /// # Errors
     ///
-    /// A log that does not replay, is another chain's, or contradicts what was signed.
+    /// A log that does not replay, is another chain's, or contradicts what was signed; a clock that is far past it.
     pub fn open(opening: Opening<'_>) -> Result<Opened, NodeError> {
-        let Opening { directory, store, genesis, secret, past, marked, clock, metrics } = opening;
+        let Opening { directory, store, genesis, secret, past, marked, time, metrics } = opening;
         let (want, have) = (genesis.checkpoint, secret.public());
         if want != have {
             return Err(NodeError::CheckpointKey { want, have });
@@ -124,10 +126,15 @@ impl LedgerApp {
         // An import that was cut off has claimed more than it brought.
         let signed = snapshot.claimed()?.max(marked).map_or(0, |(size, _)| size);
         let own = head.as_ref().map_or(0, |head| head.size);
+        if head.is_none() && past == Past::Begun {
+            return Err(NodeError::Lost(directory.display().to_string()));
+        }
+        if signed > own {
+            return Err(NodeError::Behind { own, marked: signed });
+        }
+        let clock = time.start(head.as_ref().map(|head| head.time_ms))?;
         let Started { chain, signer, published, since } = match head {
-            None if past == Past::Begun => return Err(NodeError::Lost(directory.display().to_string())),
-            _ if signed > own => return Err(NodeError::Behind { own, marked: signed }),
-            None => start::first(&store, genesis, secret, clock)?,
+            None => start::first(&store, genesis, secret, clock.read().now_ms)?,
             Some(head) => start::again(directory, &store, genesis, secret, head, marked)?,
         };
         metrics.sealed(&chain.seal_ref(), &chain.totals(), chain.epoch());
@@ -142,7 +149,7 @@ impl LedgerApp {
             accepted: None,
             finalized: None,
         };
-        Ok(Opened { app, signer, published, replayed: since.leaves })
+        Ok(Opened { app, clock, signer, published, replayed: since.leaves })
     }
 
     /// The chain, to be looked at while blocks go on being made.

@@ -1,10 +1,11 @@
 //! The one place that reads the wall clock. Everything else is given a [`Clock`], so that tests can turn it.
 //!
-//! A clock that was set back does no harm: block time rises all the same. One that was set forward ends every escrow at once, and
-//! block time stays there: so a start that comes long after the last block is a question for a person.
+//! A clock that was set back does no harm: block time rises all the same. One that was set forward would end every escrow at once, and
+//! block time would stay there. So a start that comes long after the last block is a question for a person, and a clock that is set
+//! forward while the ledger runs is not followed: blocks go on by the time that has passed.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Tells milliseconds since the Unix epoch. Block time never falls, whatever a clock says: see the engine.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -20,10 +21,80 @@ pub struct LongPause {
     pub hours: u64,
 }
 
-/// Whether a start at `now_ms` may follow the block at `last_ms`.
-pub fn follows(last_ms: u64, now_ms: u64, longest_hours: u64) -> Result<(), LongPause> {
-    let hours = now_ms.saturating_sub(last_ms).div_ceil(3_600_000);
-    if hours > longest_hours { Err(LongPause { hours }) } else { Ok(()) }
+/// What a ledger knows of time.
+#[derive(Clone)]
+pub struct Time {
+    /// Tells the time of blocks. People and programs set it.
+    pub wall: Clock,
+    /// Milliseconds since some moment: nobody sets it, and it stands still while the computer sleeps.
+    pub steady: Clock,
+    /// A start so many hours after the last block is refused.
+    pub longest_pause_hours: u64,
+}
+
+/// So far the wall's clock may be set forward while a ledger runs, all times since its start together. Steps by which a clock is kept
+/// right are of seconds. It is half of what operators leave between the last thing they do for a job and its escrow's end, so that no
+/// job is late for it.
+pub const MOST_AHEAD_MS: u64 = 300_000;
+
+/// The time of blocks while a ledger runs: by the wall's clock, unless that is far ahead of the time that has passed since the start.
+pub(crate) struct BlockClock {
+    wall: Clock,
+    steady: Clock,
+    /// What the wall's clock said at the start, or the last block where that was later,
+    from_ms: u64,
+    /// and what the steady one said.
+    steady_ms: u64,
+}
+
+/// What a [`BlockClock`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) now_ms: u64,
+    /// How far the wall's clock is ahead of the time that has passed.
+    pub(crate) ahead_ms: u64,
+}
+
+impl Time {
+    /// By the computer's clocks.
+    pub fn of_computer(longest_pause_hours: u64) -> Time {
+        let since = Instant::now();
+        let steady = Arc::new(move || u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
+        Time { wall: wall(), steady, longest_pause_hours }
+    }
+
+    /// A ledger starts now, after the block at `last_ms` where there is one.
+    pub(crate) fn start(&self, last_ms: Option<u64>) -> Result<BlockClock, LongPause> {
+        let Time { wall, steady, longest_pause_hours } = self.clone();
+        let (now_ms, steady_ms) = (wall(), steady());
+        let from_ms = now_ms.max(last_ms.unwrap_or(0));
+        let hours = now_ms.saturating_sub(last_ms.unwrap_or(now_ms)).div_ceil(3_600_000);
+        if hours > longest_pause_hours {
+            return Err(LongPause { hours });
+        }
+        Ok(BlockClock { wall, steady, from_ms, steady_ms })
+    }
+}
+
+impl BlockClock {
+    pub(crate) fn read(&self) -> Reading {
+        let passed_ms = (self.steady)().saturating_sub(self.steady_ms);
+        judged((self.wall)(), self.from_ms.saturating_add(passed_ms))
+    }
+}
+
+impl Reading {
+    /// Whether the wall's clock is followed.
+    pub(crate) fn is_believed(&self) -> bool {
+        self.ahead_ms <= MOST_AHEAD_MS
+    }
+}
+
+/// Of what the wall's clock says, and what it would say had nobody set it. Late can be made good, and early cannot: so one that is far
+/// ahead is not followed in part either.
+fn judged(wall_ms: u64, passed_ms: u64) -> Reading {
+    let reading = Reading { now_ms: wall_ms, ahead_ms: wall_ms.saturating_sub(passed_ms) };
+    if reading.is_believed() { reading } else { Reading { now_ms: passed_ms, ..reading } }
 }
 
 /// The computer's clock.

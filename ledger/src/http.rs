@@ -18,12 +18,13 @@ use orion_ledger_core::Standing;
 use orion_ledger_core::admission::MAX_SIGNED_BYTES;
 use orion_protocol::ledger::api::{self, TOKEN_HEADER};
 use orion_protocol::{AccountId, JobId, cbor};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::{Denied, Role, Tokens};
 use crate::metrics::Metrics;
 use crate::node::{Halted, LookError, Node, SubmitError};
 use crate::witnesses::Witnesses;
+
+use self::turns::Turns;
 
 mod export;
 mod feed;
@@ -31,6 +32,7 @@ mod history;
 mod policies;
 mod proofs;
 pub(crate) mod tiles;
+pub(crate) mod turns;
 
 /// A request that takes longer is answered 503: its transaction may still be ordered, and sending it again is harmless.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,8 +40,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const VIEW_TIMEOUT: Duration = Duration::from_secs(30);
 
 const UNPUBLISHED: &str = "no checkpoint is published yet";
-const BUSY_FILES: &str = "too many files of the log at a time";
-const BUSY_BUNDLES: &str = "too many bundles of the log at a time";
 
 /// How much of what costs most is done at a time.
 #[derive(Clone, Copy, Debug)]
@@ -68,11 +68,10 @@ pub struct Shared {
     node: Arc<OnceLock<Node>>,
     witnesses: Arc<OnceLock<Witnesses>>,
     metrics: Arc<Metrics>,
-    exports: Arc<Semaphore>,
-    views: Arc<Semaphore>,
-    files: Arc<Semaphore>,
-    bundles: Arc<Semaphore>,
-    turn: Duration,
+    exports: Turns,
+    views: Turns,
+    files: Turns,
+    bundles: Turns,
     tokens: Option<Arc<Tokens>>,
 }
 
@@ -80,10 +79,17 @@ impl Shared {
     /// Routes that answer 503 until there is a node.
     pub fn new(metrics: Arc<Metrics>, limits: Limits) -> Shared {
         let Limits { exports, views, files, bundles, turn } = limits;
-        let turns = [exports, views, files, bundles].map(|turns| Arc::new(Semaphore::new(turns)));
-        let [exports, views, files, bundles] = turns;
         let (node, witnesses, tokens) = Default::default();
-        Shared { node, witnesses, metrics, exports, views, files, bundles, turn, tokens }
+        Shared {
+            node,
+            witnesses,
+            metrics,
+            exports: Turns::new(exports, turn, "too many exports at a time"),
+            views: Turns::new(views, turn, "too many views at a time"),
+            files: Turns::new(files, turn, "too many files of the log at a time"),
+            bundles: Turns::new(bundles, turn, "too many bundles of the log at a time"),
+            tokens,
+        }
     }
 
     /// Lets in only who shows one of these tokens.
@@ -108,12 +114,6 @@ impl Shared {
         let node = self.node.get().ok_or(Refused::Unavailable("the ledger is starting: its log is being replayed"))?;
         if node.is_running() { Ok(node) } else { Err(Halted.into()) }
     }
-
-    /// Waits for one of `turns`, not for long.
-    async fn turn(&self, turns: &Arc<Semaphore>, busy: &'static str) -> Result<OwnedSemaphorePermit, Refused> {
-        let turn = tokio::time::timeout(self.turn, turns.clone().acquire_owned()).await;
-        turn.ok().and_then(Result::ok).ok_or(Refused::Unavailable(busy))
-    }
 }
 
 impl tiles::Source for Shared {
@@ -124,13 +124,8 @@ impl tiles::Source for Shared {
         Ok(tiles::Served { tiles: node.tiles().clone(), newest })
     }
 
-    async fn turn(&self, long: bool) -> Result<OwnedSemaphorePermit, Refused> {
-        let (turns, busy) = if long { (&self.bundles, BUSY_BUNDLES) } else { (&self.files, BUSY_FILES) };
-        self.turn(turns, busy).await
-    }
-
-    fn long_turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        self.bundles.clone().try_acquire_owned().map_err(|_| Refused::Unavailable(BUSY_BUNDLES))
+    fn turns(&self, long: bool) -> &Turns {
+        if long { &self.bundles } else { &self.files }
     }
 }
 
@@ -277,7 +272,7 @@ async fn account(State(shared): State<Shared>, Path(account): Path<String>) -> A
 async fn job(State(shared): State<Shared>, Path(job): Path<String>) -> Answer {
     let job: JobId = job.parse().map_err(|error| Refused::Bad(format!("job id: {error}")))?;
     let node = shared.node()?;
-    let turn = shared.turn(&shared.views, "too many views of jobs at a time").await?;
+    let turn = shared.views.take().await?;
     let view = node.job(job).await?.ok_or(Refused::NotFound("the job has no escrow"))?;
     Ok(cbor_body(feed::whole(view, turn, VIEW_TIMEOUT)))
 }

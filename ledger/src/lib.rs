@@ -12,7 +12,8 @@
 //! | `start` | what of that is replayed, and what it is compared with |
 //! | [`engine`] | what orders transactions, and the seam to it; the queue becomes blocks |
 //! | [`app`] | the ledger behind that seam: blocks become durable |
-//! | [`import`], [`fetch`] | brings a log into a store |
+//! | [`fetch`] | a log over HTTP, bounded |
+//! | [`import`] | brings a log into a store |
 //! | [`backup`] | writes a stopped ledger's log to a file |
 //! | [`audit`] | checks all that is on the disk |
 //! | [`mark`] | what was signed last, kept outside of the volume |

@@ -60,6 +60,8 @@ pub struct Metrics {
     pub refused: Counter,
     /// Transactions turned away by a full queue.
     pub busy: Counter,
+    /// How far this computer's clock is ahead of the time that has passed since the start.
+    pub clock_ahead_seconds: Level,
     /// Making and committing a block.
     pub block_seconds: Histogram,
     /// Of checkpoints.
@@ -83,6 +85,7 @@ impl Default for Metrics {
             witnesses: witnesses::Metrics::default(),
             refused: Counter::default(),
             busy: Counter::default(),
+            clock_ahead_seconds: Level::default(),
             block_seconds: Histogram::new(BLOCK_SECONDS),
             published: publisher::Gauges::default(),
             registry: Registry::default(),
@@ -104,6 +107,9 @@ impl Default for Metrics {
             "Requests turned away by the role they take and their token",
             metrics.denied.clone(),
         );
+        let help =
+            "How far the clock is ahead of the time that has passed since the start; past 300 blocks do not follow it";
+        registry.register("clock_ahead_seconds", help, metrics.clock_ahead_seconds.clone());
         let seconds = metrics.block_seconds.clone();
         registry.register_with_unit("block", "Making and committing a block", Unit::Seconds, seconds);
         metrics.published.register(&mut registry);

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use crate::app::Halted;
 use crate::app::{Books, LedgerApp, Opened, Opening, standing};
-use crate::clock::Clock;
+use crate::clock::{LongPause, Time};
 use crate::engine::Halt;
 use crate::engine::embedded::{Embedded, Order};
 use crate::history::{self, Subject};
@@ -84,6 +84,9 @@ pub enum NodeError {
         /// Leaves under the last signed checkpoint.
         marked: u64,
     },
+    /// The clock.
+    #[error(transparent)]
+    LongPause(#[from] LongPause),
     /// A block could not be made.
     #[error("cannot make a block")]
     Block(#[source] BlockError),
@@ -156,7 +159,7 @@ impl Node {
         past: Past,
         genesis: &Genesis,
         secret: SecretKey,
-        clock: Clock,
+        time: Time,
         metrics: Arc<Metrics>,
         publishing: Publishing,
     ) -> Result<(Node, Ended), NodeError> {
@@ -170,10 +173,10 @@ impl Node {
             secret,
             past,
             marked: mark.as_ref().and_then(Held::signed),
-            clock: &clock,
+            time: &time,
             metrics: metrics.clone(),
         });
-        let Opened { app, signer, published, replayed } = opened?;
+        let Opened { app, clock, signer, published, replayed } = opened?;
         let (key, books) = (signer.key().clone(), app.books().clone());
         let tiles = Arc::new(Tiles::open(directory, store.clone()).map_err(NodeError::Tiles)?);
         let board = Board::new(store.clone(), published);

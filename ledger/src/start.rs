@@ -9,7 +9,6 @@ use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::SealRef;
 use orion_protocol::{Digest, SecretKey};
 
-use crate::clock::Clock;
 use crate::history;
 use crate::node::{NodeError, encoded};
 use crate::publisher::Published;
@@ -30,12 +29,12 @@ pub(crate) struct Started {
 }
 
 /// Begins a chain in an empty store.
-pub(crate) fn first(store: &Store, genesis: &Genesis, secret: SecretKey, clock: &Clock) -> Result<Started, NodeError> {
+pub(crate) fn first(store: &Store, genesis: &Genesis, secret: SecretKey, now_ms: u64) -> Result<Started, NodeError> {
     let size = store.snapshot()?.size()?;
     if size > 0 {
         return Err(StoreError::Damaged(format!("{size} leaves without a seal")).into());
     }
-    let (chain, block) = Chain::start(&genesis.to_bytes(), clock()).map_err(NodeError::Block)?;
+    let (chain, block) = Chain::start(&genesis.to_bytes(), now_ms).map_err(NodeError::Block)?;
     let signer = Signer::new(chain.id(), secret, None);
     store.commit(&block.leaves, &block.seal, &Kept::default())?;
     tracing::info!(chain = %chain.id(), key = %signer.key(), "a new chain starts");

@@ -1,4 +1,4 @@
-//! Cheap attacks on the service: long bodies, many small ones, envelopes of strangers and of other chains, a clock that is set back.
+//! Cheap attacks on the service: long bodies, many small ones, envelopes of strangers and of other chains, clocks that are set.
 //! Those on the rules are in `ledger/core/tests/attacks.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
@@ -8,14 +8,15 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use orion_ledger::clock::Clock;
+use orion_ledger::clock::{MOST_AHEAD_MS, Time};
+use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
 use orion_protocol::ids::{Account, TxId};
-use orion_protocol::ledger::api::{AccountView, JobPhase, Submitted};
+use orion_protocol::ledger::api::{AccountView, JobPhase, JobView, Submitted};
 use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{Digest, JobId, SecretKey, Signed, cbor};
-use support::local::{close, open_at};
+use support::local::{AT_ONCE, close, open_by};
 use support::world::{self, Keys, spec};
 use support::{Client, Home};
 use tempfile::TempDir;
@@ -111,48 +112,143 @@ fn submit(runtime: &Runtime, node: &Node, tx: Signed<Envelope>) -> Submitted {
     runtime.block_on(node.submit(tx)).unwrap()
 }
 
-#[test]
-fn a_clock_that_is_set_back_a_year_moves_no_deadline_and_no_block() {
-    let runtime = Runtime::new().unwrap();
-    let directory = TempDir::new().unwrap();
-    let now = Arc::new(AtomicU64::new(world::START_MS));
-    let clock: Clock = {
-        let now = now.clone();
-        Arc::new(move || now.load(Ordering::SeqCst))
-    };
-    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, clock.clone()).unwrap();
+/// A computer's clocks: one that can be set, and one that cannot.
+#[derive(Clone)]
+struct Clocks {
+    wall: Arc<AtomicU64>,
+    steady: Arc<AtomicU64>,
+}
+
+impl Clocks {
+    fn new() -> Clocks {
+        Clocks { wall: Arc::new(AtomicU64::new(world::START_MS)), steady: Arc::default() }
+    }
+
+    fn time(&self) -> Time {
+        let Clocks { wall, steady } = self.clone();
+        let (wall, steady) = (move || wall.load(Ordering::SeqCst), move || steady.load(Ordering::SeqCst));
+        Time { wall: Arc::new(wall), steady: Arc::new(steady), longest_pause_hours: u64::MAX }
+    }
+
+    fn set(&self, wall_ms: u64) {
+        self.wall.store(wall_ms, Ordering::SeqCst);
+    }
+
+    fn pass(&self, ms: u64) {
+        self.wall.fetch_add(ms, Ordering::SeqCst);
+        self.steady.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// The number of a job's escrow, opened after a first deposit and the first epoch, and the times of those blocks. `between` comes
+/// before each of the last two.
+fn with_escrow(runtime: &Runtime, node: &Node, between: impl Fn()) -> (JobId, Vec<u64>) {
     let (keys, chain) = (Keys::new(), Keys::new().genesis().chain());
     let task = spec(1, 4, 4, 2);
     let consumer = Consumer { account: world::consumer(&chain) };
-    let mut times = vec![submit(&runtime, &node, deposit_by(&keys.issuer, 0, 1_000)).seal.time_ms];
+    let mut times = vec![submit(runtime, node, deposit_by(&keys.issuer, 0, 1_000)).seal.time_ms];
     for (tx, id) in [
         (Transaction::OpenEpoch(OpenEpoch { epoch: 1, nonce: vec![1; 16].into() }), 1),
         (Transaction::OpenEscrow(OpenEscrow { consumer, task: task.object().into(), budget: 1_000 }), 2),
     ] {
-        now.fetch_sub(YEAR_MS, Ordering::SeqCst);
-        let submitted = submit(&runtime, &node, tx.sign(&chain, &keys.operator, 1, TxId([id; 16])));
+        between();
+        let submitted = submit(runtime, node, tx.sign(&chain, &keys.operator, 1, TxId([id; 16])));
         assert_eq!(submitted.receipt.code, Code::Ok);
         times.push(submitted.seal.time_ms);
     }
-    let deadline = runtime.block_on(node.job(task.job)).unwrap().unwrap();
-    let deadline: orion_protocol::ledger::api::JobView = cbor::from_slice("job", &deadline, 1 << 20).unwrap();
-    assert_eq!(deadline.deadline_ms, times[2] + world::POLICY.escrow_ms);
+    (task.job, times)
+}
+
+fn job(runtime: &Runtime, node: &Node, job: JobId) -> JobView {
+    let view = runtime.block_on(node.job(job)).unwrap().unwrap();
+    cbor::from_slice("job", &view, 1 << 20).unwrap()
+}
+
+/// The time of a block that is made now.
+fn block_time(runtime: &Runtime, node: &Node, number: u64) -> u64 {
+    submit(runtime, node, deposit_by(&Keys::new().issuer, number, 1)).seal.time_ms
+}
+
+#[test]
+fn a_clock_that_is_set_back_a_year_moves_no_deadline_and_no_block() {
+    let runtime = Runtime::new().unwrap();
+    let directory = TempDir::new().unwrap();
+    let clocks = Clocks::new();
+    let set_back = || _ = clocks.wall.fetch_sub(YEAR_MS, Ordering::SeqCst);
+    let (node, ended) = open_by(&runtime, directory.path(), Past::Unknown, clocks.time()).unwrap();
+    let (id, mut times) = with_escrow(&runtime, &node, set_back);
+    let deadline_ms = job(&runtime, &node, id).deadline_ms;
+    assert_eq!(deadline_ms, times[2] + world::POLICY.escrow_ms);
     close(&runtime, node, ended);
 
     // Also over a restart: block time goes on from the log's last, and the escrow neither ends early nor later.
-    let (node, ended) = open_at(&runtime, directory.path(), Past::Unknown, clock).unwrap();
-    times.push(submit(&runtime, &node, deposit_by(&keys.issuer, 1, 1)).seal.time_ms);
+    let (node, ended) = open_by(&runtime, directory.path(), Past::Unknown, clocks.time()).unwrap();
+    times.push(block_time(&runtime, &node, 1));
     assert!(times.windows(2).all(|two| two[0] < two[1]) && times[3] < times[0] + 1_000, "{times:?}");
-    let phase = |time_ms: u64, number| {
-        now.store(time_ms, Ordering::SeqCst);
-        submit(&runtime, &node, deposit_by(&keys.issuer, number, 1));
-        let view = runtime.block_on(node.job(task.job)).unwrap().unwrap();
-        cbor::from_slice::<orion_protocol::ledger::api::JobView>("job", &view, 1 << 20).unwrap().phase
-    };
-    assert_eq!(phase(deadline.deadline_ms, 2), JobPhase::Open, "the deadline itself is in time");
-    assert_eq!(phase(deadline.deadline_ms + 1, 3), JobPhase::Expired);
-    let escrow = Account::Escrow(task.job).id(&chain);
+    clocks.pass(deadline_ms - times[3]);
+    clocks.set(deadline_ms);
+    assert_eq!(block_time(&runtime, &node, 2), deadline_ms);
+    assert_eq!(job(&runtime, &node, id).phase, JobPhase::Open, "the deadline itself is in time");
+    clocks.pass(1);
+    assert_eq!(block_time(&runtime, &node, 3), deadline_ms + 1);
+    assert_eq!(job(&runtime, &node, id).phase, JobPhase::Expired);
+    let escrow = Account::Escrow(id).id(&Keys::new().genesis().chain());
     let left = runtime.block_on(node.look(|chain| chain.account(escrow).balance)).unwrap();
     assert_eq!(left, 0);
+    close(&runtime, node, ended);
+}
+
+#[test]
+fn a_clock_that_is_set_forward_while_the_ledger_runs_ends_no_escrow() {
+    let runtime = Runtime::new().unwrap();
+    let directory = TempDir::new().unwrap();
+    let (clocks, metrics) = (Clocks::new(), Arc::new(Metrics::default()));
+    let (path, keys, time, seen) = (directory.path().to_owned(), Keys::new(), clocks.time(), metrics.clone());
+    let genesis = keys.genesis();
+    let open = move || Node::open(&path, Past::Unknown, &genesis, keys.checkpoint, time, seen, AT_ONCE);
+    let (node, ended) = runtime.block_on(runtime.spawn_blocking(open)).unwrap().unwrap();
+    let (id, times) = with_escrow(&runtime, &node, || clocks.pass(1_000));
+    let start = world::START_MS;
+    assert_eq!(times[1..], [start + 1_000, start + 2_000]);
+    let ahead = |seconds: u64| {
+        let (line, text) = (format!("orion_ledger_clock_ahead_seconds {seconds}\n"), metrics.text());
+        assert!(text.contains(&line), "{line}{text}");
+    };
+
+    // A year ahead, it says nothing any more, and time passes all the same: deadlines come when they should.
+    clocks.pass(1_000);
+    clocks.set(start + 3_000 + YEAR_MS);
+    assert_eq!(block_time(&runtime, &node, 1), start + 3_000);
+    ahead(YEAR_MS / 1_000);
+    let JobView { deadline_ms, phase, .. } = job(&runtime, &node, id);
+    assert_eq!((phase, deadline_ms), (JobPhase::Open, times[2] + world::POLICY.escrow_ms));
+    clocks.pass(deadline_ms - start - 3_000);
+    assert_eq!(block_time(&runtime, &node, 2), deadline_ms);
+    assert_eq!(job(&runtime, &node, id).phase, JobPhase::Open);
+    clocks.pass(1);
+    let end = deadline_ms + 1;
+    assert_eq!(block_time(&runtime, &node, 3), end);
+    assert_eq!(job(&runtime, &node, id).phase, JobPhase::Expired);
+
+    // As far as clocks are set where nothing is wrong it is followed, and not a millisecond further, nor once more on top.
+    clocks.set(end + MOST_AHEAD_MS + 1);
+    assert_eq!(block_time(&runtime, &node, 4), end + 1, "it rises where no time has passed");
+    clocks.set(end + MOST_AHEAD_MS);
+    assert_eq!(block_time(&runtime, &node, 5), end + MOST_AHEAD_MS);
+    ahead(MOST_AHEAD_MS / 1_000);
+    clocks.set(end + 2 * MOST_AHEAD_MS);
+    assert_eq!(block_time(&runtime, &node, 6), end + MOST_AHEAD_MS + 1);
+    // Set right, it is followed again.
+    clocks.set(end);
+    clocks.pass(2 * MOST_AHEAD_MS);
+    assert_eq!(block_time(&runtime, &node, 7), end + 2 * MOST_AHEAD_MS);
+    ahead(0);
+    clocks.set(end + YEAR_MS);
+    assert_eq!(block_time(&runtime, &node, 8), end + 2 * MOST_AHEAD_MS + 1);
+    close(&runtime, node, ended);
+
+    // A start believes it, as far as it is told to.
+    let (node, ended) = open_by(&runtime, directory.path(), Past::Unknown, clocks.time()).unwrap();
+    assert_eq!(block_time(&runtime, &node, 9), end + YEAR_MS);
     close(&runtime, node, ended);
 }

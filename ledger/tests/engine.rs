@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orion_ledger::app::{LedgerApp, MAX_BLOCK_TXS, Opened, Opening};
+use orion_ledger::clock::Time;
 use orion_ledger::engine::{
     Application as _, CheckTx, Fault, Finalized, Halt, Info, Offer, Prepare, Proposal, Tx, Vote, app_hash,
 };
@@ -39,7 +40,7 @@ impl Scripted {
 
     fn on(disk: Disk, directory: TempDir) -> Scripted {
         let store = Arc::new(Store::with_backend(disk.clone()).unwrap());
-        let (keys, clock) = (Keys::new(), Arc::new(|| START_MS) as _);
+        let (keys, time) = (Keys::new(), Time { wall: Arc::new(|| START_MS), ..Time::of_computer(0) });
         let opened = LedgerApp::open(Opening {
             directory: directory.path(),
             store: store.clone(),
@@ -47,7 +48,7 @@ impl Scripted {
             secret: keys.checkpoint,
             past: Past::Unknown,
             marked: None,
-            clock: &clock,
+            time: &time,
             metrics: Arc::new(Metrics::default()),
         });
         let Opened { app, .. } = opened.unwrap();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use orion_ledger::app::{LedgerApp, Opened, Opening};
-use orion_ledger::clock::Clock;
+use orion_ledger::clock::{Clock, Time};
 use orion_ledger::engine::{Application as _, CheckTx, Halt, Info, Prepare, Proposal, Tx, Vote};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{NodeError, Past};
@@ -71,7 +71,7 @@ impl Life {
             past: Past::Unknown,
             // All that left the process is known outside, too.
             marked: self.signed.last_key_value().map(|(size, root)| (*size, *root)),
-            clock: &self.clock,
+            time: &Time { wall: self.clock.clone(), ..Time::of_computer(u64::MAX) },
             metrics: Arc::new(Metrics::default()),
         })?;
         Ok((opened, store))

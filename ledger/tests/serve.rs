@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
-use orion_ledger::clock;
 use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Ended, Node, Past};
@@ -19,8 +18,8 @@ use orion_ledger::serve::{self, serve};
 use orion_protocol::JobId;
 use orion_protocol::ledger::leaf::Code;
 use support::Client;
-use support::local::{AT_ONCE, open_at, stored};
-use support::world::{Keys, START_MS, World};
+use support::local::{open, open_at, stored};
+use support::world::{START_MS, World};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -41,10 +40,7 @@ fn served(router: Router, limits: serve::Limits) -> Served {
 /// A node over a log of its own, for as long as the folder lives.
 fn node(runtime: &Runtime) -> (Node, Ended, TempDir) {
     let directory = TempDir::new().unwrap();
-    let (path, keys) = (directory.path().to_owned(), Keys::new());
-    let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
-    let open = move || Node::open(&path, Past::Unknown, &genesis, keys.checkpoint, clock::wall(), metrics, AT_ONCE);
-    let (node, ended) = runtime.block_on(runtime.spawn_blocking(open)).unwrap().unwrap();
+    let (node, ended) = open(runtime, directory.path(), Past::Unknown).unwrap();
     assert!(runtime.block_on(node.published(Duration::from_secs(30))).unwrap().is_some(), "block 0 is published");
     (node, ended, directory)
 }

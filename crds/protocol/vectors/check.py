@@ -3,7 +3,7 @@
 
     python3 crds/protocol/vectors/check.py
 
-Needs nothing but Python 3.10 or later: hashes come from hashlib, CBOR, ed25519 and Merkle trees from the files beside.
+Needs nothing but Python 3.10 or later: hashes come from hashlib, CBOR, ed25519, Merkle trees, draws and splits from the files beside.
 Exit 0: everything agrees. Exit 1: something differs, and it says what.
 """
 
@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 import canonical
 import ed25519
 import formats
+import formulas
 import trees
 from canonical import decode, encode, framed, sha3
 from formats import World
@@ -385,58 +386,20 @@ def answers() -> None:
         encoded(f"answer {case['type']}", formats.ANSWERS[case["type"]], case["value"], case["bytes"])
 
 
-def numbers(domain: str, draw):
-    """A function that gives the next number below n."""
-    counter = 0
-
-    def below(n: int) -> int:
-        nonlocal counter
-        while True:
-            digest = framed(domain, raw(draw["seed"]), draw["shard"], draw["attempt"], counter)
-            counter += 1
-            x = int.from_bytes(digest[:8], "big")
-            if x < n * (2**64 // n):
-                return x % n
-
-    return below
-
-
 def drawn_places(draw, units: int, audits: int) -> list[int]:
-    below, places = numbers("orion/draw/v1", draw), []
-    while len(places) < min(audits, units):
-        place = below(units)
-        if place not in places:
-            places.append(place)
-    return places
+    return formulas.places(raw(draw["seed"]), draw["shard"], draw["attempt"], units, audits)
 
 
 def drawn_validators(draw, eligible, worker_owner: str):
-    """The order in which validators are asked, and the number of their owners."""
-    owners = dict(eligible)
-    keys = sorted(key for key, owner in eligible if owner != worker_owner)
-    below = numbers("orion/draw-validators/v1", draw)
-    for last in range(len(keys) - 1, 0, -1):
-        other = below(last + 1)
-        keys[last], keys[other] = keys[other], keys[last]
-    order = []
-    while keys:
-        turn, asked = [], set()
-        for key in keys:
-            if owners[key] not in asked:
-                asked.add(owners[key])
-                turn.append(key)
-        order += turn
-        keys = [key for key in keys if key not in turn]
-    return order, len({owners[key] for key in order})
+    return formulas.validators(raw(draw["seed"]), draw["shard"], draw["attempt"], dict(eligible), worker_owner)
 
 
 def draws() -> None:
     have = FILES["draws"]
     x = have["round"]
-    want = framed("orion/round/v1", raw(x["job"]), sorted(map(raw, x["commitments"])))
-    same("round id", x["id"], want)
+    same("round id", x["id"], formulas.round_id(raw(x["job"]), [raw(one) for one in x["commitments"]]))
     x = have["seed"]
-    same("seed", x["seed"], framed("orion/audit-seed/v1", World.chain, x["size"], raw(x["root"]), raw(x["round"])))
+    same("seed", x["seed"], formulas.seed(World.chain, x["size"], raw(x["root"]), raw(x["round"])))
     for case in have["places"]:
         same("drawn places", case["places"], drawn_places(case, case["units"], case["audits"]))
     for case in have["validators"]:
@@ -450,7 +413,7 @@ def draws() -> None:
 def money() -> None:
     have = FILES["money"]
     for case in have["splits"]:
-        same(f"split of {case['pool']}", case["shares"], split(case["pool"], case["weights"]))
+        same(f"split of {case['pool']}", case["shares"], formulas.split(case["pool"], case["weights"]))
     for case in have["prices"]:
         same("price", case["amount"], amount(case["work"] * case["price"] // 10**6))
     for case in have["fees"]:
@@ -469,19 +432,6 @@ def money() -> None:
 
 def amount(x: int):
     return x if x < 1 << 63 else None
-
-
-def split(pool: int, weights: list[int]) -> list[int]:
-    """Floors, then one more each to the largest remainders, ties to the earlier; all 0 when there is no weight."""
-    if sum(weights) == 0:
-        return [0] * len(weights)
-    ideal = [fractions.Fraction(pool * weight, sum(weights)) for weight in weights]
-    shares = [x.numerator // x.denominator for x in ideal]
-    order = sorted(range(len(weights)), key=lambda at: (shares[at] - ideal[at], at))
-    for at in order[: pool - sum(shares)]:
-        shares[at] += 1
-    assert sum(shares) == pool
-    return shares
 
 
 def escrow(case):

@@ -19,6 +19,7 @@ use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt};
 use orion_protocol::ledger::tx::*;
 use orion_protocol::{PublicKey, Signature, Signed};
 use support::{POLICY, World, export_of};
+use tempfile::TempDir;
 
 /// Changes a log in CI: one of each field is among them.
 const CHANGES: &str = "120";
@@ -42,14 +43,9 @@ fn golden() -> Vec<PathBuf> {
     files
 }
 
-/// An empty folder of this test's own.
-fn folder(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if path.exists() {
-        std::fs::remove_dir_all(&path).unwrap();
-    }
-    std::fs::create_dir_all(&path).unwrap();
-    path
+/// An empty folder of this test's own, which goes with it: others may run beside it in the same target folder.
+fn folder() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 /// Runs Python; `None` where there is none to run, which CI does not allow.
@@ -111,7 +107,7 @@ fn every_golden_log_is_proven() {
 #[test]
 fn random_histories_are_proven() {
     let seed = support::seed();
-    let folder = folder("checker-histories");
+    let folder = folder();
     for number in 0..HISTORIES {
         let seed = seed.wrapping_add(number);
         println!("ORION_SEED={seed}");
@@ -122,7 +118,7 @@ fn random_histories_are_proven() {
         history.check();
         history.end();
         let (bytes, key) = history.world.export();
-        let path = folder.join(format!("{seed}.export"));
+        let path = folder.path().join(format!("{seed}.export"));
         std::fs::write(&path, bytes).unwrap();
         let Some((code, said)) = check(&path, &key.to_string()) else { return };
         println!("{said}");
@@ -132,8 +128,8 @@ fn random_histories_are_proven() {
 
 #[test]
 fn every_changed_field_is_refused_by_both_or_is_said_to_be_free() {
-    let folder = folder("checker-changes");
-    let (script, out, seed) = (checker("flip.py"), folder.to_str().unwrap(), support::seed().to_string());
+    let folder = folder();
+    let (script, out, seed) = (checker("flip.py"), folder.path().to_str().unwrap(), support::seed().to_string());
     println!("ORION_SEED={seed}");
     let changes = std::env::var("ORION_CHECKER_CHANGES").unwrap_or_else(|_| CHANGES.into());
     let many: &[&str] = if changes == "all" { &["--all"] } else { &["--some", &changes] };
@@ -145,7 +141,7 @@ fn every_changed_field_is_refused_by_both_or_is_said_to_be_free() {
     assert!(output.status.success(), "{}", words(&output));
 
     let mut judged = 0;
-    for entry in std::fs::read_dir(&folder).unwrap() {
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
         let log =
@@ -173,8 +169,8 @@ fn every_changed_field_is_refused_by_both_or_is_said_to_be_free() {
 fn what_the_checker_does_not_know_is_undecided_and_what_it_cannot_read_too() {
     let mut world = World::new();
     assert_eq!(world.deposit(1), Code::Ok);
-    let folder = folder("checker-unknown");
-    let path = folder.join("log.export");
+    let folder = folder();
+    let path = folder.path().join("log.export");
     // The last deposit becomes a transaction of a kind that there is not: `[200, [{}]]`.
     let envelope = Envelope {
         signer: world.signers.keys.issuer.public(),
@@ -200,7 +196,7 @@ fn what_the_checker_does_not_know_is_undecided_and_what_it_cannot_read_too() {
     for (file, key, want, what) in [
         (path.clone(), other, 1, "signature does not verify"),
         (path.clone(), "orion.dev/x+00000000+AAAA".into(), 2, "cannot be decided"),
-        (folder.join("nothing"), key.to_string(), 2, "cannot be decided"),
+        (folder.path().join("nothing"), key.to_string(), 2, "cannot be decided"),
     ] {
         let Some((code, said)) = check(&file, &key) else { return };
         assert!(code == want && said.contains(what), "{code}: {said}");

@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use orion_ledger::auth::Tokens;
+use orion_ledger::clock::Time;
 use orion_ledger::http::{self, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Node, Past};
 use orion_ledger::publisher::Publishing;
-use orion_ledger::store::Store;
 use orion_ledger::witnesses::{self, Witnesses};
-use orion_ledger::{clock, mark, serve};
+use orion_ledger::{mark, serve};
 use orion_protocol::SecretKey;
 use orion_protocol::ledger::Genesis;
 use tokio::net::TcpListener;
@@ -83,6 +83,7 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let mark = mark.map(|mark| mark::named(&mark, &data, &Handle::current())).transpose()?;
     let publishing = Publishing { interval: Duration::from_millis(publish_interval_ms), mark };
     let past = past(begun.as_deref())?;
+    let time = Time::of_computer(longest_pause_hours);
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut told_to_end = pin!(async move {
@@ -102,8 +103,7 @@ async fn run(args: Serve, genesis: Genesis, secret: SecretKey) -> anyhow::Result
     let server = tokio::spawn(serve::serve(listener, router(shared.clone()), serve::Limits::default(), stopped));
     let witnessing = metrics.witnesses.clone();
     let open = move || {
-        check_clock(&data, longest_pause_hours)?;
-        let (node, ended) = Node::open(&data, past, &genesis, secret, clock::wall(), metrics, publishing)?;
+        let (node, ended) = Node::open(&data, past, &genesis, secret, time, metrics, publishing)?;
         let witnesses = trust.map(|trust| Witnesses::start(trust, &node, witnessing)).transpose()?;
         anyhow::Ok((node, ended, witnesses))
     };
@@ -137,13 +137,6 @@ fn shared(metrics: Arc<Metrics>, tokens: Option<Tokens>) -> Shared {
     }
     tracing::warn!("without --tokens everybody who reaches this address may submit, read and export");
     shared
-}
-
-/// Before anything is made of the time.
-fn check_clock(data: &Path, longest_pause_hours: u64) -> anyhow::Result<()> {
-    let head = Store::open(data)?.snapshot().and_then(|snapshot| snapshot.head())?;
-    let Some(head) = head else { return Ok(()) };
-    Ok(clock::follows(head.time_ms, clock::wall()(), longest_pause_hours)?)
 }
 
 /// Whether the log was begun. That it cannot be told is no reason to begin another.

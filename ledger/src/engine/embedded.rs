@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Application, CheckTx, Halt, Info, Prepare, Proposal, Tx, Vote};
 use crate::app::{MAX_BLOCK_BYTES, MAX_BLOCK_TXS};
-use crate::clock::Clock;
+use crate::clock::BlockClock;
 use crate::metrics::Metrics;
 use crate::node::{Ended, NodeError};
 use crate::store::StoreError;
@@ -44,7 +44,9 @@ pub(crate) struct Embedded<A> {
     queue: mpsc::Receiver<Order>,
     /// What had no place in the last block.
     waiting: VecDeque<Order>,
-    clock: Clock,
+    clock: BlockClock,
+    /// Whether the computer's clock was followed when it was last looked at.
+    believed: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -62,11 +64,11 @@ impl<A: Application + 'static> Embedded<A> {
     pub(crate) fn new(
         app: A,
         queue: mpsc::Receiver<Order>,
-        clock: Clock,
+        clock: BlockClock,
         metrics: Arc<Metrics>,
     ) -> Result<Embedded<A>, Halt> {
         let info = app.info()?;
-        Ok(Embedded { app, info, queue, waiting: VecDeque::new(), clock, metrics })
+        Ok(Embedded { app, info, queue, waiting: VecDeque::new(), clock, believed: true, metrics })
     }
 
     /// Starts the engine's thread.
@@ -105,7 +107,7 @@ impl<A: Application + 'static> Embedded<A> {
         if let Some(order) = self.waiting.pop_front() {
             return Wake::Order(Box::new(order));
         }
-        let now = (self.clock)();
+        let now = self.now_ms();
         let (due_ms, queue) = (self.info.due_ms, &mut self.queue);
         runtime.block_on(async {
             let order = match due_ms {
@@ -135,15 +137,37 @@ impl<A: Application + 'static> Embedded<A> {
         }
     }
 
-    fn is_due(&self) -> bool {
-        self.info.due_ms.is_some_and(|due_ms| (self.clock)() > due_ms)
+    fn is_due(&mut self) -> bool {
+        let now = self.now_ms();
+        self.info.due_ms.is_some_and(|due_ms| now > due_ms)
+    }
+
+    /// Unix milliseconds, as blocks have them. Says so when it goes by the computer's clock no more.
+    fn now_ms(&mut self) -> u64 {
+        let reading = self.clock.read();
+        let ahead_s = reading.ahead_ms / 1000;
+        self.metrics.clock_ahead_seconds.set(ahead_s);
+        let believed = reading.is_believed();
+        match (self.believed, believed) {
+            (true, false) => tracing::error!(
+                ahead_s,
+                "this computer's clock is far ahead of the time that has passed since the ledger started. Blocks go on by the time \
+                 that has passed: a clock that was set forward would end every escrow, for ever. Set it right, and do not restart \
+                 the ledger before. When it is right (the computer slept, or its clock was wrong at the start), restart the ledger: \
+                 a start believes the clock, as far as --longest-pause-hours says"
+            ),
+            (false, true) => tracing::info!("blocks go by this computer's clock again"),
+            _ => {}
+        }
+        self.believed = believed;
+        reading.now_ms
     }
 
     /// Makes, commits and answers one block.
     fn block(&mut self, orders: Vec<Order>) -> Result<(), Halt> {
         let started = Instant::now();
         let Info { height: last, time_ms, app_hash, due_ms: _ } = self.info;
-        let time_ms = (self.clock)().max(time_ms.saturating_add(1));
+        let time_ms = self.now_ms().max(time_ms.saturating_add(1));
         let txs = orders.iter().map(|order| Tx::Checked(order.tx.clone())).collect();
         let txs = self.app.prepare_proposal(Prepare { time_ms, max_bytes: MAX_BLOCK_BYTES, txs })?;
         let proposal = Arc::new(Proposal { height: last + 1, time_ms, app_hash, txs });
@@ -199,7 +223,7 @@ impl<A: Application + 'static> Embedded<A> {
 mod tests {
     use super::super::{Fault, Finalized, Offer, SnapshotInfo};
     use super::*;
-    use crate::clock;
+    use crate::clock::Time;
     use orion_protocol::Digest;
 
     /// Wants a block at once, and does not say the same twice.
@@ -254,7 +278,8 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let _entered = runtime.enter();
         let (_submit, queue) = mpsc::channel(1);
-        let engine = Embedded::new(app, queue, clock::wall(), Arc::default()).expect("it stands somewhere");
+        let clock = Time::of_computer(0).start(None).expect("there was no block");
+        let engine = Embedded::new(app, queue, clock, Arc::default()).expect("it stands somewhere");
         runtime.block_on(engine.spawn().expect("a thread")).expect("it says why it ended")
     }
 

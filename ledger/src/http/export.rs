@@ -24,7 +24,7 @@ pub(super) async fn export(State(shared): State<Shared>) -> Answer {
     let node = shared.node()?;
     let published = node.published(PATIENCE).await?.ok_or(Refused::Unavailable(UNPUBLISHED))?;
     let store = node.store().clone();
-    let turn = shared.turn(&shared.exports, "too many exports at a time").await?;
+    let turn = shared.exports.take().await?;
     let Ok(Ok(snapshot)) = tokio::task::spawn_blocking(move || store.snapshot()).await else {
         return Err(Refused::Failed);
     };

@@ -35,7 +35,7 @@ async fn page(shared: &Shared, subject: Subject, Query(asked): &Asked) -> Answer
         }
     }
     let node = shared.node()?;
-    let _turn = shared.turn(&shared.views, "too many views at a time").await?;
+    let _turn = shared.views.take().await?;
     let limit = usize::try_from(limit).unwrap_or(MAX_HISTORY_ROWS);
     Ok(cbor_body(node.history(subject, from, limit).await?))
 }

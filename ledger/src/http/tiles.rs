@@ -10,8 +10,8 @@ use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use orion_ledger_core::log::tile::{FULL, Resource};
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::turns::Turns;
 use super::{Answer, Refused, feed, with_sources};
 use crate::publisher::Published;
 use crate::tiles::Tiles;
@@ -32,10 +32,8 @@ pub(crate) struct Served {
 pub(crate) trait Source: Clone + Send + Sync + 'static {
     /// The log as it is now.
     fn served(&self) -> Result<Served, Refused>;
-    /// A turn to read a file, of those for long ones or of those for short ones.
-    fn turn(&self, long: bool) -> impl Future<Output = Result<OwnedSemaphorePermit, Refused>> + Send;
-    /// A turn for a long one, now or not at all.
-    fn long_turn(&self) -> Result<OwnedSemaphorePermit, Refused>;
+    /// The turns for long files, or those for short ones.
+    fn turns(&self, long: bool) -> &Turns;
 }
 
 /// The routes.
@@ -56,21 +54,27 @@ async fn tile<S: Source>(State(source): State<S>, uri: Uri) -> Result<Response, 
     let Served { tiles, newest } = source.served()?;
     // The last bundle is what everybody who follows the log asks for, and short as a rule.
     let long = matches!(resource, Resource::Entries { index, .. } if index < newest.size / u64::from(FULL));
-    let mut turn = source.turn(long).await?;
-    let read = tokio::task::spawn_blocking(move || tiles.read(&resource, newest.size)).await;
-    let bytes = match read {
-        Ok(Ok(bytes)) => bytes.ok_or(Refused::NotFound("the log of the newest checkpoint has no such file"))?,
-        Ok(Err(error)) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a tile was not read");
-            return Err(Refused::Failed);
-        }
-        Err(_) => return Err(Refused::Failed),
-    };
+    let mut turn = source.turns(long).take().await?;
+    let mut bytes = read(tiles.clone(), resource, newest.size).await?;
     if !long && feed::is_long(&bytes) {
-        turn = source.long_turn()?;
+        // It is read again when it is its turn: who waits keeps neither a turn of the short ones nor megabytes.
+        drop((turn, bytes));
+        turn = source.turns(true).take().await?;
+        bytes = read(tiles, resource, newest.size).await?;
     }
     let kind = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, FOR_EVER)];
     Ok((kind, feed::whole(bytes, turn, FILE_TIMEOUT)).into_response())
+}
+
+async fn read(tiles: Arc<Tiles>, resource: Resource, size: u64) -> Result<Vec<u8>, Refused> {
+    match tokio::task::spawn_blocking(move || tiles.read(&resource, size)).await {
+        Ok(Ok(bytes)) => bytes.ok_or(Refused::NotFound("the log of the newest checkpoint has no such file")),
+        Ok(Err(error)) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a tile was not read");
+            Err(Refused::Failed)
+        }
+        Err(_) => Err(Refused::Failed),
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +84,6 @@ mod tests {
     use orion_protocol::Digest;
     use orion_protocol::ledger::api::SealRef;
     use orion_protocol::merkle::{self, Sha256};
-    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::store::{Kept, Store};
@@ -94,12 +97,12 @@ mod tests {
     struct Log {
         tiles: Arc<Tiles>,
         newest: Arc<Published>,
-        short: Arc<Semaphore>,
-        long: Arc<Semaphore>,
+        short: Turns,
+        long: Turns,
     }
 
     impl Log {
-        fn new(directory: &std::path::Path) -> Log {
+        fn new(directory: &std::path::Path, wait: Duration) -> Log {
             let leaves: Vec<Vec<u8>> = (0..SIZE).map(|at| vec![at.to_le_bytes()[0]; ENTRY]).collect();
             let hashes: Vec<_> = leaves.iter().map(|leaf| Sha256::leaf(leaf)).collect();
             let root = Digest(merkle::root::<Sha256>(&hashes));
@@ -108,7 +111,7 @@ mod tests {
             store.commit(&leaves, &seal, &Kept::default()).expect("it is the first block");
             let tiles = Arc::new(Tiles::open(directory, store).expect("the leaves have that root"));
             let newest = Arc::new(Published { size: SIZE, root, note: String::new() });
-            let [short, long] = [1, 1].map(|turns| Arc::new(Semaphore::new(turns)));
+            let [short, long] = [1, 1].map(|turns| Turns::new(turns, wait, "busy"));
             Log { tiles, newest, short, long }
         }
 
@@ -126,20 +129,15 @@ mod tests {
             Ok(Served { tiles: self.tiles.clone(), newest: self.newest.clone() })
         }
 
-        async fn turn(&self, long: bool) -> Result<OwnedSemaphorePermit, Refused> {
-            let turns = if long { &self.long } else { &self.short };
-            turns.clone().try_acquire_owned().map_err(|_| Refused::Unavailable("busy"))
-        }
-
-        fn long_turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
-            self.long.clone().try_acquire_owned().map_err(|_| Refused::Unavailable("busy"))
+        fn turns(&self, long: bool) -> &Turns {
+            if long { &self.long } else { &self.short }
         }
     }
 
     #[tokio::test]
     async fn who_does_not_read_a_long_bundle_keeps_nobody_from_what_is_short() {
         let directory = tempfile::TempDir::new().expect("a folder");
-        let log = Log::new(directory.path());
+        let log = Log::new(directory.path(), Duration::from_millis(20));
         let bundles = ["/tile/entries/000", "/tile/entries/000.p/255", "/tile/entries/001.p/200"];
         for path in bundles {
             let stalled = log.get(path).await;
@@ -153,7 +151,27 @@ mod tests {
             let body = stalled.into_body().collect().await.expect("it comes whole").to_bytes();
             assert!(body.len() > 199 * ENTRY, "{path}: {} bytes", body.len());
             // The turn is over only when the end was taken.
-            drop(log.long.clone().acquire_owned().await);
+            while log.long.take().await.is_err() {}
         }
+    }
+
+    #[tokio::test]
+    async fn a_long_last_bundle_waits_for_its_turn_and_keeps_none_of_the_short_ones_meanwhile() {
+        let directory = tempfile::TempDir::new().expect("a folder");
+        let log = Log::new(directory.path(), Duration::from_secs(10));
+        let taken = log.long.take().await.expect("nobody has it");
+        let mut waits = std::pin::pin!(log.get("/tile/entries/001.p/200"));
+        for _ in 0..10 {
+            tokio::select! {
+                biased;
+                early = &mut waits => panic!("{}", early.status()),
+                status = log.status("/tile/0/000") => assert_eq!(status, StatusCode::OK),
+            }
+        }
+        drop(taken);
+        let bundle = waits.await;
+        assert_eq!(bundle.status(), StatusCode::OK);
+        let body = bundle.into_body().collect().await.expect("it comes whole").to_bytes();
+        assert!(body.len() > 199 * ENTRY, "{} bytes", body.len());
     }
 }

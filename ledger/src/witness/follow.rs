@@ -13,10 +13,11 @@ use tokio::sync::watch;
 
 use super::WitnessError;
 use super::copy::{Copy, TakeError, Wrong};
-use super::fetch::{FetchError, Log};
+use super::fetch::Log;
 use super::remote::{Remote, RemoteError};
 use super::shared::{Shared, forked};
 use super::state::Point;
+use crate::fetch::FetchError;
 use crate::http::with_sources;
 use crate::store::StoreError;
 

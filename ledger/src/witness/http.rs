@@ -13,13 +13,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use orion_ledger_core::log::witness_wire::{Answer, MAX_REQUEST_BYTES};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::shared::Shared;
 use super::state::Point;
 use super::{Limits, Witness, answer};
 use crate::http::Refused;
 use crate::http::tiles::{self, Served, Source};
+use crate::http::turns::Turns;
 use crate::publisher::Published;
 
 /// Beyond the wait for a replay, a request ends within this time.
@@ -31,17 +32,21 @@ const BINARY: &str = "application/octet-stream";
 pub struct Door {
     witness: Arc<OnceLock<Witness>>,
     turns: Arc<Semaphore>,
-    reads: Arc<Semaphore>,
-    bundles: Arc<Semaphore>,
+    reads: Turns,
+    bundles: Turns,
     longest: Duration,
 }
 
 impl Door {
     /// For a witness with these limits.
     pub fn new(limits: &Limits) -> Door {
-        let turns = [limits.requests, limits.reads, limits.bundles].map(|turns| Arc::new(Semaphore::new(turns)));
-        let [turns, reads, bundles] = turns;
-        Door { witness: Arc::default(), turns, reads, bundles, longest: limits.replay + REQUEST_TIMEOUT }
+        Door {
+            witness: Arc::default(),
+            turns: Arc::new(Semaphore::new(limits.requests)),
+            reads: Turns::new(limits.reads, limits.turn, "too many files are read at a time"),
+            bundles: Turns::new(limits.bundles, limits.turn, "too many bundles are read at a time"),
+            longest: limits.replay + REQUEST_TIMEOUT,
+        }
     }
 
     /// The witness has started.
@@ -143,17 +148,8 @@ impl Source for Mirror {
         Ok(Served { tiles: shared.tiles.clone(), newest: Arc::new(newest) })
     }
 
-    async fn turn(&self, long: bool) -> Result<OwnedSemaphorePermit, Refused> {
-        if long {
-            return self.long_turn();
-        }
-        let turn = self.door.reads.clone().try_acquire_owned();
-        turn.map_err(|_| Refused::Unavailable("too many files are read at a time"))
-    }
-
-    fn long_turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        let turn = self.door.bundles.clone().try_acquire_owned();
-        turn.map_err(|_| Refused::Unavailable("too many bundles are read at a time"))
+    fn turns(&self, long: bool) -> &Turns {
+        if long { &self.door.bundles } else { &self.door.reads }
     }
 }
 

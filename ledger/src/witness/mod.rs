@@ -7,7 +7,7 @@
 //!
 //! | part | what |
 //! | --- | --- |
-//! | `fetch` | the log over HTTP, bounded |
+//! | `fetch` | the log over HTTP, from threads that may block |
 //! | `remote` | the tree under a checkpoint, each tile compared with the one above |
 //! | `copy` | the witness's own copy, replayed before it is stored |
 //! | `follow` | the loop that goes after the log's checkpoints |
@@ -39,11 +39,11 @@ use orion_protocol::ledger::Genesis;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::clock::Clock;
+use crate::fetch::FetchError;
 use crate::node::NodeError;
 use crate::store::{Store, StoreError};
 use crate::tiles::{Tiles, TilesError};
 
-pub use fetch::FetchError;
 pub use http::{Door, router};
 
 use copy::Copy;
@@ -108,6 +108,8 @@ pub struct Limits {
     pub reads: usize,
     /// Bundles of the copy, which may be long, that are read at a time.
     pub bundles: usize,
+    /// How long a request for either waits for its turn before it is answered 503.
+    pub turn: Duration,
 }
 
 impl Default for Limits {
@@ -121,6 +123,7 @@ impl Default for Limits {
             requests: 16,
             reads: 8,
             bundles: 8,
+            turn: Duration::from_secs(3),
         }
     }
 }

@@ -14,8 +14,9 @@ use orion_protocol::Digest;
 use orion_protocol::ledger::tx::MAX_LEAF_BYTES;
 use orion_protocol::merkle::{self, Sha256};
 
-use super::fetch::{Bundle, FetchError, Log};
+use super::fetch::Log;
 use super::state::Point;
+use crate::fetch::{Bundle, FetchError};
 
 /// Why the log's tree cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orion_ledger::clock::{self, Clock};
+use orion_ledger::clock::{self, Clock, Time};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::{Ended, Node, NodeError, Past};
 use orion_ledger::publisher::{Published, Publishing};
@@ -35,12 +35,22 @@ pub fn stored(world: &World) -> TempDir {
 
 /// A node on this directory, by the wall's clock.
 pub fn open(runtime: &Runtime, directory: &Path, past: Past) -> Result<(Node, Ended), NodeError> {
-    open_at(runtime, directory, past, clock::wall())
+    opened(runtime, directory, past, by(clock::wall()), AT_ONCE)
 }
 
-/// A node on this directory.
+/// A node on this directory, by this clock as the wall's.
 pub fn open_at(runtime: &Runtime, directory: &Path, past: Past, clock: Clock) -> Result<(Node, Ended), NodeError> {
-    opened(runtime, directory, past, clock, AT_ONCE)
+    opened(runtime, directory, past, by(clock), AT_ONCE)
+}
+
+/// A node on this directory, by both of these clocks.
+pub fn open_by(runtime: &Runtime, directory: &Path, past: Past, time: Time) -> Result<(Node, Ended), NodeError> {
+    opened(runtime, directory, past, time, AT_ONCE)
+}
+
+/// However long ago the last block was.
+fn by(wall: Clock) -> Time {
+    Time { wall, ..Time::of_computer(u64::MAX) }
 }
 
 /// A node on this directory that publishes so, by the wall's clock.
@@ -50,19 +60,19 @@ pub fn open_with(
     past: Past,
     publishing: Publishing,
 ) -> Result<(Node, Ended), NodeError> {
-    opened(runtime, directory, past, clock::wall(), publishing)
+    opened(runtime, directory, past, by(clock::wall()), publishing)
 }
 
 fn opened(
     runtime: &Runtime,
     directory: &Path,
     past: Past,
-    clock: Clock,
+    time: Time,
     publishing: Publishing,
 ) -> Result<(Node, Ended), NodeError> {
     let (directory, keys) = (directory.to_owned(), Keys::new());
     let (genesis, metrics) = (keys.genesis(), Arc::new(Metrics::default()));
-    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, clock, metrics, publishing);
+    let open = move || Node::open(&directory, past, &genesis, keys.checkpoint, time, metrics, publishing);
     runtime.block_on(runtime.spawn_blocking(open)).unwrap()
 }
 
