@@ -5,7 +5,9 @@
 //! forward while the ledger runs is not followed: blocks go on by the time that has passed.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 
 /// Tells milliseconds since the Unix epoch. Block time never falls, whatever a clock says: see the engine.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -26,7 +28,7 @@ pub struct LongPause {
 pub struct Time {
     /// Tells the time of blocks. People and programs set it.
     pub wall: Clock,
-    /// Milliseconds since some moment: nobody sets it, and it stands still while the computer sleeps.
+    /// Milliseconds since some moment: nobody sets it.
     pub steady: Clock,
     /// A start so many hours after the last block is refused.
     pub longest_pause_hours: u64,
@@ -58,9 +60,7 @@ pub(crate) struct Reading {
 impl Time {
     /// By the computer's clocks.
     pub fn of_computer(longest_pause_hours: u64) -> Time {
-        let since = Instant::now();
-        let steady = Arc::new(move || u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
-        Time { wall: wall(), steady, longest_pause_hours }
+        Time { wall: wall(), steady: Arc::new(since_boot_ms), longest_pause_hours }
     }
 
     /// A ledger starts now, after the block at `last_ms` where there is one.
@@ -95,6 +95,16 @@ impl Reading {
 fn judged(wall_ms: u64, passed_ms: u64) -> Reading {
     let reading = Reading { now_ms: wall_ms, ahead_ms: wall_ms.saturating_sub(passed_ms) };
     if reading.is_believed() { reading } else { Reading { now_ms: passed_ms, ..reading } }
+}
+
+/// Milliseconds since the computer started, while it slept too where the system counts that.
+fn since_boot_ms() -> u64 {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
+    // Every system has it. Were it not there, no time would pass, and block time would rise by a millisecond a block.
+    clock_gettime(CLOCK).map_or(0, |time| u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The computer's clock.

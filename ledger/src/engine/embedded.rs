@@ -153,8 +153,8 @@ impl<A: Application + 'static> Embedded<A> {
                 ahead_s,
                 "this computer's clock is far ahead of the time that has passed since the ledger started. Blocks go on by the time \
                  that has passed: a clock that was set forward would end every escrow, for ever. Set it right, and do not restart \
-                 the ledger before. When it is right (the computer slept, or its clock was wrong at the start), restart the ledger: \
-                 a start believes the clock, as far as --longest-pause-hours says"
+                 the ledger before. When it is right, for it was wrong at the start, restart the ledger: a start believes the clock, \
+                 as far as --longest-pause-hours says"
             ),
             (false, true) => tracing::info!("blocks go by this computer's clock again"),
             _ => {}

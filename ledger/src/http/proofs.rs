@@ -10,7 +10,7 @@ use orion_ledger_core::log::prove::{TileError, inclusion};
 use orion_protocol::cbor;
 use orion_protocol::ledger::api::LeafProof;
 
-use super::{Answer, BUSY_FILES, Refused, Shared, cbor_body};
+use super::{Answer, Refused, Shared, cbor_body};
 use crate::publisher::Published;
 use crate::store::{Store, StoreError};
 use crate::tiles::{Tiles, TilesError};
@@ -40,7 +40,7 @@ pub(super) async fn one(State(shared): State<Shared>, Path(leaf): Path<String>) 
         let there = index < size;
         return Err(if there { Refused::Unavailable(UNCOVERED) } else { Refused::NotFound(ABSENT) });
     };
-    let _turn = shared.turn(&shared.files, BUSY_FILES).await?;
+    let _turn = shared.files.take().await?;
     let (store, tiles) = (node.store().clone(), node.tiles().clone());
     let made = tokio::task::spawn_blocking(move || prove(&store, &tiles, index, &newest)).await;
     match made {
