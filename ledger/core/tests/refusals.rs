@@ -400,11 +400,11 @@ fn evidence() {
         let tx = Transaction::RecordVerdict(world.verdict_tx(&task, &closed, vec![evidence]));
         refused(&mut world, &tx, want, what);
     }
-    let votes = good.votes.iter().map(|vote| {
+    let named = good.votes.iter().map(|vote| {
         let said = vote.verify(&world.signers.chain, &vote.key()).unwrap().into_inner();
         world.signers.vote_by_task(vote.key(), closed.round, (&task, work.lease), said.units)
     });
-    let said_by_task = ShardVerdict { votes: votes.collect(), ..good.clone() };
+    let said_by_task = ShardVerdict { votes: named.collect(), ..good.clone() };
     let tx = world.verdict_tx(&task, &closed, vec![said_by_task]);
     assert_eq!(world.send(&Transaction::RecordVerdict(tx)), Code::Ok, "votes that say this task");
 }
