@@ -15,13 +15,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+use crate::every;
 use crate::shares::{facts, weights};
 use crate::support::{self, Ballot, POLICY, Work, World, key, spec_under};
 
-/// Tries `test` on `cases` values, or as many as `ORION_LEDGER_HISTORIES` says where that is more; a failure prints its seed.
+/// Tries `test` on `cases` values, and on as many times more as `ORION_LEDGER_HISTORIES` asks for; a failure prints its seed.
 pub fn check<S: Strategy>(cases: u32, values: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    let asked = std::env::var("ORION_LEDGER_HISTORIES").ok().and_then(|text| text.parse().ok());
-    let (cases, seed) = (cases.max(asked.unwrap_or(0)), support::seed());
+    let asked: Option<u64> = std::env::var("ORION_LEDGER_HISTORIES").ok().and_then(|text| text.parse().ok());
+    let times = u32::try_from(asked.map_or(1, |asked| asked / every::MANY)).unwrap().max(1);
+    let (cases, seed) = (cases * times, support::seed());
     let config = Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..Config::default() };
     if let Err(error) = TestRunner::new(config).run(values, test) {
         panic!("ORION_SEED={seed} repeats this: {error}");

@@ -7,7 +7,7 @@ use crate::support::{self, POLICY};
 use crate::{VESTING, money, transfers, validation};
 
 /// Histories, unless `ORION_LEDGER_HISTORIES` says how many; and the steps of each.
-const MANY: u64 = 600;
+pub const MANY: u64 = 600;
 const STEPS: u64 = 20;
 
 /// Says how to make a history again, if it fails.
