@@ -4,8 +4,6 @@
 //! Built-in kernels only, whose digests every honest machine agrees about: a user's kernel may have a race, even where it names functions
 //! of ours. And only until the job's last page has matured.
 
-use std::collections::BTreeMap;
-
 use orion_protocol::ledger::Envelope;
 use orion_protocol::ledger::leaf::{Code, Transfer};
 use orion_protocol::ledger::tx::Slash;
@@ -99,11 +97,9 @@ fn is_built_in(workload: &[u8]) -> bool {
 }
 
 /// The units of the lease for which the votes have different digests.
-fn told_twice(lease: &LeaseCore, first: &Verified<Vote>, second: &Verified<Vote>) -> Vec<u64> {
-    let said: BTreeMap<u64, _> = first.units.iter().map(|said| (said.unit, said.digest)).collect();
+fn told_twice(lease: &LeaseCore, first: &Vote, second: &Vote) -> Vec<u64> {
     let of_lease = |unit: u64| unit.checked_sub(lease.first_unit).is_some_and(|place| place < lease.units);
-    let other = second.units.iter().filter(|other| said.get(&other.unit).is_some_and(|digest| *digest != other.digest));
-    other.map(|other| other.unit).filter(|unit| of_lease(*unit)).collect()
+    first.differs(second).filter(|unit| of_lease(*unit)).collect()
 }
 
 /// Pending pay of the job first, then the stake, then what is not free of it yet; so much of all that as was fixed for the job.
