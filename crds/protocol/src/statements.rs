@@ -297,7 +297,8 @@ impl Vote {
     /// The units, ascending, for which `other` has another digest.
     pub fn differs(&self, other: &Vote) -> impl Iterator<Item = u64> {
         let own = |unit: u64| self.units.iter().find(|own| own.unit == unit);
-        let differing = other.units.iter().filter(move |said| own(said.unit).is_some_and(|own| own.digest != said.digest));
+        let differing =
+            other.units.iter().filter(move |said| own(said.unit).is_some_and(|own| own.digest != said.digest));
         differing.map(|said| said.unit)
     }
 }
