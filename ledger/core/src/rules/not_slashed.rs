@@ -60,7 +60,7 @@ pub enum NotSlashed {
         key: PublicKey,
         /// What is wrong with it.
         #[source]
-        source: VerifyError,
+        source: Box<VerifyError>,
     },
     /// What the vote is about.
     #[error("the {which} vote is about {what}")]

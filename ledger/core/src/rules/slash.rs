@@ -94,7 +94,8 @@ fn guilt(state: &State, tx: &Slash) -> Result<Guilt, NotSlashed> {
         return Err(NotSlashed::OtherWork);
     }
     let vote = |which, vote: &Signed<Vote>| {
-        let vote = vote.verify(&state.chain, &key).map_err(|source| NotSlashed::Vote { which, key, source })?;
+        let vote =
+            vote.verify(&state.chain, &key).map_err(|why| NotSlashed::Vote { which, key, source: why.into() })?;
         match other_matter(&vote, &lease.digest(), task) {
             Some(what) => Err(NotSlashed::About { which, what }),
             None => Ok(vote),
