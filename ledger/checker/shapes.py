@@ -3,7 +3,7 @@
 from forms import Bool, Bytes, Choice, Each, Inside, Name, Record, Row, Signed, Text, Uint, Unless, Word
 
 U32, U64, DIGEST, KEY, ID = Uint(32), Uint(64), Bytes(32), Bytes(32), Bytes(16)
-REASONS = [*range(12), 20, 21, 22, *range(30, 39), *range(40, 54), *range(60, 67)]
+REASONS = [*range(12), *range(20, 24), *range(30, 39), *range(40, 54), *range(60, 67), *range(70, 74)]
 CODES = dict(enumerate((
     "Ok NotAllowed StaleEpoch EpochTaken ExistsWithDifferentBytes OwnerDiffers InsufficientCredits BudgetTooSmall "
     "OutOfBounds NoSuchJob JobExists EscrowExpired JobSettling WrongSequence BadLease BadCommitment BadIngest SlotTaken "

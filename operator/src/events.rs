@@ -1,5 +1,6 @@
 //! Kubernetes Events: what `kubectl describe` tells of a job's turns. They are made from conditions, so they say nothing that
-//! the status does not; losing one loses nothing. A witness that refuses is told of at the ledger's Service too.
+//! the status does not; losing one loses nothing. A witness that refuses is told of at the ledger's Service too, a validator that
+//! contradicts itself at its Provider.
 
 use std::sync::Arc;
 use std::time::Duration;

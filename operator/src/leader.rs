@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::contradiction;
 use crate::edges::Edges;
 use crate::epoch::Epoch;
 use crate::finality::{self, Settled};
@@ -274,6 +275,8 @@ impl Leader {
             }
             if let Effect::StatusChanged(id) = effect {
                 self.show_job(&id);
+            } else if let Effect::Contradiction(found) = effect {
+                contradiction::tell(&self.edges, self.objects.get(&found.provider), &found);
             } else {
                 let performer = self.performer.clone();
                 self.tasks.spawn(async move {

@@ -4,6 +4,7 @@
 
 mod children;
 mod clock;
+mod contradiction;
 mod edges;
 mod epoch;
 mod events;

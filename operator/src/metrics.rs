@@ -50,6 +50,8 @@ pub struct Metrics {
     pub dropped_answers: Counter,
     /// Heartbeats that could not be read.
     pub refused_beats: Counter,
+    /// Validators that signed two digests for one unit, counted for each shard of which they did.
+    pub contradicting_votes: Counter,
     /// Settled jobs of which not enough witnesses have seen the settlement.
     pub not_final: Level,
     /// Fenced requests to the API server: writes, and reads right before one.
@@ -69,6 +71,7 @@ impl Default for Metrics {
             transactions: Family::default(),
             dropped_answers: Counter::default(),
             refused_beats: Counter::default(),
+            contradicting_votes: Counter::default(),
             not_final: Level::default(),
             requests: Counter::default(),
         };
@@ -80,6 +83,8 @@ impl Default for Metrics {
         registry.register("transactions", "Answers of the ledger, by kind and receipt", metrics.transactions.clone());
         registry.register("dropped_answers", "Answers to no lease of ours", metrics.dropped_answers.clone());
         registry.register("refused_heartbeats", "Heartbeats that cannot be read", metrics.refused_beats.clone());
+        let contradicting = metrics.contradicting_votes.clone();
+        registry.register("contradicting_votes", "Pairs of votes by one key that differ", contradicting);
         registry.register("jobs_not_final", "Settled jobs without Final=True", metrics.not_final.clone());
         registry.register("api_requests", "Requests to the API server, but for watches", metrics.requests.clone());
         Metrics { registry, ..metrics }

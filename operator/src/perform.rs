@@ -37,7 +37,7 @@ pub struct Performer {
 }
 
 impl Performer {
-    /// Does what an effect says; `StatusChanged` is not for here. Dropping the future gives it up.
+    /// Does what an effect says; `StatusChanged` and `Contradiction` are not for here. Dropping the future gives it up.
     pub async fn perform(self, effect: Effect) {
         let input = match effect {
             Effect::Store(job, object) => self.store(job, &object).await,
@@ -51,7 +51,7 @@ impl Performer {
                 self.release(&uid, &held).await;
                 Some(Input::Released(job))
             }
-            Effect::StatusChanged(_) => None,
+            Effect::StatusChanged(_) | Effect::Contradiction(_) => None,
         };
         if let Some(input) = input {
             // The core goes only with the leadership.

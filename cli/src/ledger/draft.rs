@@ -89,7 +89,10 @@ impl Draft {
 
     /// Whether others' words count.
     fn takes_approvals(&self) -> bool {
-        !matches!(self.transaction, Transaction::Stake(_) | Transaction::Unstake | Transaction::Reserve(_))
+        !matches!(
+            self.transaction,
+            Transaction::Stake(_) | Transaction::Unstake | Transaction::Reserve(_) | Transaction::Slash(_)
+        )
     }
 
     /// The envelope, signed by its sender.
@@ -142,6 +145,10 @@ impl Draft {
                 Err(error) => format!("publish what is no reward policy: {error}"),
             },
             Transaction::Params(tx) => format!("make the reward policy {} that of jobs that name none", tx.policy),
+            Transaction::Slash(tx) => {
+                let lease = tx.lease.digest(&self.chain);
+                format!("slash {} for two votes that differ about the work lease {lease}", tx.first.key())
+            }
             other => format!("do a {}", other.kind()),
         }
     }

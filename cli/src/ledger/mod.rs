@@ -16,6 +16,7 @@ mod prove;
 mod receipt;
 mod reward;
 mod send;
+mod slash;
 mod tx;
 mod units;
 
@@ -199,6 +200,13 @@ fn read(file: &Path, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
         bail!("{} is longer than {bytes_max} bytes, which nothing of its kind is", file.display());
     }
     Ok(bytes)
+}
+
+/// A file of bytes, or of their hex; at most so many bytes.
+fn read_bytes(file: &Path, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
+    let bytes = read(file, bytes_max * 2 + 2)?;
+    let raw = std::str::from_utf8(&bytes).ok().and_then(|text| draft::bytes_of(text.trim_end()).ok());
+    Ok(raw.unwrap_or(bytes))
 }
 
 /// Writes a file, which appears whole or not at all.

@@ -12,12 +12,13 @@ use orion_protocol::ledger::tx::{
     Withdraw,
 };
 use orion_protocol::price::parse_credits;
-use orion_protocol::{AccountId, Digest, JobId, PublicKey, TxId};
+use orion_protocol::{AccountId, ChainId, Digest, JobId, PublicKey, TxId};
 use serde_json::json;
 
-use super::draft::{Draft, bytes_of};
+use super::draft::Draft;
 use super::policy::PolicyFile;
-use super::{read, read_secret};
+use super::slash::{self, SlashArgs};
+use super::{read_bytes, read_secret};
 use crate::{Format, Verdict};
 
 /// `orion ledger tx ...`
@@ -125,6 +126,8 @@ enum What {
         /// The policy's id, whole.
         id: Digest,
     },
+    /// Take from a validator that signed two votes that differ. For the operator or an issuer to send.
+    Slash(SlashArgs),
 }
 
 /// Whose credits.
@@ -161,12 +164,16 @@ pub fn run(format: Format, args: &TxArgs) -> anyhow::Result<Verdict> {
         (None, Some(file)) => read_secret(file)?.public(),
         (None, None) => bail!("give --sender or --key"),
     };
-    let transaction = transaction(what)?;
+    let chain = read_genesis(genesis)?.chain();
+    let transaction = match transaction(format, what, &chain, &sender)? {
+        Ok(transaction) => transaction,
+        Err(verdict) => return Ok(verdict),
+    };
     // Ids are their sender's own: that its clock has been there once is enough.
     let now = since_1970()?;
     let nanos = u64::try_from(now.as_nanos()).context("the clock is far off")?;
     let id = TxId::derive(transaction.kind(), &JobId::NONE, nanos, u64::from(std::process::id()));
-    let draft = Draft { chain: read_genesis(genesis)?.chain(), sender, id, transaction, approvals: BTreeMap::new() };
+    let draft = Draft { chain, sender, id, transaction, approvals: BTreeMap::new() };
     draft.save(out)?;
     match format {
         Format::Text => {
@@ -178,8 +185,14 @@ pub fn run(format: Format, args: &TxArgs) -> anyhow::Result<Verdict> {
     Ok(Verdict::Good)
 }
 
-fn transaction(what: &What) -> anyhow::Result<Transaction> {
-    Ok(match what {
+/// The transaction; a verdict where something is proven wrong.
+fn transaction(
+    format: Format,
+    what: &What,
+    chain: &ChainId,
+    sender: &PublicKey,
+) -> anyhow::Result<Result<Transaction, Verdict>> {
+    Ok(Ok(match what {
         What::Stake { amount } => Transaction::Stake(Stake { amount: *amount }),
         What::Unstake => Transaction::Unstake,
         What::Reserve { amount, hours } => {
@@ -223,7 +236,8 @@ fn transaction(what: &What) -> anyhow::Result<Transaction> {
             Transaction::PublishPolicy(PublishPolicy { policy: policy.to_bytes().into() })
         }
         What::DefaultPolicy { id } => Transaction::Params(Params { policy: *id }),
-    })
+        What::Slash(args) => return slash::transaction(format, args, chain, sender),
+    }))
 }
 
 fn since_1970() -> anyhow::Result<std::time::Duration> {
@@ -232,8 +246,6 @@ fn since_1970() -> anyhow::Result<std::time::Duration> {
 
 /// The genesis: its canonical bytes, or their hex.
 fn read_genesis(file: &Path) -> anyhow::Result<Genesis> {
-    let bytes = read(file, Genesis::MAX_BYTES * 2 + 2)?;
-    let raw = std::str::from_utf8(&bytes).ok().and_then(|text| bytes_of(text.trim_end()).ok());
-    let genesis = Genesis::from_bytes(raw.as_deref().unwrap_or(&bytes));
+    let genesis = Genesis::from_bytes(&read_bytes(file, Genesis::MAX_BYTES)?);
     genesis.with_context(|| format!("reading the genesis {}", file.display()))
 }

@@ -14,6 +14,7 @@ use orion_crds::{OrionJob, ValidatedJob};
 use orion_engine::Load;
 use orion_protocol::npy::Header;
 use orion_protocol::put::MAX_OBJECT_BYTES;
+use orion_protocol::task::Workload;
 use orion_protocol::{Digest, Reason, Refusal};
 use serde_json::Value;
 
@@ -82,8 +83,8 @@ impl Files {
         Ok(())
     }
 
-    /// The one job there is, checked, and all that an executor needs of it.
-    pub fn job(&self) -> Result<(ValidatedJob, Load), Stop> {
+    /// The one job there is, checked.
+    fn written(&self) -> Result<ValidatedJob, Stop> {
         let [written] = self.jobs.as_slice() else {
             let names: Vec<&str> = self.jobs.iter().filter_map(|job| job.pointer("/metadata/name")?.as_str()).collect();
             let why = match names.as_slice() {
@@ -92,7 +93,12 @@ impl Files {
             };
             return Err(Stop::Failed(anyhow::anyhow!(why)));
         };
-        let job = ValidatedJob::try_from(&parse(written)?)?;
+        Ok(ValidatedJob::try_from(&parse(written)?)?)
+    }
+
+    /// The one job there is, checked, and all that an executor needs of it.
+    pub fn job(&self) -> Result<(ValidatedJob, Load), Stop> {
+        let job = self.written()?;
         let inputs = job.inputs.iter().map(|input| self.input(&job, input)).collect::<Result<Vec<_>, _>>()?;
         let header = |(at, file): (usize, &Arc<Vec<u8>>)| job.header(at, file, file.len() as u64);
         let headers: Vec<Option<Header>> = inputs.iter().enumerate().map(header).collect::<Result<_, _>>()?;
@@ -121,6 +127,17 @@ impl Files {
             }
         }
     }
+}
+
+/// The workload of a job in YAML, or the one of which the file is the object.
+pub fn workload(file: &Path) -> anyhow::Result<Workload> {
+    let object = Workload::from_object(&read(file, MAX_YAML)?);
+    let job = || Files::read(&[file.to_owned()], &[])?.written();
+    let workload = object.or_else(|_| Ok(job()?.workload)).map_err(|stop| match stop {
+        Stop::Refused(refusal) => anyhow::anyhow!("{refusal}"),
+        Stop::Failed(error) => error,
+    });
+    workload.with_context(|| format!("{} is neither an OrionJob nor a workload object", file.display()))
 }
 
 /// The job as an API server would hold it; a field that it does not know is refused, as `kubectl apply` does.

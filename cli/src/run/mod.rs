@@ -22,6 +22,7 @@ use orion_protocol::{Reason, Refusal};
 use serde_json::{Value, json};
 
 use self::files::Files;
+pub use self::files::workload;
 use self::results::{Results, Written};
 use crate::executor::ExecutorArgs;
 use crate::{Format, Verdict};

@@ -135,6 +135,9 @@ reasons! {
     Witnessed = 71,
     /// Witnesses refuse to cosign the log, and without them there is no quorum.
     WitnessRefused = 72,
+    // Of a validator.
+    /// It signed two votes that differ about one unit of one task.
+    ContradictingVotes = 73,
 }
 
 impl std::fmt::Display for Reason {

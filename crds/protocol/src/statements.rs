@@ -293,6 +293,16 @@ pub struct Vote {
     pub task: Option<Digest>,
 }
 
+impl Vote {
+    /// The units, ascending, for which `other` has another digest.
+    pub fn differs(&self, other: &Vote) -> impl Iterator<Item = u64> {
+        let own = |unit: u64| self.units.iter().find(|own| own.unit == unit);
+        let differing =
+            other.units.iter().filter(move |said| own(said.unit).is_some_and(|own| own.digest != said.digest));
+        differing.map(|said| said.unit)
+    }
+}
+
 impl Statement for Vote {
     const DOMAIN: &'static str = "orion/vote/v1";
     const MAX_BYTES: usize = 2048;

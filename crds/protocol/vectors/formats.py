@@ -14,7 +14,7 @@ REASONS = {
     "OutputUnavailable": 42, "OutputMismatch": 43, "AuditFailed": 44, "KernelFault": 45, "OutOfMemory": 46,
     "LeaseRefused": 47, "BackoffLimitExceeded": 48, "NoOwnerLeft": 49, "AggregationFailed": 50, "NotConfined": 51, "DeviceInexact": 52, "OutputOverflow": 53, "Accepted": 60,
     "Funded": 61, "Dispatched": 62, "AllShardsAccepted": 63, "Succeeded": 64, "Deleted": 65, "InternalError": 66,
-    "WitnessesPending": 70, "Witnessed": 71, "WitnessRefused": 72,
+    "WitnessesPending": 70, "Witnessed": 71, "WitnessRefused": 72, "ContradictingVotes": 73,
 }
 CODES = (
     "Ok NotAllowed StaleEpoch EpochTaken ExistsWithDifferentBytes OwnerDiffers InsufficientCredits BudgetTooSmall "

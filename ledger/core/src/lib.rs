@@ -56,5 +56,6 @@ pub use checkpoint::{Checkpoint, Signer, VerifierKey};
 pub use recall::{Recall, Record, Said};
 pub use replay::{Replay, ReplayError};
 pub use report::{Report, Sums};
+pub use rules::NotSlashed;
 pub use snapshot::SnapshotError;
 pub use verify::VerifyError;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::api::{AccountView, Head, JobView, KeysView, OpenJobs, OperatorKey, Policies, SealRef};
 use orion_protocol::ledger::leaf::Totals;
-use orion_protocol::ledger::tx::{Issuers, Policy};
+use orion_protocol::ledger::tx::{Issuers, Policy, Slash};
 use orion_protocol::{AccountId, ChainId, Digest, JobId, PublicKey};
 
 use crate::chain::Chain;
 use crate::job::Job;
+use crate::rules::{self, NotSlashed};
 use crate::state::{Provider, State};
 
 impl Chain {
@@ -77,6 +78,11 @@ impl Chain {
     /// Every job that ever had an escrow and was not shed.
     pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
         &self.state.jobs
+    }
+
+    /// What a Slash of this sender would take, in micro-credits, or why it would be refused, by the rule itself.
+    pub fn would_slash(&self, sender: &PublicKey, tx: &Slash) -> Result<u64, NotSlashed> {
+        rules::would_lose(&self.state, sender, tx)
     }
 
     /// When the ledger next does something by itself, ends an escrow or matures a page: a block with a later time does it.

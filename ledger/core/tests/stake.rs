@@ -275,8 +275,14 @@ impl Case {
         case
     }
 
+    /// What comes of it, which is what the chain said before.
     fn slash(&mut self, tx: &Slash) -> Receipt {
-        sent_by(&mut self.world, &Keys::new().issuer, &Transaction::Slash(Box::new(tx.clone())))
+        let issuer = Keys::new().issuer;
+        let would = self.world.chain.would_slash(&issuer.public(), tx).map_err(|why| why.code());
+        let receipt = sent_by(&mut self.world, &issuer, &Transaction::Slash(Box::new(tx.clone())));
+        let lost = receipt.transfers.iter().map(|one| one.amount).sum();
+        assert_eq!(would, if receipt.code == Code::Ok { Ok(lost) } else { Err(receipt.code) });
+        receipt
     }
 
     /// What bob has pending in the job, at stake, and unbonding.

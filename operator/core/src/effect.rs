@@ -3,7 +3,8 @@
 use orion_protocol::ledger::tx::{DrawnUnit, OpenEscrow};
 use orion_protocol::ledger::{JobView, Policy, SealRef, Submitted, Transaction};
 use orion_protocol::messages::{Answer, Beat, TaskBody};
-use orion_protocol::statements::LeaseCore;
+use orion_protocol::sign::Signed;
+use orion_protocol::statements::{LeaseCore, Vote};
 use orion_protocol::task::{OutputSpec, UnitTable};
 use orion_protocol::{AccountId, Digest, Format, JobId, Name, PublicKey, TxId};
 
@@ -182,8 +183,24 @@ pub enum Effect {
         /// Objects in bucket `held`.
         held: Vec<Digest>,
     },
+    /// A validator said two things; told once for a key, a round and a work lease, by each leader that hears both. Judging goes on without it.
+    Contradiction(Box<Contradiction>),
     /// [`crate::Core::status`] of this job differs from before.
     StatusChanged(JobKey),
+}
+
+/// Two verified votes of one key about one round, work lease and task, with two digests for a unit: evidence for whoever decides what
+/// follows from it. Of a user's kernel it may be a race in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    /// Whose key it is.
+    pub provider: Name,
+    /// The job.
+    pub job: JobKey,
+    /// What was heard first.
+    pub first: Signed<Vote>,
+    /// What was heard later.
+    pub second: Signed<Vote>,
 }
 
 /// A lease to be signed and sent.

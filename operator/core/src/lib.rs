@@ -12,7 +12,9 @@ mod job;
 mod status;
 
 pub use crate::core::{Config, Core};
-pub use crate::effect::{DrawnOf, Effect, Input, JobKey, JobSpec, LeaseOrder, ProviderInfo, Seen, TxOutcome};
+pub use crate::effect::{
+    Contradiction, DrawnOf, Effect, Input, JobKey, JobSpec, LeaseOrder, ProviderInfo, Seen, TxOutcome,
+};
 pub use crate::fleet::{Fleet, WorkerId, WorkerView};
 pub use crate::status::{
     Cost, EntryStatus, JobStatus, LedgerPlace, RoundEntryStatus, RoundStatus, ShardOutcome, ShardStatus, Stage,

@@ -4,6 +4,7 @@
 mod accounts;
 mod approved;
 mod keys;
+mod not_slashed;
 mod policy;
 mod reserve;
 mod round;
@@ -20,7 +21,9 @@ use orion_protocol::ledger::{Envelope, Transaction};
 use crate::job::Job;
 use crate::state::State;
 
+pub use not_slashed::NotSlashed;
 pub(crate) use settle::{expire, mature};
+pub(crate) use slash::would_lose;
 pub(crate) use stake::lapse;
 
 /// Applies a transaction under a new id in a block with time `time_ms`.

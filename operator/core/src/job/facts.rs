@@ -50,7 +50,7 @@ impl Job {
             AnswerBody::Preflighted(signed) => self.preflighted(ctx, lease, signed),
             AnswerBody::Committed(signed) => self.committed(ctx, lease, &answer.lease, signed, provider, now),
             AnswerBody::Ingested(signed) => self.ingested(ctx, lease, signed, now),
-            AnswerBody::Voted(signed) => self.voted(ctx, lease, signed),
+            AnswerBody::Voted(signed) => self.voted(ctx, lease, signed, provider),
             AnswerBody::Aggregated(signed) => self.aggregated(ctx, lease, signed, now),
             AnswerBody::Failed(signed) => self.failed(ctx, lease, signed, provider, now),
         };
@@ -155,7 +155,13 @@ impl Job {
         true
     }
 
-    fn voted(&mut self, ctx: &Context<'_>, lease: &Verified<LeaseCore>, signed: &Signed<Vote>) -> bool {
+    fn voted(
+        &mut self,
+        ctx: &Context<'_>,
+        lease: &Verified<LeaseCore>,
+        signed: &Signed<Vote>,
+        provider: &ProviderInfo,
+    ) -> bool {
         let Ok(vote) = signed.verify(ctx.chain, &lease.provider) else { return false };
         let Some(audit) = &lease.audit else { return false };
         let units = vote.units.iter().map(|unit| unit.unit);
@@ -167,6 +173,10 @@ impl Job {
         if audit.round == Digest::ZERO {
             self.fault_denied(&audit.lease);
             return true;
+        }
+        // A vote that says no task shows nothing. The platform asks itself, and has nothing to lose.
+        if lease.kind == LeaseKind::Audit && lease.provider != ctx.platform && vote.task.is_some() {
+            self.contradictions.extend(self.heard.vote(self.spec.job, &provider.name, signed, &vote));
         }
         let Some(round) = self.rounds.values_mut().find(|round| round.id == audit.round) else { return true };
         let Some(case) = round.case_mut(lease.shard) else { return true };

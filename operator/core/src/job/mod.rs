@@ -2,6 +2,7 @@
 
 mod duties;
 mod facts;
+mod heard;
 mod plan;
 mod resume;
 pub(crate) mod round;
@@ -17,9 +18,10 @@ use orion_protocol::task::TaskSpec;
 use orion_protocol::{Digest, PublicKey, Refusal, TxId};
 
 use crate::Millis;
-use crate::effect::JobSpec;
+use crate::effect::{Contradiction, JobSpec};
 use crate::fleet::WorkerId;
 use crate::status::{RoundStatus, Stage};
+use heard::Heard;
 use round::Round;
 use shard::Shard;
 
@@ -85,6 +87,9 @@ pub(crate) struct Job {
     pub issued: u32,
     /// Whom the job waits for.
     pub unmet: Option<Refusal>,
+    pub heard: Heard,
+    /// Validators that contradicted themselves since it was told.
+    pub contradictions: Vec<Contradiction>,
     /// No work is leased before: workers say first what they hold from an earlier leader.
     pub work_from: Millis,
 }
@@ -203,6 +208,8 @@ impl Job {
             freed: Vec::new(),
             issued: 0,
             unmet: None,
+            heard: Heard::default(),
+            contradictions: Vec::new(),
             work_from: 0,
         }
     }

@@ -51,6 +51,8 @@ impl Job {
         self.plan_expiry(now);
         self.plan_tx(ctx, now, effects);
         self.plan_reads(now, effects);
+        let told = self.contradictions.drain(..);
+        effects.extend(told.map(|found| Effect::Contradiction(Box::new(found))));
         if self.query && !self.querying {
             self.querying = true;
             effects.push(Effect::Query(self.spec.job));

@@ -148,10 +148,11 @@ impl Case {
         self.votes.get(key).is_some_and(|(_, vote)| vote.units.iter().map(|unit| unit.unit).eq(units.iter().copied()))
     }
 
-    /// Takes a vote if it is exactly what its key was asked.
+    /// Takes a vote if it is exactly what its key was asked, and the first such: when a second one comes is in the hands of
+    /// whoever sends it, and nobody shall choose again after it has seen what its first one leads to.
     pub fn vote(&mut self, platform: PublicKey, key: PublicKey, signed: Signed<Vote>, vote: Vote) {
         let units: Vec<u64> = vote.units.iter().map(|unit| unit.unit).collect();
-        if self.assigned(platform).get(&key) == Some(&units) {
+        if self.assigned(platform).get(&key) == Some(&units) && !self.has_voted(&key, &units) {
             self.votes.insert(key, (signed, vote));
         }
     }

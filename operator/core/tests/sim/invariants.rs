@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orion_core::{Effect, ShardOutcome, Stage};
+use orion_core::{Contradiction, Effect, ShardOutcome, Stage};
 use orion_ledger_core::job::{Entry, Job};
 use orion_protocol::ledger::api::JobPhase;
 use orion_protocol::ledger::tx::Mode;
 use orion_protocol::messages::{Manifest, Message};
 use orion_protocol::price::price_of;
-use orion_protocol::statements::LeaseKind;
-use orion_protocol::{Digest, JobId, PublicKey};
+use orion_protocol::statements::{LeaseKind, Vote};
+use orion_protocol::{Digest, JobId, PublicKey, Signed};
 
 use crate::event::{Fact, LeaderId};
 use crate::truth;
@@ -84,6 +84,26 @@ impl World {
                 self.check_entry(entry);
             }
         }
+    }
+
+    /// Nobody honest is said to have said two things; what is told are two votes by one key about one thing, once a leader.
+    pub fn hear_contradiction(&mut self, leader: LeaderId, found: Contradiction) {
+        let Contradiction { provider, job, first, second } = &found;
+        let key = first.key();
+        assert!(self.liars.contains(&key), "{provider} never lied");
+        assert!(self.providers.iter().any(|known| (&known.name, known.key) == (provider, key)));
+        let [one, other] = [first, second].map(|vote| vote.verify(&self.chain, &key).unwrap().into_inner());
+        assert_eq!((one.round, one.lease, one.task), (other.round, other.lease, other.task));
+        assert_eq!(self.tasks[&one.task.unwrap()].job, *job);
+        assert_ne!(one.differs(&other).next(), None);
+        let about = |vote: &Signed<Vote>| {
+            let vote = vote.verify(&self.chain, &vote.key()).unwrap();
+            (vote.round, vote.lease, vote.key())
+        };
+        let mut before = self.contradictions.iter().filter(|(by, ..)| *by == leader);
+        assert!(before.all(|(_, before, _)| about(&before.first) != about(first)), "{provider} was told of twice");
+        let judged = self.recorded.contains_key(&about(first));
+        self.contradictions.push((leader, found, judged));
     }
 
     fn check_entry(&self, entry: &Entry) {

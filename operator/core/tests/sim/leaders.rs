@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use orion_core::{Config, Core, Effect, JobStatus, Stage};
-use orion_protocol::ledger::tx::OpenEpoch;
+use orion_protocol::ledger::tx::{OpenEpoch, ShardVerdict};
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::Alive;
+use orion_protocol::statements::Vote;
 use orion_protocol::task::TaskSpec;
-use orion_protocol::{Digest, JobId, Name, SecretKey, TxId};
+use orion_protocol::{Digest, JobId, Name, PublicKey, SecretKey, Signed, TxId};
 
 use crate::event::{Event, Fact, LeaderId, Request};
 use crate::world::World;
@@ -24,6 +25,16 @@ pub struct Leader {
     pub alive: bool,
     /// The next answer of each stream, and whether reading it is under way.
     cursors: BTreeMap<Name, (u64, bool)>,
+}
+
+/// The votes that a transaction puts into the log, with the round and the lease that they are about.
+fn votes(transaction: &Transaction) -> Vec<((Digest, Digest, PublicKey), Signed<Vote>)> {
+    let Transaction::RecordVerdict(verdict) = transaction else { return Vec::new() };
+    let of = |shard: &ShardVerdict| {
+        let (round, lease) = (verdict.round, shard.lease);
+        shard.votes.iter().map(move |vote| ((round, lease, vote.key()), vote.clone())).collect::<Vec<_>>()
+    };
+    verdict.shards.iter().flat_map(of).collect()
 }
 
 impl World {
@@ -85,6 +96,10 @@ impl World {
                     self.soon(Event::Status(leader, job, Box::new(status)));
                     continue;
                 }
+                Effect::Contradiction(found) => {
+                    self.hear_contradiction(leader, *found);
+                    continue;
+                }
                 Effect::Store(job, object) => Request::Store(job, object),
                 Effect::Lease(order) => {
                     *self.leases.entry(order.core.kind).or_default() += 1;
@@ -135,10 +150,14 @@ impl World {
                 let Leader { epoch, key, .. } = &self.leaders[leader];
                 let signed = transaction.sign(&self.chain, key, *epoch, id);
                 self.submits += 1;
+                let recorded = votes(&transaction);
                 let outcome = match self.refuse_at.remove(&self.submits) {
                     Some(code) => self.ledger.refusal(code),
                     None => self.ledger.submit(signed, self.leaders[leader].epoch, self.now),
                 };
+                if outcome.receipt.code == Code::Ok {
+                    self.recorded.extend(recorded);
+                }
                 self.check_ledger(transaction.kind());
                 if outcome.receipt.code == Code::StaleEpoch {
                     self.leaders[leader].alive = false;

@@ -39,6 +39,7 @@ impl World {
             }
             let takes = match actor.habit {
                 Habit::Slow => nap * 2_000,
+                Habit::CutOff => 9_000 + nap * 20,
                 Habit::Silent => task.deadline_ms + 1 - now,
                 _ => nap,
             };
@@ -87,9 +88,11 @@ impl World {
         }
         // Who hoards leases says so as fast as it can.
         let every = if actor.habit == Habit::Hoard { 50 } else { Alive::EVERY_S * 1000 };
-        let fact = Fact::Beat(id.clone(), actor.beat());
-        for leader in 0..self.leaders.len() {
-            self.tell(leader, &fact);
+        if actor.habit != Habit::CutOff || actor.holding.is_empty() {
+            let fact = Fact::Beat(id.clone(), actor.beat());
+            for leader in 0..self.leaders.len() {
+                self.tell(leader, &fact);
+            }
         }
         self.at(every, Event::Beat(id.clone(), incarnation));
     }

@@ -147,6 +147,58 @@ fn a_provider_is_retired_in_the_middle_of_a_job() {
     assert_eq!(world.verdicts(&job).1, 0, "honest work is paid, whoever is retired");
 }
 
+/// Ann computes. Both of bob's validators are asked about the same: the one that is given up is honest, the other one lies and is sooner.
+#[test]
+fn a_validator_that_says_two_things_is_told_of_once_and_its_first_word_counts() {
+    let mut judged = [0, 0];
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        for (owner, workers, validators) in [("ann", 2, 0), ("bob", 0, 2), ("cyd", 0, 1)] {
+            world.farm(owner, workers, validators);
+        }
+        for (id, habit) in [
+            (worker("bob", "v0"), Habit::CutOff),
+            (worker("bob", "v1"), Habit::Lie),
+            (worker("cyd", "v0"), Habit::CutOff),
+        ] {
+            world.habit(&id, habit);
+        }
+        world.deposit(1 << 50);
+        world.lead();
+        let spec = world.job_spec(1, 1, 10, 5);
+        let job = world.apply(spec);
+        world.until_over(5 * MINUTE);
+        assert_eq!((world.ending(&job), world.verdicts(&job)), (None, (2, 0)), "it ends as it would have, seed {seed}");
+        for (_, found, after) in &world.contradictions {
+            let vote = found.first.verify(&world.chain, &found.first.key()).unwrap();
+            assert_eq!(world.recorded[&(vote.round, vote.lease, vote.key())], found.first, "seed {seed}");
+            judged[usize::from(*after)] += 1;
+        }
+    }
+    println!("contradictions before a verdict and after it: {judged:?}");
+    assert!(judged.iter().all(|count| *count > 0), "{judged:?}");
+}
+
+#[test]
+fn who_says_the_same_twice_contradicts_nobody() {
+    let mut twice = 0;
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        for (owner, workers, validators) in [("ann", 2, 0), ("bob", 0, 2)] {
+            world.farm(owner, workers, validators);
+        }
+        world.habit(&worker("bob", "v0"), Habit::CutOff);
+        world.deposit(1 << 50);
+        world.lead();
+        let spec = world.job_spec(1, 1, 10, 5);
+        world.apply(spec);
+        world.until_over(5 * MINUTE);
+        assert!(world.contradictions.is_empty());
+        twice += world.leases[&LeaseKind::Audit].saturating_sub(2);
+    }
+    assert!(twice > 0, "nobody was asked twice");
+}
+
 #[test]
 fn who_lists_a_lease_for_ever_does_not_keep_its_shard() {
     let (mut world, job) = fleet_with_job(3);

@@ -14,6 +14,8 @@ pub enum Habit {
     Silent,
     /// As silent, and lists them for ever.
     Hoard,
+    /// Honest, and cut off from everybody while it holds leases: it is given up long before its answers come.
+    CutOff,
     /// Other bytes for every unit, each provider its own.
     Lie,
     /// Other bytes for every unit, the same as all who do this.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orion_core::{Core, JobSpec, JobStatus, ProviderInfo, WorkerId};
+use orion_core::{Contradiction, Core, JobSpec, JobStatus, ProviderInfo, WorkerId};
 use orion_protocol::dtype::DType;
 use orion_protocol::ids::{Account, action_digest};
 use orion_protocol::ledger::tx::{
@@ -13,7 +13,7 @@ use orion_protocol::ledger::tx::{
 };
 use orion_protocol::ledger::{Code, Transaction};
 use orion_protocol::messages::{Alive, Answer, Role};
-use orion_protocol::statements::{Approval, LeaseKind};
+use orion_protocol::statements::{Approval, LeaseKind, Vote};
 use orion_protocol::subjects::PLATFORM;
 use orion_protocol::task::{OutputSpec, TaskSpec, UnitTable, job_salt};
 use orion_protocol::{AccountId, ChainId, Digest, Format, JobId, Name, PublicKey, SecretKey, Signed, TxId, cbor};
@@ -77,6 +77,10 @@ pub struct World {
     pub leases: BTreeMap<LeaseKind, u32>,
     /// Jobs whose parallelism was changed: windows may be wider than it for a while.
     pub changed: BTreeSet<JobId>,
+    /// What leaders say that validators said twice, and whether the log had the verdict by then.
+    pub contradictions: Vec<(LeaderId, Contradiction, bool)>,
+    /// Votes in the log, by round, work lease and key.
+    pub recorded: BTreeMap<(Digest, Digest, PublicKey), Signed<Vote>>,
     deposits: u64,
 }
 
@@ -140,6 +144,8 @@ impl World {
             delay_ms: 20,
             leases: BTreeMap::new(),
             changed: BTreeSet::new(),
+            contradictions: Vec::new(),
+            recorded: BTreeMap::new(),
             deposits: 0,
             genesis,
         };
