@@ -16,13 +16,13 @@ use orion_protocol::Digest;
 use orion_protocol::dtype::DType;
 use orion_protocol::ids::Account;
 use orion_protocol::ledger::leaf::Code;
-use orion_protocol::ledger::tx::Policy;
+use orion_protocol::ledger::tx::{Bonds, Genesis, Policy};
 use orion_protocol::merkle::{self, Sha3};
 use orion_protocol::npy::Header;
 use orion_protocol::statements::Commitment;
 use orion_protocol::task::{TaskSpec, UnitOutput, unit_digest, unit_salt};
 use serde_json::Value;
-use support::{Ballot, POLICY, Work, World, key, spec_under};
+use support::{Ballot, Keys, POLICY, Work, World, key, spec_under};
 use tempfile::TempDir;
 
 /// A price under which shares have remainders.
@@ -460,6 +460,35 @@ fn a_reward_is_a_table_that_can_be_redone_by_hand() {
     let parts = ["workers", "validators", "fee", "refunded", "locked"].map(|part| number(&sums[part]));
     assert_eq!(parts.iter().sum::<u64>(), number(&sums["escrowed"]));
     assert!(case.good.core.units == 5 && table.to_string().contains("\"raised\":true"));
+}
+
+/// The golden log in which alice is slashed for what she said about her second job.
+#[test]
+fn what_was_taken_back_is_not_just_called_paid() {
+    let orion = Orion::new();
+    let policy = Policy { vesting_ms: 20_000, ..POLICY };
+    let bonds = Some(Bonds { unbonding_ms: 30_000, slash_ppm: 800_000 });
+    let genesis = Genesis { bonds, ..Keys::new().genesis_under(policy) };
+    orion.put("orion.vkey", format!("{}\n", VerifierKey::new(&genesis.chain(), genesis.checkpoint)));
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ledger/core/tests/golden/v3-stakes.export");
+    orion.put("log.export", std::fs::read(log).unwrap());
+    let alice = key(11).public().to_string();
+
+    orion.call("ledger verify log log.export --key orion.vkey").golden("slashed-log.txt");
+    let log = orion.json("ledger verify log log.export --key orion.vkey", 0);
+    let [first, second] = [0, 1].map(|at| log["jobs"][at].clone());
+    let taken = |payout: &Value| (payout["provider"] == alice.as_str(), payout["takenBack"].as_u64().unwrap());
+    let taken: Vec<(bool, u64)> = second["payouts"].as_array().unwrap().iter().map(taken).collect();
+    let of_alice: u64 = taken.iter().filter(|(alice, _)| *alice).map(|(_, taken)| taken).sum();
+    assert!(of_alice > 0 && taken.iter().all(|(alice, taken)| *alice || *taken == 0), "{taken:?}");
+    let sums = [&log["sums"], &second["sums"], &first["sums"]].map(|sums| sums["takenBack"].as_u64().unwrap());
+    assert_eq!(sums, [of_alice, of_alice, 0]);
+
+    let reward = format!("ledger verify reward log.export --key orion.vkey --job {}", second["job"].as_str().unwrap());
+    orion.call(&reward).golden("slashed-reward.txt");
+    let reward = orion.json(&reward, 0);
+    let list = serde_json::json!([{"provider": alice, "owner": "alice", "amount": of_alice}]);
+    assert_eq!((&reward["takenBack"], &reward["sums"]["takenBack"]), (&list, &of_alice.into()));
 }
 
 #[test]

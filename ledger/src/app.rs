@@ -62,7 +62,7 @@ pub struct Opening<'a> {
     /// and what was signed last: size and root.
     pub marked: Option<(u64, Digest)>,
     /// What time it is: a log whose last block is too old for it is not gone on with.
-    pub time: &'a Time,
+    pub time: Time,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
 }

@@ -24,7 +24,6 @@ pub struct LongPause {
 }
 
 /// What a ledger knows of time.
-#[derive(Clone)]
 pub struct Time {
     /// Tells the time of blocks. People and programs set it.
     pub wall: Clock,
@@ -64,8 +63,8 @@ impl Time {
     }
 
     /// A ledger starts now, after the block at `last_ms` where there is one.
-    pub(crate) fn start(&self, last_ms: Option<u64>) -> Result<BlockClock, LongPause> {
-        let Time { wall, steady, longest_pause_hours } = self.clone();
+    pub(crate) fn start(self, last_ms: Option<u64>) -> Result<BlockClock, LongPause> {
+        let Time { wall, steady, longest_pause_hours } = self;
         let (now_ms, steady_ms) = (wall(), steady());
         let from_ms = now_ms.max(last_ms.unwrap_or(0));
         let hours = now_ms.saturating_sub(last_ms.unwrap_or(now_ms)).div_ceil(3_600_000);

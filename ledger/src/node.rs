@@ -173,7 +173,7 @@ impl Node {
             secret,
             past,
             marked: mark.as_ref().and_then(Held::signed),
-            time: &time,
+            time,
             metrics: metrics.clone(),
         });
         let Opened { app, clock, signer, published, replayed } = opened?;

@@ -48,7 +48,7 @@ impl Scripted {
             secret: keys.checkpoint,
             past: Past::Unknown,
             marked: None,
-            time: &time,
+            time,
             metrics: Arc::new(Metrics::default()),
         });
         let Opened { app, .. } = opened.unwrap();

@@ -71,7 +71,7 @@ impl Life {
             past: Past::Unknown,
             // All that left the process is known outside, too.
             marked: self.signed.last_key_value().map(|(size, root)| (*size, *root)),
-            time: &Time { wall: self.clock.clone(), ..Time::of_computer(u64::MAX) },
+            time: Time { wall: self.clock.clone(), ..Time::of_computer(u64::MAX) },
             metrics: Arc::new(Metrics::default()),
         })?;
         Ok((opened, store))

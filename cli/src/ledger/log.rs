@@ -34,11 +34,12 @@ pub fn refuse(error: &VerifyError, format: Format) -> Verdict {
 
 /// The one line that sums it up.
 pub fn headline(report: &Report) -> String {
-    let Sums { escrowed, workers, validators, fee, refunded, locked } = report.sums;
+    let Sums { escrowed, workers, validators, fee, refunded, locked, taken_back } = report.sums;
     let c = format_credits;
+    let back = if taken_back == 0 { String::new() } else { format!("; {} of it taken back", c(taken_back)) };
     let locked = if locked == 0 { String::new() } else { format!(" + {} still locked", c(locked)) };
     format!(
-        "ledger: verified {} entries under {}; escrowed {} = paid {} (workers {}, validators {}) + fee {} + refunded {}{locked}",
+        "ledger: verified {} entries under {}; escrowed {} = paid {} (workers {}, validators {}{back}) + fee {} + refunded {}{locked}",
         report.entries,
         report.checkpoint.origin,
         c(escrowed),
@@ -64,7 +65,11 @@ pub fn print_job(job: &JobReport) {
     for payout in &job.payouts {
         let owner = payout.owner.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
         let work = format_credits(payout.worker);
-        println!("  {owner:<12} computing {work:>12}   checking {:>12}", format_credits(payout.validator));
+        let back = match payout.taken_back {
+            0 => String::new(),
+            taken => format!("   taken back {:>12}", format_credits(taken)),
+        };
+        println!("  {owner:<12} computing {work:>12}   checking {:>12}{back}", format_credits(payout.validator));
     }
     for shard in &job.shards {
         let Some(attempt) = &shard.accepted else { continue };
@@ -94,8 +99,11 @@ fn auditor(auditor: &orion_ledger_core::report::AuditorReport) -> String {
 
 fn as_json(report: &Report) -> Value {
     let sums = |sums: &Sums| {
-        let Sums { escrowed, workers, validators, fee, refunded, locked } = *sums;
-        json!({"escrowed": escrowed, "workers": workers, "validators": validators, "fee": fee, "refunded": refunded, "locked": locked})
+        let Sums { escrowed, workers, validators, fee, refunded, locked, taken_back } = *sums;
+        json!({
+            "escrowed": escrowed, "workers": workers, "validators": validators, "fee": fee, "refunded": refunded, "locked": locked,
+            "takenBack": taken_back,
+        })
     };
     let attempt = |attempt: &orion_ledger_core::report::Attempt| {
         json!({
@@ -118,6 +126,7 @@ fn as_json(report: &Report) -> Value {
                 "job": job.job, "task": job.task, "phase": format!("{:?}", job.phase), "sums": sums(&job.sums),
                 "payouts": job.payouts.iter().map(|payout| json!({
                     "provider": payout.provider, "owner": payout.owner, "worker": payout.worker, "validator": payout.validator,
+                    "takenBack": payout.taken_back,
                 })).collect::<Vec<_>>(),
                 "shards": job.shards.iter().map(|shard| json!({
                     "shard": shard.shard, "accepted": shard.accepted.as_ref().map(attempt),

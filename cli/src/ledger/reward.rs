@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use orion_ledger_core::job::Job;
-use orion_ledger_core::report::{JobReport, Report, Sums};
+use orion_ledger_core::report::{JobReport, Payout, Report, Sums};
 use orion_ledger_core::reward::{Line, Pool, Reward};
 use orion_ledger_core::{Chain, verify};
 use orion_protocol::ledger::tx::{Mode, Policy, Split};
@@ -73,7 +73,8 @@ impl Table<'_> {
         self.print_pool("computing", computing, "shard", 1_000_000);
         self.print_pool("checking", checking, "", self.policy.validator_ppm.unwrap_or(1_000_000));
         self.print_fee(*fee);
-        let Sums { escrowed, workers, validators, fee, refunded, locked } = self.report.sums;
+        self.print_taken_back();
+        let Sums { escrowed, workers, validators, fee, refunded, locked, taken_back: _ } = self.report.sums;
         println!(
             "\nsums: escrowed {escrowed} = computing {workers} + checking {validators} + fee {fee} + refunded {refunded} + locked {locked}"
         );
@@ -89,6 +90,21 @@ impl Table<'_> {
         let ppm = self.job.spec.fee_ppm;
         println!("\nfee: ({computing} + {checking}) x {ppm} / 10^6 = {fee}");
         println!("  exactly {} / 10^6, rounded down", (u128::from(computing) + u128::from(checking)) * u128::from(ppm));
+    }
+
+    /// Whom slashes took pay of this job from.
+    fn taken_back(&self) -> impl Iterator<Item = &Payout> {
+        self.report.payouts.iter().filter(|payout| payout.taken_back > 0)
+    }
+
+    fn print_taken_back(&self) {
+        for Payout { provider, owner: _, worker, validator, taken_back } in self.taken_back() {
+            let (owner, paid) = (self.owner(provider), worker.saturating_add(*validator));
+            let id = &provider.to_string()[..16];
+            println!(
+                "\ntaken back: a slash took {taken_back} of the {paid} that were paid to {owner} ({id}), while they were pending"
+            );
+        }
     }
 
     /// `ppm`: of the price of its work.
@@ -124,6 +140,9 @@ impl Table<'_> {
         let state = match fixed {
             None => "not settled".to_owned(),
             Some(fixed) if *fixed != line.share() => format!("WRONG: the ledger says {fixed}"),
+            Some(_) if *paid && self.taken_back().any(|payout| payout.provider == *provider) => {
+                "paid, less what was taken back".to_owned()
+            }
             Some(_) if *paid => "paid".to_owned(),
             Some(_) => "not paid yet".to_owned(),
         };
@@ -167,7 +186,11 @@ impl Table<'_> {
 
     fn as_json(&self) -> Value {
         let Reward { computing, checking, fee, fixed_fee, pages } = self.reward;
-        let Sums { escrowed, workers, validators, fee: paid_fee, refunded, locked } = self.report.sums;
+        let Sums { escrowed, workers, validators, fee: paid_fee, refunded, locked, taken_back } = self.report.sums;
+        let taken_from = |payout: &Payout| {
+            let Payout { provider, owner: _, worker: _, validator: _, taken_back } = payout;
+            json!({"provider": provider, "owner": self.owner(provider), "amount": taken_back})
+        };
         let spec = &self.job.spec;
         json!({
             "job": self.report.job, "price": spec.price, "feePpm": spec.fee_ppm, "policy": spec.policy,
@@ -175,7 +198,8 @@ impl Table<'_> {
             "fee": fee, "fixedFee": fixed_fee,
             "pages": pages.map(|(done, all)| json!({"paid": done, "all": all})),
             "sums": {"escrowed": escrowed, "workers": workers, "validators": validators, "fee": paid_fee,
-                "refunded": refunded, "locked": locked},
+                "refunded": refunded, "locked": locked, "takenBack": taken_back},
+            "takenBack": self.taken_back().map(taken_from).collect::<Vec<_>>(),
         })
     }
 

@@ -65,6 +65,13 @@ impl State {
 
     /// So much less is to mature for a provider of this job, page by page.
     pub(crate) fn shrink_vests(&mut self, job: JobId, provider: &PublicKey, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        if let Some(job) = self.jobs.get_mut(&job) {
+            let taken_back = job.taken_back.entry(*provider).or_default();
+            *taken_back = taken_back.saturating_add(amount);
+        }
         let mut left = amount;
         for (_, vest) in self.vests.range_mut((job, 0)..=(job, u64::MAX)) {
             let Some(pay) = vest.amounts.get_mut(provider) else { continue };

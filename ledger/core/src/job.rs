@@ -56,6 +56,10 @@ pub struct Job {
     /// Paid so far.
     #[n(12)]
     pub paid: Paid,
+    /// What was taken back of pay that was pending, in micro-credits, by slashes. Whoever takes the job out of the chain when it ended
+    /// does not learn of later ones.
+    #[cbor(n(13), with = "pairs", skip_if = "BTreeMap::is_empty")]
+    pub taken_back: BTreeMap<PublicKey, u64>,
 }
 
 /// A shard's work slot: paid at most once.

@@ -35,7 +35,7 @@ pub struct Report {
     pub jobs: Vec<JobReport>,
 }
 
-/// Where escrowed money went, in micro-credits: escrowed is the sum of the others.
+/// Where escrowed money went, in micro-credits: escrowed is the sum of the others but the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Ever locked.
@@ -50,14 +50,17 @@ pub struct Sums {
     pub refunded: u64,
     /// Still locked.
     pub locked: u64,
+    /// Of what went to workers and validators, what slashes took back while it was pending.
+    pub taken_back: u64,
 }
 
 impl Sums {
-    /// Whether escrowed is the sum of the others.
+    /// Whether escrowed is the sum of what it became, and no more was taken back than was paid.
     pub fn add_up(&self) -> bool {
-        let Sums { escrowed, workers, validators, fee, refunded, locked } = *self;
+        let Sums { escrowed, workers, validators, fee, refunded, locked, taken_back } = *self;
         let parts = [workers, validators, fee, refunded, locked];
-        parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part)) == Some(escrowed)
+        let all = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part));
+        all == Some(escrowed) && taken_back <= workers.saturating_add(validators)
     }
 
     /// Both together. A chain issues less than 2^63 micro-credits, but may lock them many times over, so sums saturate.
@@ -69,6 +72,7 @@ impl Sums {
             fee: self.fee.saturating_add(other.fee),
             refunded: self.refunded.saturating_add(other.refunded),
             locked: self.locked.saturating_add(other.locked),
+            taken_back: self.taken_back.saturating_add(other.taken_back),
         }
     }
 }
@@ -88,7 +92,7 @@ pub struct JobReport {
     pub phase: JobPhase,
     /// Where its money went.
     pub sums: Sums,
-    /// What each provider was paid, by key.
+    /// What each provider was paid, by key, and what was taken back of it.
     pub payouts: Vec<Payout>,
     /// Shards that were ever in a round, ascending.
     pub shards: Vec<ShardReport>,
@@ -113,6 +117,8 @@ pub struct Payout {
     pub worker: u64,
     /// For votes that were upheld.
     pub validator: u64,
+    /// Of both, what a slash took back while it was pending.
+    pub taken_back: u64,
 }
 
 /// One shard.
@@ -201,7 +207,8 @@ pub(crate) fn check_jobs(chain: &Chain) -> Result<(), String> {
 fn sums(chain: &Chain, id: JobId, job: &Job) -> Sums {
     let locked = chain.state.book.balance(&Place::escrow(chain.id(), id));
     let orion_protocol::ledger::api::Paid { workers, validators, fee, refunded } = job.paid;
-    Sums { escrowed: job.escrowed, workers, validators, fee, refunded, locked }
+    let taken_back = job.taken_back.values().fold(0, |sum: u64, taken| sum.saturating_add(*taken));
+    Sums { escrowed: job.escrowed, workers, validators, fee, refunded, locked, taken_back }
 }
 
 fn job_report(chain: &Chain, id: JobId, job: &Job) -> JobReport {
@@ -236,7 +243,8 @@ fn payouts(chain: &Chain, job: &Job) -> Vec<Payout> {
     for page in job.settlement.iter().flat_map(|settled| (0..settled.done).map(|page| settled.page(page))) {
         for share in page {
             let provider = share.provider;
-            let empty = Payout { provider, owner: owner(chain, &provider), worker: 0, validator: 0 };
+            let taken_back = job.taken_back.get(&provider).copied().unwrap_or(0);
+            let empty = Payout { provider, owner: owner(chain, &provider), worker: 0, validator: 0, taken_back };
             let payout = payouts.entry(provider).or_insert(empty);
             let sum = if share.audit { &mut payout.validator } else { &mut payout.worker };
             *sum = sum.saturating_add(share.amount);

@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use orion_ledger_core::report::{Report, Sums};
 use orion_ledger_core::{Chain, Unorderable, verify};
 use orion_protocol::ids::{Account, TxId, unbonding_id};
 use orion_protocol::ledger::leaf::{Code, Leaf, LeafBody, Receipt};
@@ -472,6 +473,46 @@ fn i13_a_slash_takes_pending_pay_first_then_the_stake_and_never_more_than_both()
         let back = case.world.chain.account(case.world.account()).balance - consumer;
         assert_eq!((back, sums.slash_pool - pool), (lost.min(price), lost - lost.min(price)));
         assert_eq!(sums.deposited, others.deposited);
+        check_history(&case.world);
+    }
+}
+
+#[test]
+fn a_report_says_what_was_taken_back_of_what_was_paid() {
+    // Before the job is closed and after it, and from who has more at stake than pending.
+    for (closed, at_stake) in [(false, 0), (true, 0), (true, 300)] {
+        let mut case = Case::new(&VESTING, BONDS);
+        if at_stake > 0 {
+            assert_eq!(sent_by(&mut case.world, &key(12), &stake(at_stake)).code, Code::Ok);
+        }
+        let mut case = if closed { case.closed() } else { case.paid() };
+        let tx = case.tx.clone();
+        let report = |case: &Case| {
+            let (bytes, vkey) = case.world.export();
+            verify::log(bytes.as_slice(), &vkey).unwrap()
+        };
+        let before = report(&case);
+        let [pending, ..] = case.bobs();
+        assert_eq!(case.slash(&tx).code, Code::Ok);
+        let taken_back = pending - case.bobs()[0];
+        assert!(taken_back > 0);
+        // Also when what was left of it has matured, and nothing is pending any more.
+        pass(&mut case.world, VESTING.vesting_ms);
+        let after = report(&case);
+
+        let job = |report: &Report| report.job(&case.task.job).unwrap().clone();
+        let mut want = job(&before).payouts;
+        for payout in &mut want {
+            assert_eq!(payout.taken_back, 0);
+            if payout.provider == key(12).public() {
+                assert_eq!(payout.worker + payout.validator, pending);
+                payout.taken_back = taken_back;
+            }
+        }
+        assert_eq!((job(&after).payouts, want.len()), (want, 3));
+        assert_eq!(job(&after).sums, Sums { taken_back, ..job(&before).sums });
+        assert_eq!(after.sums, Sums { taken_back, ..before.sums });
+        assert!(after.sums.add_up() && !Sums { taken_back: after.sums.escrowed + 1, ..after.sums }.add_up());
         check_history(&case.world);
     }
 }

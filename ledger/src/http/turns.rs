@@ -10,7 +10,7 @@ use super::Refused;
 /// Turns of one kind.
 #[derive(Clone)]
 pub(crate) struct Turns {
-    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     wait: Duration,
     /// What is said to whoever has waited in vain.
     busy: &'static str,
@@ -19,12 +19,12 @@ pub(crate) struct Turns {
 impl Turns {
     /// So many at a time, each waited for so long at most.
     pub(crate) fn new(turns: usize, wait: Duration, busy: &'static str) -> Turns {
-        Turns { turns: Arc::new(Semaphore::new(turns)), wait, busy }
+        Turns { places: Arc::new(Semaphore::new(turns)), wait, busy }
     }
 
     /// Waits for one; it lasts until it is dropped.
     pub(crate) async fn take(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        let turn = tokio::time::timeout(self.wait, self.turns.clone().acquire_owned()).await;
+        let turn = tokio::time::timeout(self.wait, self.places.clone().acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or(Refused::Unavailable(self.busy))
     }
 }

@@ -103,6 +103,7 @@ pub(super) fn open_escrow(state: &mut State, tx: &OpenEscrow, time_ms: u64) -> R
         validators: BTreeMap::new(),
         settlement: None,
         paid: Paid::default(),
+        taken_back: BTreeMap::new(),
     };
     state.make_liable(&job.spec, job.consumer);
     state.jobs.insert(id, job);

@@ -219,6 +219,7 @@ mod tests {
             validators: BTreeMap::new(),
             settlement: None,
             paid: Paid::default(),
+            taken_back: BTreeMap::new(),
         };
         state.due.insert(1, Due::Escrow(ID));
         state.jobs.insert(ID, job);
