@@ -73,7 +73,7 @@ async fn provider(world: &World, folder: &Path, guide: &impl Fn(&str) -> Result<
     let name = format!("orion-provider-{PROVIDER}");
     let secrets: Api<Secret> = Api::namespaced(world.kube.clone(), NAMESPACE);
     let old = secrets.get(&name).await?.data.unwrap_or_default().remove("signing.key").context("the provider's key")?;
-    let new: [u8; 32] = rand_seed()?;
+    let new = seed()?;
     for (file, text) in [("alice.key", old.0), ("alice-new.key", hex(&new).into_bytes())] {
         std::fs::write(folder.join(file), text).with_context(|| format!("writing {file}"))?;
     }
@@ -105,9 +105,9 @@ fn follow(world: &World, folder: &Path, heading: &str) -> Result<()> {
     let (_, below) = GUIDE.split_once(&format!("{heading}\n")).context("the guide has the heading")?;
     let (_, block) = below.split_once("```console\n").context("commands are below it")?;
     let (block, _) = block.split_once("```").context("the commands end")?;
-    let script: String = block.lines().map(|line| format!("{}\n", line.strip_prefix("$ ").unwrap_or(line))).collect();
+    let script: Vec<&str> = block.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line)).collect();
     let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", &script]).current_dir(folder);
+    command.args(["-euo", "pipefail", "-c", &script.join("\n")]).current_dir(folder);
     world.as_a_person(&mut command)?;
     xtask::process::run(&mut command).with_context(|| format!("{heading} of docs/keys.md"))
 }
@@ -117,7 +117,7 @@ fn public(file: &Path) -> Result<PublicKey> {
     Ok(SecretKey::from_seed(&unhex(text.trim()).context("reading a key")?).public())
 }
 
-fn rand_seed() -> Result<[u8; 32]> {
+fn seed() -> Result<[u8; 32]> {
     use std::io::Read as _;
     let mut seed = [0; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut seed).context("drawing a key")?;
