@@ -229,7 +229,11 @@ fn the_operator_sends_it_too_and_files_may_hold_bytes_or_hex() {
 fn a_vote_that_shows_nothing_is_refused_and_why() {
     let desk = Desk::new();
     let (bob, other) = (key(12), Digest::of(b"another"));
-    desk.refused_with(&desk.vote(&bob, |_| ()), 1, "the votes do not differ about any unit of the lease; --second");
+    desk.refused_with(
+        &desk.vote(&bob, |_| ()),
+        1,
+        "the votes do not differ about any unit of the lease; give both votes",
+    );
     desk.refused_with(&desk.vote(&bob, |vote| vote.class = other), 1, "do not differ");
     desk.refused_with(&desk.vote(&bob, |vote| vote.task = None), 2, "says no task");
     desk.refused_with(&desk.vote(&bob, |vote| vote.task = Some(other)), 2, "the log has no job with the task");
@@ -251,14 +255,18 @@ fn a_vote_that_shows_nothing_is_refused_and_why() {
     with_first(&desk.vote(&bob, |vote| vote.round = other), 1, "the votes are about two rounds; --first");
     with_first(&desk.vote(&bob, |vote| vote.lease = other), 1, "the first vote is about another lease");
     with_first(&desk.vote(&bob, |vote| vote.task = None), 1, "the first vote is about no task");
-    with_first(&desk.vote(&key(13), |_| ()), 1, "the second vote is none of");
-    with_first(&desk.vote(&key(66), |_| ()), 1, "is no provider's key; nothing can be done");
+    with_first(&desk.vote(&key(13), |_| ()), 2, "both must be one validator's");
+    let stranger = key(66);
+    desk.put("before", cbor::to_vec(&desk.vote(&stranger, |_| ())));
+    desk.put("other", cbor::to_vec(&desk.vote(&stranger, lie)));
+    let strangers = format!("{} --first before", EVIDENCE.replace("--second second", "--second other"));
+    desk.refused("issuer", &strangers, 1, "is no provider's key; nothing can be done");
 }
 
 #[test]
 fn what_else_the_ledger_would_refuse_is_refused_before() {
     let desk = Desk::new();
-    desk.refused("alice", EVIDENCE, 1, "nobody else may slash; name one of theirs");
+    desk.refused("alice", EVIDENCE, 2, "nobody else may slash; name one of theirs");
     desk.put("object", kernel().object());
     desk.refused("issuer", &EVIDENCE.replace("job.yaml", "object"), 1, "the task names");
     desk.put("noise", "noise");
@@ -270,7 +278,7 @@ fn what_else_the_ledger_would_refuse_is_refused_before() {
     );
     let said = desk.call(&format!("-o json ledger tx --genesis genesis --key alice.key --out draft slash {EVIDENCE}"));
     let json: Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!((said.code, &json["slashable"], &json["code"]), (Some(1), &false.into(), &"NotAllowed".into()));
+    assert_eq!((said.code, &json["slashable"], &json["code"]), (Some(2), &false.into(), &"NotAllowed".into()));
 
     let (mut log, _) = desk.world.export();
     let at = log.len() / 2;
@@ -283,7 +291,7 @@ fn what_else_the_ledger_would_refuse_is_refused_before() {
     let off = Bonds { slash_ppm: 0, ..BONDS };
     Desk::of(off, task(&VESTING), &VESTING).paid().refused("issuer", EVIDENCE, 1, "slash_ppm 0; nothing can be done");
     let open = Desk::of(BONDS, task(&VESTING), &VESTING);
-    open.refused("issuer", EVIDENCE, 1, "is not settled yet; wait for its last page");
+    open.refused("issuer", EVIDENCE, 2, "is not settled yet; wait for its last page");
     let poor = Desk::of(BONDS, task(&POLICY), &POLICY).paid();
     poor.refused("issuer", EVIDENCE, 1, "has nothing left to lose");
     let mut late = Desk::new();

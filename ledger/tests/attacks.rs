@@ -7,6 +7,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use orion_ledger::clock::{MOST_AHEAD_MS, Time};
 use orion_ledger::metrics::Metrics;
@@ -243,7 +244,13 @@ fn a_clock_that_is_set_forward_while_the_ledger_runs_ends_no_escrow() {
     clocks.pass(2 * MOST_AHEAD_MS);
     assert_eq!(block_time(&runtime, &node, 7), end + 2 * MOST_AHEAD_MS);
     ahead(0);
+    // Nobody sends anything, and nothing is due: it is seen all the same.
     clocks.set(end + YEAR_MS);
+    let until = Instant::now() + Duration::from_secs(30);
+    while metrics.text().contains("orion_ledger_clock_ahead_seconds 0\n") {
+        assert!(Instant::now() < until, "an idle ledger does not look at its clock");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     assert_eq!(block_time(&runtime, &node, 8), end + 2 * MOST_AHEAD_MS + 1);
     close(&runtime, node, ended);
 

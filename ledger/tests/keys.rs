@@ -61,8 +61,12 @@ fn the_keys_are_told_as_the_log_has_them_also_after_a_restart() {
     let Keys { operator, platform, issuer, checkpoint: _ } = Keys::new();
     let first = OperatorKey { from_epoch: 0, key: operator.public(), lost: false };
     let issuers = Issuers { threshold: 1, keys: vec![issuer.public()] };
-    let all =
-        |operators: Vec<OperatorKey>| KeysView { operators, platform: platform.public(), issuers: issuers.clone() };
+    let all = |operators: Vec<OperatorKey>| KeysView {
+        operators,
+        platform: platform.public(),
+        issuers: issuers.clone(),
+        replaced: Vec::new(),
+    };
     assert_eq!(keys(client), all(vec![first]));
     assert_eq!(open_epoch(client, &operator, 1).receipt.code, Code::Ok);
     assert_eq!(rotate(client, &operator, 53, true), Code::Ok);

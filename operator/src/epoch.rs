@@ -32,7 +32,7 @@ impl Epoch {
     /// Opens the next epoch; whoever is refused was not first.
     pub async fn open(edges: &Edges) -> anyhow::Result<Epoch> {
         let (identity, own) = (&edges.identity, edges.identity.key.public());
-        let (head, keys) = ask(edges, || head_and_keys(edges)).await?;
+        let (head, keys) = ask(edges, "the ledger's keys", || head_and_keys(edges)).await?;
         anyhow::ensure!(head.chain == identity.chain, "the ledger is of chain {}, not of this install's", head.chain);
         let number = head.epoch + 1;
         may_open(&keys, number, &own)?;
@@ -46,7 +46,7 @@ impl Epoch {
         let opened = if own == identity.genesis.operator {
             None
         } else {
-            Some(ask(edges, || edges.ledger.proof(outcome.leaf)).await?)
+            Some(ask(edges, "a checkpoint over the opening of the epoch", || edges.ledger.proof(outcome.leaf)).await?)
         };
         Ok(Epoch { number, keys, opened })
     }
@@ -71,6 +71,8 @@ impl Epoch {
         may_open(now, self.number, own)?;
         let (before, platform) = (self.keys.platform, now.platform);
         anyhow::ensure!(before == platform, "the platform's key {platform} has come in the place of {before}");
+        // A round with a commitment of such a key is refused whole.
+        anyhow::ensure!(now.replaced == self.keys.replaced, "a provider's key was replaced");
         Ok(())
     }
 }
@@ -90,14 +92,14 @@ async fn head_and_keys(edges: &Edges) -> Result<(Head, KeysView), crate::ledger:
 }
 
 /// Asks until the ledger answers, or the leadership is over.
-async fn ask<T, F>(edges: &Edges, question: impl Fn() -> F) -> anyhow::Result<T>
+async fn ask<T, F>(edges: &Edges, what: &str, question: impl Fn() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = Result<T, crate::ledger::LedgerError>>,
 {
     while edges.guard.holds() {
         match question().await {
             Ok(answer) => return Ok(answer),
-            Err(error) => tracing::warn!(error = %Chain(&error), "the ledger is not there yet"),
+            Err(error) => tracing::warn!(error = %Chain(&error), "still waiting for {what}"),
         }
         tokio::time::sleep(PAUSE).await;
     }

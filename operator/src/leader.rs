@@ -73,6 +73,7 @@ pub async fn lead(edges: Arc<Edges>, min_price_per_second: u64) -> anyhow::Resul
         chain: identity.chain.clone(),
         keys: epoch.keys.clone(),
         epoch: epoch.number,
+        slashing: identity.genesis.bonds.unwrap_or_default().slash_ppm > 0,
         min_price_per_second,
         dispatch_from: clock::now_ms() + Alive::EVERY_S * 1000 + 500,
     });
@@ -442,9 +443,9 @@ impl Leader {
                 self.refused.insert(name, refusal);
             }
             Ok(provider) if known.as_ref() != Some(&provider) && self.setting_up.insert(name) => {
-                let (edges, epoch) = (self.edges.clone(), self.performer.epoch.number);
+                let (edges, epoch) = (self.edges.clone(), self.performer.epoch.clone());
                 self.tasks.spawn(async move {
-                    let done = providers::set_up(&edges, epoch, &provider).await;
+                    let done = providers::set_up(&edges, &epoch, &provider).await;
                     Done::Provider(provider, done)
                 });
             }

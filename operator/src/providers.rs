@@ -63,14 +63,18 @@ pub fn parse(provider: &Provider) -> Result<ProviderInfo, Refusal> {
 }
 
 /// Registers a provider and makes its streams; tried until it is done or refused for good.
-pub async fn set_up(edges: &Arc<Edges>, epoch: u64, provider: &ProviderInfo) -> Result<(), Refusal> {
+pub async fn set_up(edges: &Arc<Edges>, epoch: &Epoch, provider: &ProviderInfo) -> Result<(), Refusal> {
     register(edges, epoch, provider).await?;
     ensure_streams(edges, &provider.name).await;
     Ok(())
 }
 
 /// Registers a provider unless the ledger knows it as it is.
-async fn register(edges: &Arc<Edges>, epoch: u64, provider: &ProviderInfo) -> Result<(), Refusal> {
+async fn register(edges: &Arc<Edges>, epoch: &Epoch, provider: &ProviderInfo) -> Result<(), Refusal> {
+    if epoch.keys.replaced.contains(&provider.key) {
+        let words = "spec.publicKey: the log has put another key in its place: delete this Provider, and make it again with that one";
+        return Err(Refusal::new(Reason::InvalidSpec, words));
+    }
     let trouble = |error: LedgerError| Refusal::new(Reason::InternalError, Chain(&error).to_string());
     let head = edges.ledger.head().await.map_err(trouble)?;
     let wanted = (provider.key, provider.owner.clone(), provider.validates);
@@ -81,7 +85,7 @@ async fn register(edges: &Arc<Edges>, epoch: u64, provider: &ProviderInfo) -> Re
     let transaction = Transaction::RegisterProvider(register);
     // Whether it validates may change to and fro: no two changes share an id, for the log has grown in between.
     let id = TxId::derive(transaction.kind(), &JobId::NONE, key_number(&provider.key), head.seal.size);
-    let envelope = transaction.sign(&edges.identity.chain, &edges.identity.key, epoch, id);
+    let envelope = transaction.sign(&edges.identity.chain, &edges.identity.key, epoch.number, id);
     let outcome = edges.ledger.submit(&envelope).await.map_err(trouble)?;
     match outcome.receipt.code {
         Code::Ok => Ok(()),
@@ -156,6 +160,8 @@ pub async fn fold(edges: Arc<Edges>, epoch: Arc<Epoch>, provider: Name, inputs: 
                     return;
                 }
             }
+            // Whoever was replaced and does not know it yet leaves its successor's answers alone.
+            Err(_) if !edges.guard.holds() => return,
             Err(why) => {
                 edges.metrics.dropped_answers.inc();
                 if let Some(left_out) = dropped.say() {

@@ -55,8 +55,8 @@ impl Log {
     }
 
     /// The index of the transaction's leaf.
-    fn send(&mut self, tx: &Transaction, signer: &SecretKey, epoch: u64, id: TxId) -> u64 {
-        let signed = tx.sign(self.chain.id(), signer, epoch, id);
+    fn send(&mut self, tx: &Transaction, by: &SecretKey, epoch: u64, id: TxId) -> u64 {
+        let signed = tx.sign(self.chain.id(), by, epoch, id);
         let admitted = Admission::new(&self.genesis).check(signed).unwrap();
         self.time_ms += 1;
         let block = self.chain.finalize_block(self.time_ms, &[admitted]).unwrap();
@@ -143,19 +143,25 @@ fn a_worker_follows_the_operators_of_the_log() {
     for _ in 0..2 {
         assert_eq!(says(&worker, NEXT, 2, Some(&second)).unwrap(), 2);
     }
-    // Leases of before still count, and none of an epoch that is another's.
-    assert_eq!(says(&worker, OPERATOR, 1, None).unwrap(), 1);
-    let replaced = refused(says(&worker, OPERATOR, 2, None));
-    assert!(matches!(replaced, OperatorError::Replaced { lease: 2, since: 2 }), "{replaced}");
-    assert!(matches!(refused(says(&worker, OPERATOR, 2, Some(&second))), OperatorError::Statement(_)));
     assert!(matches!(refused(says(&worker, NEXT, 3, Some(&second))), OperatorError::Epoch { lease: 3, proof: 2 }));
+    assert!(matches!(refused(says(&worker, OPERATOR, 2, Some(&second))), OperatorError::Statement(_)));
+    // Whoever was replaced is not obeyed any more, whatever epoch it says.
+    for epoch in [1, 2, 3] {
+        let replaced = refused(says(&worker, OPERATOR, epoch, None));
+        assert!(matches!(replaced, OperatorError::Replaced { lease, newest: 2 } if lease == epoch), "{replaced}");
+    }
+    assert!(matches!(refused(says(&worker, OPERATOR, 1, Some(&first))), OperatorError::Replaced { .. }));
 
     // And on: one proof, however many came before.
     log.rotate(NEXT, NEXT + 1);
     let third = log.open(3, NEXT + 1);
+    assert_eq!(says(&worker, NEXT, 2, Some(&second)).unwrap(), 2, "nobody has told it yet");
     assert_eq!(says(&worker, NEXT + 1, 3, Some(&third)).unwrap(), 3);
-    assert_eq!(says(&worker, NEXT, 2, Some(&second)).unwrap(), 2);
-    assert!(matches!(refused(says(&worker, OPERATOR, 7, None)), OperatorError::Replaced { lease: 7, since: 2 }));
+    assert!(matches!(refused(says(&worker, NEXT, 2, Some(&second))), OperatorError::Replaced { lease: 2, newest: 3 }));
+    // The same one leads again.
+    let fourth = log.open(4, NEXT + 1);
+    assert_eq!(says(&worker, NEXT + 1, 4, Some(&fourth)).unwrap(), 4);
+    assert_eq!(says(&worker, NEXT + 1, 3, Some(&third)).unwrap(), 3);
 }
 
 #[test]
@@ -164,7 +170,9 @@ fn what_another_log_says_counts_nothing() {
     let mut log = Log::new(&theirs);
     log.rotate(OPERATOR, NEXT);
     let opened = log.open(1, NEXT);
-    let mut changed = opened.clone();
+    let mut own = Log::new(&ours);
+    own.rotate(OPERATOR, NEXT);
+    let mut changed = own.open(1, NEXT);
     changed.leaf[9] ^= 1;
     let worker = worker(&ours);
     for proof in [opened, changed] {

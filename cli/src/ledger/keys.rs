@@ -55,7 +55,7 @@ pub async fn run(access: &Access, format: Format) -> anyhow::Result<Verdict> {
 }
 
 fn print(keys: &KeysView, epoch: u64) {
-    let KeysView { operators, platform, issuers: Issuers { threshold, keys: issuers } } = keys;
+    let KeysView { operators, platform, issuers: Issuers { threshold, keys: issuers }, replaced } = keys;
     let in_force = keys.operator_at(epoch);
     println!("epoch {epoch}");
     println!("  {:<8}  {:>10}  {:<64}  standing", "role", "from epoch", "key");
@@ -68,11 +68,14 @@ fn print(keys: &KeysView, epoch: u64) {
     for issuer in issuers {
         println!("  {:<8}  {:>10}  {issuer}  in force", "issuer", "");
     }
+    for key in replaced {
+        println!("  {:<8}  {:>10}  {key}  replaced", "provider", "");
+    }
     println!("issuers: the words of {threshold} of {} are needed", issuers.len());
 }
 
 fn as_json(keys: &KeysView, epoch: u64) -> Value {
-    let KeysView { operators, platform, issuers: Issuers { threshold, keys: issuers } } = keys;
+    let KeysView { operators, platform, issuers: Issuers { threshold, keys: issuers }, replaced } = keys;
     let in_force = keys.operator_at(epoch);
     let operator = |operator: &OperatorKey| {
         let OperatorKey { from_epoch, key, lost: _ } = operator;
@@ -83,5 +86,6 @@ fn as_json(keys: &KeysView, epoch: u64) -> Value {
         "operators": operators.iter().map(operator).collect::<Vec<_>>(),
         "platform": platform,
         "issuers": {"threshold": threshold, "keys": issuers},
+        "replacedProviders": replaced,
     })
 }

@@ -79,6 +79,12 @@ pub fn transaction(
             Err(error) => return Ok(Err(log::refuse(&error, format))),
         },
     };
+    ensure!(
+        first.key() == second.key(),
+        "--first is by {}, --second by {}: both must be one validator's",
+        first.key(),
+        second.key()
+    );
     let (workload, task) = (run::workload(&args.workload)?.object().into(), matter.spec.object().into());
     let tx = Slash { workload, task, lease: matter.lease, first, second };
     match chain.would_slash(sender, &tx) {
@@ -99,7 +105,11 @@ fn refuse(why: &NotSlashed, format: Format) -> Verdict {
         Format::Text => eprintln!("ledger: NOT slashable: {text}{}", next(why)),
         Format::Json => println!("{}", json!({"slashable": false, "code": why.code().as_str(), "error": text})),
     }
-    Verdict::Bad
+    match why {
+        // What there is shows nothing against it yet, or was only signed by the wrong hand.
+        NotSlashed::NotSettled(_) | NotSlashed::Sender(_) => Verdict::Undecided,
+        _ => Verdict::Bad,
+    }
 }
 
 /// What to do about it, where anything can be done.
@@ -108,7 +118,7 @@ fn next(why: &NotSlashed) -> &'static str {
         NotSlashed::Sender(_) => "; name one of theirs with --key or --sender",
         NotSlashed::Workload { .. } => "; --workload takes the OrionJob as it was applied",
         NotSlashed::NotSettled(_) => "; wait for its last page, and take a newer export",
-        NotSlashed::Same => "; --second must be the vote that the log does not have",
+        NotSlashed::Same => "; give both votes of the operator's line, with --first and --second",
         NotSlashed::Vote { which: "first", .. } | NotSlashed::About { which: "first", .. } | NotSlashed::OtherRound => {
             "; --first takes the vote that the operator's log names beside the second one"
         }

@@ -59,8 +59,12 @@ impl Files {
     }
 
     fn add(&mut self, path: &Path) -> anyhow::Result<()> {
+        self.add_text(path, read(path, MAX_YAML)?)
+    }
+
+    fn add_text(&mut self, path: &Path, bytes: Vec<u8>) -> anyhow::Result<()> {
         let name = || format!("understanding {}", path.display());
-        let text = String::from_utf8(read(path, MAX_YAML)?).with_context(name)?;
+        let text = String::from_utf8(bytes).with_context(name)?;
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text).with_context(name)?;
         for document in documents {
             let word = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -131,8 +135,13 @@ impl Files {
 
 /// The workload of a job in YAML, or the one of which the file is the object.
 pub fn workload(file: &Path) -> anyhow::Result<Workload> {
-    let object = Workload::from_object(&read(file, MAX_YAML)?);
-    let job = || Files::read(&[file.to_owned()], &[])?.written();
+    let bytes = read(file, MAX_YAML)?;
+    let object = Workload::from_object(&bytes);
+    let job = || {
+        let mut files = Files::default();
+        files.add_text(file, bytes)?;
+        files.written()
+    };
     let workload = object.or_else(|_| Ok(job()?.workload)).map_err(|stop| match stop {
         Stop::Refused(refusal) => anyhow::anyhow!("{refusal}"),
         Stop::Failed(error) => error,

@@ -250,7 +250,7 @@ ANSWERS = {
         witnesses=each(record(name=TEXT, size=U64, seconds=U64, refused_=TEXT, error_=TEXT)),
     ),
     "KeysView": record(
-        operators=each(record(from_epoch=U64, key=DIGEST, lost=BOOL)), platform=DIGEST, issuers=ISSUERS,
+        operators=each(record(from_epoch=U64, key=DIGEST, lost=BOOL)), platform=DIGEST, issuers=ISSUERS, replaced=each(DIGEST),
     ),
     "LeafProof": LEAF_PROOF,
 }

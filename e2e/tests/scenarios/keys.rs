@@ -53,7 +53,11 @@ async fn keys_of_operator_platform_and_a_provider_are_replaced_while_jobs_run() 
     let job = namespace.succeeded("on-the-way", RESTART).await?;
     world.ledger()?.complete(&job)?;
 
+    namespace.submit(&busy("still").job()?).await?;
+    namespace.in_the_middle("still", LONG).await?;
     provider(&world, folder.path(), &guide).await?;
+    let job = namespace.succeeded("still", RESTART).await?;
+    world.ledger()?.complete(&job)?;
     namespace.submit(&busy("after").job()?).await?;
     let job = namespace.succeeded("after", RESTART).await?;
     let ledger = world.ledger()?;

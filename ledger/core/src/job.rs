@@ -57,7 +57,7 @@ pub struct Job {
     #[n(12)]
     pub paid: Paid,
     /// What was taken back of pay that was pending, in micro-credits, by slashes. Whoever takes the job out of the chain when it ended
-    /// does not learn of later ones.
+    /// does not learn of later ones, nor a start from a snapshot that says none; no rule reads it.
     #[cbor(n(13), with = "pairs", skip_if = "BTreeMap::is_empty")]
     pub taken_back: BTreeMap<PublicKey, u64>,
 }

@@ -52,7 +52,8 @@ impl Chain {
             OperatorKey { from_epoch, key, lost: keys.is_lost(&key) }
         };
         let operators = keys.operators.iter().map(operator).collect();
-        KeysView { operators, platform: self.platform(), issuers: self.issuers().clone() }
+        let replaced = keys.revoked.keys().filter(|key| self.state.providers.contains_key(key)).copied().collect();
+        KeysView { operators, platform: self.platform(), issuers: self.issuers().clone(), replaced }
     }
 
     /// The key in the place of this one, which may be itself.

@@ -224,8 +224,8 @@ fn the_view_of_the_keys_says_from_which_epoch_each_operator_signs_and_who_else_d
     let (platform, issuer) = (Keys::new().platform, [Keys::new().issuer]);
     let operator = |from_epoch, number, lost| OperatorKey { from_epoch, key: key(number).public(), lost };
     let check = |world: &World, operators: &[OperatorKey]| {
-        let KeysView { operators: have, platform, issuers } = world.chain.keys_view();
-        assert_eq!(have, operators);
+        let KeysView { operators: have, platform, issuers, replaced } = world.chain.keys_view();
+        assert_eq!((have.as_slice(), replaced.as_slice()), (operators, &[][..]));
         assert_eq!((platform, &issuers), (world.chain.platform(), world.chain.issuers()));
         let restored = Chain::restore(world.chain.genesis(), &world.chain.snapshot(), &world.chain.seal_ref());
         assert_eq!(restored.unwrap().keys_view(), world.chain.keys_view());
@@ -250,8 +250,10 @@ fn the_view_of_the_keys_says_from_which_epoch_each_operator_signs_and_who_else_d
     let issuers = Issuers { threshold: 2, keys: sorted(vec![key(3).public(), key(57).public()]) };
     assert_eq!(world.approved(&Transaction::Issuers(issuers.clone()), &issuer).code, Code::Ok);
     check(&world, &[operator(0, 1, true), operator(2, 54, true), operator(4, 55, false)]);
-    let KeysView { operators: _, platform, issuers: have } = world.chain.keys_view();
-    assert_eq!((platform, have), (key(56).public(), issuers));
+    let approvals = [key(3), key(57), key(11)];
+    assert_eq!(world.approved(&rotate(KeyRole::Provider, &key(11), 58, false), &approvals).code, Code::Ok);
+    let KeysView { operators: _, platform, issuers: have, replaced } = world.chain.keys_view();
+    assert_eq!((platform, have, replaced), (key(56).public(), issuers, vec![key(11).public()]));
 }
 
 #[test]

@@ -108,20 +108,15 @@ impl<A: Application + 'static> Embedded<A> {
             return Wake::Order(Box::new(order));
         }
         let now = self.now_ms();
-        let (due_ms, queue) = (self.info.due_ms, &mut self.queue);
+        // A block happens in the first moment *past* what is due. Whatever is due, clocks are looked at now and then.
+        let due = self.info.due_ms.map(|due_ms| due_ms.saturating_add(1).saturating_sub(now));
+        let wait = due.map_or(LONGEST_WAIT, |due| Duration::from_millis(due).min(LONGEST_WAIT));
         runtime.block_on(async {
-            let order = match due_ms {
-                None => queue.recv().await,
-                Some(due_ms) => {
-                    // It happens in the first block *past* that time.
-                    let wait = Duration::from_millis(due_ms.saturating_add(1).saturating_sub(now)).min(LONGEST_WAIT);
-                    match tokio::time::timeout(wait, queue.recv()).await {
-                        Ok(order) => order,
-                        Err(_) => return Wake::Time,
-                    }
-                }
-            };
-            order.map_or(Wake::End, |order| Wake::Order(Box::new(order)))
+            match tokio::time::timeout(wait, self.queue.recv()).await {
+                Ok(Some(order)) => Wake::Order(Box::new(order)),
+                Ok(None) => Wake::End,
+                Err(_) => Wake::Time,
+            }
         })
     }
 
@@ -145,7 +140,7 @@ impl<A: Application + 'static> Embedded<A> {
     /// Unix milliseconds, as blocks have them. Says so when it goes by the computer's clock no more.
     fn now_ms(&mut self) -> u64 {
         let reading = self.clock.read();
-        let ahead_s = reading.ahead_ms / 1000;
+        let ahead_s = reading.ahead_ms.div_ceil(1000);
         self.metrics.clock_ahead_seconds.set(ahead_s);
         let believed = reading.is_believed();
         match (self.believed, believed) {
@@ -153,8 +148,8 @@ impl<A: Application + 'static> Embedded<A> {
                 ahead_s,
                 "this computer's clock is far ahead of the time that has passed since the ledger started. Blocks go on by the time \
                  that has passed: a clock that was set forward would end every escrow, for ever. Set it right, and do not restart \
-                 the ledger before. When it is right, for it was wrong at the start, restart the ledger: a start believes the clock, \
-                 as far as --longest-pause-hours says"
+                 the ledger before. When it is right, for it was wrong at the start or the machine stood still, restart the ledger: a start \
+                 believes the clock, as far as --longest-pause-hours says"
             ),
             (false, true) => tracing::info!("blocks go by this computer's clock again"),
             _ => {}

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use orion_protocol::ledger::api::KeysView;
 use orion_protocol::ledger::tx::DrawnUnit;
 use orion_protocol::messages::{Answer, Beat, Role};
-use orion_protocol::{ChainId, Digest, Name, PublicKey, Reason, Refusal};
+use orion_protocol::statements::LeaseCore;
+use orion_protocol::{ChainId, Digest, Name, PublicKey, Reason, Refusal, Verified};
 
 use crate::Millis;
 use crate::effect::{Effect, Input, JobKey};
@@ -22,6 +23,8 @@ pub struct Config {
     pub keys: KeysView,
     /// The epoch of this leadership.
     pub epoch: u64,
+    /// Whether validators can lose something: then their votes must say what they are about.
+    pub slashing: bool,
     /// Micro-credits that a second of preflight time must pay at least.
     pub min_price_per_second: u64,
     /// No lease before this: one round of heartbeats after the leadership began.
@@ -31,11 +34,15 @@ pub struct Config {
 /// So long it is waited for the answers of all providers: one who cannot be read holds the others up no longer.
 const FOLD_MS: Millis = 30_000;
 
+/// No operator makes so many attempts at a shard. A higher one could leave no room for another.
+const MAX_ATTEMPT_OF_OTHERS: u32 = 1 << 16;
+
 /// Everything that jobs look at but do not own.
 pub(crate) struct Context<'a> {
     pub chain: &'a ChainId,
     pub platform: PublicKey,
     pub epoch: u64,
+    pub slashing: bool,
     pub min_price_per_second: u64,
     pub dispatch_from: Millis,
     pub fleet: &'a Fleet,
@@ -247,8 +254,19 @@ impl Core {
             }
             return Touched::None;
         };
+        if !self.may_be_out(key, &lease) {
+            return Touched::None;
+        }
         let Some(provider) = self.fleet.provider(provider).cloned() else { return Touched::None };
         self.with(key, |ctx, job| job.answer(ctx, &lease, &answer, &provider, now))
+    }
+
+    /// Whether a lease may have been given. An operator that was replaced can still sign leases of its epochs: of its jobs, with as
+    /// many attempts as an operator makes.
+    fn may_be_out(&self, job: JobKey, lease: &Verified<LeaseCore>) -> bool {
+        let own = self.config.keys.operator_at(self.config.epoch).is_some_and(|own| own.key == lease.key());
+        let resumed = || self.jobs.get(&job).is_some_and(|job| job.resumed);
+        own || (lease.token.attempt <= MAX_ATTEMPT_OF_OTHERS && resumed())
     }
 
     fn beat(&mut self, worker: &WorkerId, beat: Beat, now: Millis, effects: &mut Vec<Effect>) -> Touched {
@@ -271,7 +289,7 @@ impl Core {
             let Ok(lease) = self.config.keys.lease(&self.config.chain, signed) else { continue };
             let owns = self.fleet.provider(&worker.provider).is_some_and(|provider| provider.key == lease.provider);
             let Some(key) = self.tasks.get(&lease.task).copied() else { continue };
-            if !owns || lease.worker != worker.worker {
+            if !owns || lease.worker != worker.worker || !self.may_be_out(key, &lease) {
                 continue;
             }
             let mut adopted = false;
@@ -454,6 +472,7 @@ fn context<'a>(config: &'a Config, fleet: &'a Fleet) -> Context<'a> {
         chain: &config.chain,
         platform: config.keys.platform,
         epoch: config.epoch,
+        slashing: config.slashing,
         min_price_per_second: config.min_price_per_second,
         dispatch_from: config.dispatch_from,
         fleet,

@@ -1,13 +1,14 @@
 //! The genesis made from the keys, and the verifier key of the log, which people keep to check exports with.
 
-use anyhow::Context as _;
 use base64::Engine as _;
+use orion_protocol::ledger::api::KeysView;
 use orion_protocol::ledger::{Genesis, Policy};
 use orion_protocol::{Digest, PublicKey};
 
 use super::material::{Keys, random};
 use super::witnesses::key_id;
-use crate::ledger::Ledger;
+use crate::job::Chain;
+use crate::ledger::{Ledger, LedgerError};
 
 /// A signed note's algorithm byte for ed25519.
 pub const ED25519: u8 = 1;
@@ -48,11 +49,21 @@ pub async fn check(genesis: &Genesis, keys: &Keys, ledger: &Ledger) -> anyhow::R
             "{other}: restore that Secret, or delete that ConfigMap, ConfigMaps orion-ledger-begun and orion-ledger-signed, the \
              Secrets, the Providers and the ledger's volume to begin a new chain"
         );
-        let now = ledger.keys().await.with_context(|| {
-            format!("{other}. Only the ledger can say whether it was replaced, and it has to run for that; else restore that Secret")
-        })?;
+        let (epoch, now) = match ask(ledger).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Whether it was replaced, only the ledger can say, and before an install it does not run. What is signed by a key
+                // that is not in force is refused all the same.
+                tracing::warn!(error = %Chain(&error), "{other}, and the ledger does not say whether it was replaced");
+                continue;
+            }
+        };
         let in_force = match what {
-            "operator" => now.operators.last().is_some_and(|operator| operator.key == have),
+            "operator" => {
+                let coming = now.operators.last().filter(|operator| operator.from_epoch > epoch);
+                let here = now.operator_at(epoch).filter(|operator| !operator.lost);
+                coming.into_iter().chain(here).any(|operator| operator.key == have)
+            }
             "platform" => now.platform == have,
             _ => now.issuers.has(&have),
         };
@@ -63,6 +74,11 @@ pub async fn check(genesis: &Genesis, keys: &Keys, ledger: &Ledger) -> anyhow::R
         tracing::info!(%have, %want, "the {what}'s key was replaced");
     }
     Ok(())
+}
+
+/// The epoch, and the keys that count.
+async fn ask(ledger: &Ledger) -> Result<(u64, KeysView), LedgerError> {
+    Ok((ledger.head().await?.epoch, ledger.keys().await?))
 }
 
 /// `<origin>+<key id>+<base64 of algorithm and key>`, as signed notes have it.

@@ -2,7 +2,7 @@
 //!
 //! A worker cannot ask the ledger. It has the genesis, and in it the key that signs the log's checkpoints; so a lease of an operator
 //! that the genesis does not name brings along the proof that the log has the opening of its epoch. It believes no proof of any other
-//! epoch than the lease's, and the genesis' operator no more once it knows who came after.
+//! epoch than the lease's, and no operator any more once it knows who came after.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -29,8 +29,8 @@ pub struct Operators {
 struct Later {
     /// The last proof that was checked, for a leader sends the same one with every lease.
     last: Option<(LeafProof, Opening)>,
-    /// The first epoch that is known to be another's than the first operator's.
-    since: Option<u64>,
+    /// The latest opening that was ever proven.
+    newest: Option<Opening>,
 }
 
 /// Why a lease is nobody's that counts.
@@ -50,13 +50,13 @@ pub enum OperatorError {
         /// The proof's.
         proof: u64,
     },
-    /// The genesis' operator, but another one has opened this epoch or one before.
-    #[error("the lease of epoch {lease} is of the first operator, whom another one followed by epoch {since}")]
+    /// Another one came after its operator.
+    #[error("the lease of epoch {lease} is of an operator whom another one followed by epoch {newest}")]
     Replaced {
         /// The lease's epoch.
         lease: u64,
-        /// From when on it is known.
-        since: u64,
+        /// The latest epoch that is known.
+        newest: u64,
     },
 }
 
@@ -70,21 +70,18 @@ impl Operators {
 
     /// The task's lease, if it is the operator's of its epoch.
     pub fn lease(&self, task: &Task) -> Result<Verified<LeaseCore>, OperatorError> {
-        let verified = |key: &PublicKey| task.lease.verify(&self.chain, key).map_err(OperatorError::Statement);
-        let Some(proof) = &task.opened else {
-            let lease = verified(&self.first)?;
-            let epoch = lease.token.epoch;
-            return match self.lock().since.filter(|since| *since <= epoch) {
-                Some(since) => Err(OperatorError::Replaced { lease: epoch, since }),
-                None => Ok(lease),
-            };
-        };
-        let Opening { epoch, operator } = self.opening(proof).map_err(OperatorError::Proof)?;
-        let lease = verified(&operator)?;
-        if lease.token.epoch != epoch {
-            return Err(OperatorError::Epoch { lease: lease.token.epoch, proof: epoch });
+        let opened = task.opened.as_ref().map(|proof| self.opening(proof)).transpose().map_err(OperatorError::Proof)?;
+        let operator = opened.map_or(self.first, |opening| opening.operator);
+        let lease = task.lease.verify(&self.chain, &operator).map_err(OperatorError::Statement)?;
+        let epoch = lease.token.epoch;
+        if let Some(Opening { epoch: proof, .. }) = opened.filter(|opening| opening.epoch != epoch) {
+            return Err(OperatorError::Epoch { lease: epoch, proof });
         }
-        Ok(lease)
+        // No key comes back once it was replaced.
+        match self.lock().newest.filter(|newest| newest.operator != operator) {
+            Some(Opening { epoch: newest, .. }) => Err(OperatorError::Replaced { lease: epoch, newest }),
+            None => Ok(lease),
+        }
     }
 
     fn opening(&self, proof: &LeafProof) -> Result<Opening, OpeningError> {
@@ -93,8 +90,8 @@ impl Operators {
         }
         let found = opening(proof, &self.log)?;
         let mut later = self.lock();
-        if found.operator != self.first {
-            later.since = Some(later.since.map_or(found.epoch, |since| since.min(found.epoch)));
+        if later.newest.is_none_or(|newest| newest.epoch < found.epoch) {
+            later.newest = Some(found);
         }
         later.last = Some((proof.clone(), found));
         Ok(found)

@@ -335,6 +335,9 @@ pub struct KeysView {
     /// Who issues credits, and approves what issuers approve.
     #[n(2)]
     pub issuers: Issuers,
+    /// Providers' keys that were replaced, ascending: they commit to nothing any more, and are asked for nothing.
+    #[n(3)]
+    pub replaced: Vec<PublicKey>,
 }
 
 /// An operator's key.

@@ -174,7 +174,7 @@ as_object! {
     Withdraw { from, amount, to, reserve }
     WitnessView { name, size, seconds, refused, error }
     Witnessed { size, note, by }
-    KeysView { operators, platform, issuers }
+    KeysView { operators, platform, issuers, replaced }
     OperatorKey { from_epoch, key, lost }
     LeafProof { leaf, proof }
     Witnesses { quorum, blocked, published, witnessed, witnesses }

@@ -323,6 +323,7 @@ fn keys() -> KeysView {
         ],
         platform: public("platform"),
         issuers: Issuers::alone(public("issuer")),
+        replaced: vec![public("worker")],
     }
 }
 

@@ -23,6 +23,10 @@ impl Job {
         match self.stage {
             Stage::Preflight if self.unit_nanos.is_none() && self.ending.is_none() => duties.push(Duty::Preflight),
             Stage::Running => {
+                // Who measured it may have been replaced, and its word counts no more.
+                if self.unit_nanos.is_none() {
+                    duties.push(Duty::Preflight);
+                }
                 self.platform_duties(ctx, &mut duties);
                 self.audit_duties(ctx, &mut duties);
                 self.work_duties(now, &mut duties);

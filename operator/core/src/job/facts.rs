@@ -79,8 +79,11 @@ impl Job {
             }
             (self.unit_nanos, self.load_nanos) = (Some(found.unit_nanos), Some(found.load_nanos));
         }
-        if let (Stage::Preflight, Some(refusal)) = (&self.stage, &said.refused) {
-            self.stage = Stage::Refused(refusal.clone());
+        match (&self.stage, &said.refused) {
+            (Stage::Preflight, Some(refusal)) => self.stage = Stage::Refused(refusal.clone()),
+            // It ran once, and is paid for. That it is measured again is for deadlines only.
+            (_, Some(_)) => self.unit_nanos = Some(super::DEFAULT_UNIT_NANOS),
+            (_, None) => {}
         }
         true
     }
@@ -165,7 +168,9 @@ impl Job {
         let Ok(vote) = signed.verify(ctx.chain, &lease.provider) else { return false };
         let Some(audit) = &lease.audit else { return false };
         let units = vote.units.iter().map(|unit| unit.unit);
-        let of_task = vote.task.is_none_or(|task| task == lease.task);
+        // One that could not be held against it is no vote where validators can lose something.
+        let may_be_silent = !ctx.slashing || lease.kind != LeaseKind::Audit;
+        let of_task = vote.task.map_or(may_be_silent, |task| task == lease.task);
         let about_this = of_task && vote.round == audit.round && vote.lease == audit.lease;
         if !about_this || !units.eq(audit.units.iter().copied()) {
             return false;

@@ -37,6 +37,8 @@ pub(crate) struct Job {
     /// What stands in preflight leases for the task digest.
     pub trial: Digest,
     pub unit_nanos: Option<u64>,
+    /// Its escrow was opened under an earlier leader.
+    pub resumed: bool,
     pub load_nanos: Option<u64>,
     pub task: Option<Task>,
     /// Objects that are in bucket `in`; the others are being put there.
@@ -174,6 +176,7 @@ impl Job {
             ending: None,
             waiting: None,
             unit_nanos: None,
+            resumed: false,
             load_nanos: None,
             task: None,
             stored: BTreeSet::new(),

@@ -129,7 +129,7 @@ impl Shard {
 
     /// The token of the next try.
     pub fn next_token(&self, epoch: u64) -> Token {
-        let attempt = self.token.map_or(0, |token| token.attempt).max(self.judged_attempt) + 1;
+        let attempt = self.token.map_or(0, |token| token.attempt).max(self.judged_attempt).saturating_add(1);
         Token { epoch, attempt, copy: 0 }
     }
 

@@ -50,12 +50,14 @@ impl World {
             chain: self.chain.clone(),
             keys: self.ledger.chain.keys_view(),
             epoch,
+            slashing: true,
             min_price_per_second: 1,
             dispatch_from: self.now + Alive::EVERY_S * 1000 + 500,
         });
         let cursors = self.streams.keys().map(|name| (name.clone(), (0, true))).collect();
         self.leaders.push(Leader { core, epoch, key: self.operator.clone(), alive: true, cursors });
-        self.tell(at, &Fact::Registered(self.providers.iter().map(|one| (one.key, one.owner.clone())).collect()));
+        let registered = self.ledger.chain.head().providers;
+        self.tell(at, &Fact::Registered(registered.into_iter().map(|(key, owner, _)| (key, owner)).collect()));
         let approved = self.providers.iter().filter(|one| !self.removed.contains(&one.name)).cloned().collect();
         self.tell(at, &Fact::Providers(approved));
         self.tell(at, &Fact::Folding(self.streams.keys().cloned().collect()));

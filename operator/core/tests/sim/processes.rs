@@ -1,9 +1,10 @@
 //! Processes and their queues: claiming, computing for a while, answering, dying, coming back.
 
 use orion_core::{LeaseOrder, WorkerId};
-use orion_protocol::messages::{Alive, Role};
+use orion_protocol::messages::{Alive, Role, TaskBody};
 use orion_protocol::sign::Signed;
-use orion_protocol::{Digest, SecretKey};
+use orion_protocol::statements::{LeaseCore, LeaseKind, Token};
+use orion_protocol::{Digest, JobId, SecretKey};
 
 use crate::actors::{Facts, Task};
 use crate::event::{Event, Fact};
@@ -22,6 +23,34 @@ impl World {
         let task = Task { lease, core, digest, deadline_ms, salt, uid, body };
         self.actors.get_mut(&id).expect("leases go to workers that exist").queue.push_back(task);
         self.claim(&id);
+    }
+
+    /// A work lease that nobody gave: signed by an operator of before for its own epoch, to a worker that answers it.
+    pub fn forge(&mut self, operator: &SecretKey, job: JobId, to: &WorkerId, shard: u32, attempt: u32) {
+        let (task, spec) = self.tasks.iter().find(|(_, spec)| spec.job == job).unwrap();
+        let (first_unit, units) = spec.units.shard(shard).unwrap();
+        let core = LeaseCore {
+            kind: LeaseKind::Work,
+            task: *task,
+            shard,
+            first_unit,
+            units,
+            token: Token { epoch: 1, attempt, copy: 0 },
+            provider: self.actors[to].secret.public(),
+            worker: to.worker.clone(),
+            audit: None,
+        };
+        let job_spec = &self.jobs[&job].spec;
+        let order = LeaseOrder {
+            job,
+            uid: job_spec.uid.clone(),
+            provider: to.provider.clone(),
+            core,
+            deadline_ms: self.now + 60_000,
+            salt: Some(job_spec.salt),
+            body: TaskBody::Execute,
+        };
+        self.enqueue(operator, order);
     }
 
     /// Takes from the queue what there are slots for.

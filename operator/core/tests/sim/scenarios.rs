@@ -717,3 +717,33 @@ fn the_platforms_key_is_replaced_in_the_middle_of_a_job() {
         });
     }
 }
+
+#[test]
+fn a_providers_key_is_replaced_in_the_middle_of_a_job() {
+    for seed in 98..112 {
+        changed_keys(seed, |world| {
+            // Until the leader looks at the keys again, it closes rounds with what the key of before signed, and asks it for votes.
+            world.ledger.tolerated = vec![("CloseRound", Code::Revoked), ("CloseRound", Code::BadValidator)];
+            world.ledger.tolerated.push(("RecordVerdict", Code::BadVote));
+            world.rotate_provider("bob", &key(102));
+        });
+    }
+}
+
+#[test]
+fn a_replaced_operator_gives_no_leases_of_jobs_that_came_after_it() {
+    let mut world = fleet(112);
+    let old = world.operator.clone();
+    world.rotate_operator(key(103), false);
+    world.suffer(Fault::KillLeader(1_000));
+    world.until("the next operator leads", MINUTE, |world| world.leader().is_some());
+    let spec = world.job_spec(1, 1, 40, 5);
+    let job = world.apply(spec);
+    world.until("work is out", 5 * MINUTE, |world| world.leases.contains_key(&LeaseKind::Work));
+    // It forges one with an attempt that leaves no room for another, and a worker of ann's answers it, wrongly.
+    let liar = worker("ann", "w0");
+    world.habit(&liar, Habit::Lie);
+    world.forge(&old, job, &liar, 7, u32::MAX);
+    world.until_over(5 * MINUTE);
+    assert_eq!((world.ending(&job), world.verdicts(&job).0), (None, 8));
+}

@@ -188,12 +188,29 @@ impl World {
         self.approve(&Transaction::Rotate(Rotate { role: KeyRole::Platform, old, new: new.public(), lost: false }));
     }
 
+    /// Puts a new key in the place of a provider's, now, and gives it to its processes; its object is made anew with it.
+    pub fn rotate_provider(&mut self, provider: &str, new: &SecretKey) {
+        let found = self.providers.iter_mut().find(|one| one.name.as_str() == provider).unwrap();
+        let old = std::mem::replace(&mut found.key, new.public());
+        let own = self.actors.values_mut().filter(|actor| actor.id.provider.as_str() == provider);
+        let secrets: Vec<SecretKey> = own.map(|actor| std::mem::replace(&mut actor.secret, new.clone())).collect();
+        let rotate = Rotate { role: KeyRole::Provider, old, new: new.public(), lost: false };
+        self.approve_with(&Transaction::Rotate(rotate), &secrets[..1]);
+    }
+
     /// What takes the issuer's word, now.
     fn approve(&mut self, inner: &Transaction) {
+        self.approve_with(inner, &[]);
+    }
+
+    /// What takes others' words too.
+    fn approve_with(&mut self, inner: &Transaction, others: &[SecretKey]) {
         let inner = cbor::to_vec(inner);
         let id = TxId::derive("Approved", &JobId(Digest::of(&inner).0), 0, 0);
         let action = action_digest(&self.issuer.public(), &id, &inner);
-        let approvals = vec![Signed::new(&self.chain, &self.issuer, &Approval { action })];
+        let mut keys: Vec<&SecretKey> = others.iter().chain([&self.issuer]).collect();
+        keys.sort_by_key(|key| key.public());
+        let approvals = keys.into_iter().map(|key| Signed::new(&self.chain, key, &Approval { action })).collect();
         let tx = Transaction::Approved(Approved { inner: inner.into(), approvals });
         let signed = tx.sign(&self.chain, &self.issuer, 0, id);
         assert_eq!(self.ledger.submit(signed, u64::MAX, self.now).receipt.code, Code::Ok);
