@@ -265,7 +265,7 @@ impl Core {
     /// many attempts as an operator makes.
     fn may_be_out(&self, job: JobKey, lease: &Verified<LeaseCore>) -> bool {
         let own = self.config.keys.operator_at(self.config.epoch).is_some_and(|own| own.key == lease.key());
-        let resumed = || self.jobs.get(&job).is_some_and(|job| job.resumed);
+        let resumed = || self.jobs.get(&job).is_some_and(Job::is_resumed);
         own || (lease.token.attempt <= MAX_ATTEMPT_OF_OTHERS && resumed())
     }
 

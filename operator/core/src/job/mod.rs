@@ -37,8 +37,6 @@ pub(crate) struct Job {
     /// What stands in preflight leases for the task digest.
     pub trial: Digest,
     pub unit_nanos: Option<u64>,
-    /// Its escrow was opened under an earlier leader.
-    pub resumed: bool,
     pub load_nanos: Option<u64>,
     pub task: Option<Task>,
     /// Objects that are in bucket `in`; the others are being put there.
@@ -176,7 +174,6 @@ impl Job {
             ending: None,
             waiting: None,
             unit_nanos: None,
-            resumed: false,
             load_nanos: None,
             task: None,
             stored: BTreeSet::new(),
@@ -215,6 +212,11 @@ impl Job {
             contradictions: Vec::new(),
             work_from: 0,
         }
+    }
+
+    /// Whether its escrow was opened under an earlier leader.
+    pub fn is_resumed(&self) -> bool {
+        self.work_from > 0
     }
 
     /// How long `units` may take beyond the fixed part of a deadline: ten times what the preflight measured, loading included, and

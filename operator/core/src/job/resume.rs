@@ -40,7 +40,6 @@ impl Job {
     pub fn resumed(ctx: &Context<'_>, spec: JobSpec, seen: Seen, now: Millis) -> Job {
         let mut job = Job::new(spec);
         job.work_from = now + HEARD_MS;
-        job.resumed = true;
         job.resume(ctx, seen, now);
         job
     }
