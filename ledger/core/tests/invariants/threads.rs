@@ -64,10 +64,19 @@ fn i27_replay_is_the_same_in_one_thread_and_many() {
                     log[at][byte] ^= 1 << history.random.below(8);
                 }
             }
-            let want = plain(world, &log).err().map(|error| words(&error));
-            assert!(want.is_some(), "a log that is not what it was is taken");
+            let said = |outcome: Result<Chain, ReplayError>| match outcome {
+                Ok(chain) => Ok(chain.seal_ref()),
+                Err(error) => Err(words(&error)),
+            };
+            let want = said(plain(world, &log));
+            // The time of the last seal hangs together with nothing that comes before it: the root under a checkpoint shows it.
+            assert_ne!(
+                want.as_ref().ok(),
+                Some(&world.chain.seal_ref()),
+                "a log that is not what it was is taken for it"
+            );
             for count in [1, 3] {
-                assert_eq!(replayed(world, &log, count).err().map(|error| words(&error)), want, "{count} threads");
+                assert_eq!(said(replayed(world, &log, count)), want, "{count} threads");
                 bad += 1;
             }
         }
