@@ -18,10 +18,10 @@ use orion_crds::OrionJob;
 use orion_ledger_core::chain::Chain;
 use orion_ledger_core::report::{JobReport, Report};
 use orion_ledger_core::{VerifierKey, verify};
-use orion_protocol::JobId;
 use orion_protocol::ledger::Genesis;
-use orion_protocol::ledger::api::JobPhase;
+use orion_protocol::ledger::api::{JobPhase, KeysView};
 use orion_protocol::price::price_of;
+use orion_protocol::{JobId, cbor};
 use xtask::platform::NAMESPACE;
 use xtask::{settings, tools};
 
@@ -92,6 +92,14 @@ impl World {
     pub fn genesis(&self) -> Result<Genesis> {
         let bytes = std::fs::read(self.ground.key("orion-genesis", "genesis")).context("reading the genesis")?;
         Genesis::from_bytes(&bytes).context("reading the genesis")
+    }
+
+    /// Whose keys do what, as the ledger says.
+    pub fn keys(&self) -> Result<KeysView> {
+        let host = self.ground.ledger();
+        let (status, body) = fetch::get(host.trim_start_matches("http://"), "/v1/keys")?;
+        ensure!(status == 200, "the ledger answers {status}");
+        cbor::from_slice("keys", &body, body.len()).context("reading whose keys do what")
     }
 
     /// `orion` with these arguments, run to its end.
