@@ -32,7 +32,7 @@ impl Epoch {
     /// Opens the next epoch; whoever is refused was not first.
     pub async fn open(edges: &Edges) -> anyhow::Result<Epoch> {
         let (identity, own) = (&edges.identity, edges.identity.key.public());
-        let (head, keys) = ask(edges, "the ledger's keys", || head_and_keys(edges)).await?;
+        let (head, keys) = ask(edges, "the ledger's keys", || edges.ledger.head_and_keys()).await?;
         anyhow::ensure!(head.chain == identity.chain, "the ledger is of chain {}, not of this install's", head.chain);
         let number = head.epoch + 1;
         may_open(&keys, number, &own)?;
@@ -57,7 +57,7 @@ impl Epoch {
         let own = edges.identity.key.public();
         while edges.guard.holds() {
             tokio::time::sleep(LOOK).await;
-            let Ok((head, now)) = head_and_keys(edges).await else { continue };
+            let Ok((head, now)) = edges.ledger.head_and_keys().await else { continue };
             if let Err(error) = self.still_in_force(&head, &now, &own) {
                 tracing::error!(error = format!("{error:#}"), "the leadership ends");
                 edges.guard.depose();
@@ -85,10 +85,6 @@ fn may_open(keys: &KeysView, epoch: u64, own: &PublicKey) -> anyhow::Result<()> 
     anyhow::ensure!(want == *own, "epoch {epoch} is for the operator's key {want}, and this one's is {own}: {next}");
     anyhow::ensure!(!operator.lost, "the operator's key {own} was lost, and another one is in its place: {next}");
     Ok(())
-}
-
-async fn head_and_keys(edges: &Edges) -> Result<(Head, KeysView), crate::ledger::LedgerError> {
-    Ok((edges.ledger.head().await?, edges.ledger.keys().await?))
 }
 
 /// Asks until the ledger answers, or the leadership is over.

@@ -126,8 +126,13 @@ impl Ledger {
     }
 
     /// Whose keys do what.
-    pub async fn keys(&self) -> Result<KeysView, LedgerError> {
+    async fn keys(&self) -> Result<KeysView, LedgerError> {
         self.get("/v1/keys").await?.ok_or_else(|| not_found("/v1/keys"))
+    }
+
+    /// Where the log stands, and then whose keys do what: no key is taken for one that is in force too soon.
+    pub async fn head_and_keys(&self) -> Result<(Head, KeysView), LedgerError> {
+        Ok((self.head().await?, self.keys().await?))
     }
 
     /// That the log has a leaf; an error until a checkpoint covers it.

@@ -1,14 +1,13 @@
 //! The genesis made from the keys, and the verifier key of the log, which people keep to check exports with.
 
 use base64::Engine as _;
-use orion_protocol::ledger::api::KeysView;
 use orion_protocol::ledger::{Genesis, Policy};
 use orion_protocol::{Digest, PublicKey};
 
 use super::material::{Keys, random};
 use super::witnesses::key_id;
 use crate::job::Chain;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::Ledger;
 
 /// A signed note's algorithm byte for ed25519.
 pub const ED25519: u8 = 1;
@@ -49,7 +48,7 @@ pub async fn check(genesis: &Genesis, keys: &Keys, ledger: &Ledger) -> anyhow::R
             "{other}: restore that Secret, or delete that ConfigMap, ConfigMaps orion-ledger-begun and orion-ledger-signed, the \
              Secrets, the Providers and the ledger's volume to begin a new chain"
         );
-        let (epoch, now) = match ask(ledger).await {
+        let (head, now) = match ledger.head_and_keys().await {
             Ok(answer) => answer,
             Err(error) => {
                 // Whether it was replaced, only the ledger can say, and before an install it does not run. What is signed by a key
@@ -60,8 +59,8 @@ pub async fn check(genesis: &Genesis, keys: &Keys, ledger: &Ledger) -> anyhow::R
         };
         let in_force = match what {
             "operator" => {
-                let coming = now.operators.last().filter(|operator| operator.from_epoch > epoch);
-                let here = now.operator_at(epoch).filter(|operator| !operator.lost);
+                let coming = now.operators.last().filter(|operator| operator.from_epoch > head.epoch);
+                let here = now.operator_at(head.epoch).filter(|operator| !operator.lost);
                 coming.into_iter().chain(here).any(|operator| operator.key == have)
             }
             "platform" => now.platform == have,
@@ -74,11 +73,6 @@ pub async fn check(genesis: &Genesis, keys: &Keys, ledger: &Ledger) -> anyhow::R
         tracing::info!(%have, %want, "the {what}'s key was replaced");
     }
     Ok(())
-}
-
-/// The epoch, and the keys that count.
-async fn ask(ledger: &Ledger) -> Result<(u64, KeysView), LedgerError> {
-    Ok((ledger.head().await?.epoch, ledger.keys().await?))
 }
 
 /// `<origin>+<key id>+<base64 of algorithm and key>`, as signed notes have it.
