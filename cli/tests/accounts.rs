@@ -8,6 +8,8 @@ mod local;
 #[path = "../../ledger/core/tests/support/mod.rs"]
 mod world;
 
+mod said;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use orion_ledger::serve::{self, serve};
 use orion_protocol::Digest;
 use orion_protocol::ledger::leaf::Code;
 use orion_protocol::ledger::tx::{Issuers, KeyRole, Rotate, Settle, Transaction};
+use said::Said;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -33,14 +36,6 @@ struct Served {
     _runtime: Runtime,
     _ended: Ended,
     _directory: TempDir,
-}
-
-/// What the program said, and its exit code.
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
 }
 
 impl Served {
@@ -91,12 +86,6 @@ impl Served {
 }
 
 impl Said {
-    fn of(command: &mut Command) -> Said {
-        let output = command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-    }
-
     /// It ended with this code and these words on stderr.
     fn check(&self, code: i32, words: &[&str]) {
         assert_eq!((self.code, self.out.as_str()), (Some(code), ""), "{self:?}");

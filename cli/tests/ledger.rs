@@ -5,6 +5,8 @@
 #[path = "../../ledger/core/tests/support/mod.rs"]
 mod support;
 
+mod said;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +23,7 @@ use orion_protocol::merkle::{self, Sha3};
 use orion_protocol::npy::Header;
 use orion_protocol::statements::Commitment;
 use orion_protocol::task::{TaskSpec, UnitOutput, unit_digest, unit_salt};
+use said::Said;
 use serde_json::Value;
 use support::{Ballot, Keys, POLICY, Work, World, key, spec_under};
 use tempfile::TempDir;
@@ -31,14 +34,6 @@ const ODD: Policy = Policy { price: 333_333, ..POLICY };
 /// The program in a folder of its own, with files of a log.
 struct Orion {
     folder: TempDir,
-}
-
-/// What it said, and its exit code.
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
 }
 
 impl Orion {
@@ -56,9 +51,7 @@ impl Orion {
 
     fn call(&self, words: &str) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion"));
-        let output = command.args(words.split(' ')).current_dir(self.folder.path()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Said::of(command.args(words.split(' ')).current_dir(self.folder.path()))
     }
 
     fn json(&self, words: &str, code: i32) -> Value {

@@ -5,6 +5,8 @@
 #[path = "../../ledger/core/tests/support/mod.rs"]
 mod support;
 
+mod said;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +19,7 @@ use orion_protocol::price::format_credits;
 use orion_protocol::statements::Vote;
 use orion_protocol::task::{KernelWorkload, TaskSpec, Workload};
 use orion_protocol::{Digest, JobId, SecretKey, Signed, cbor};
+use said::Said;
 use serde_json::Value;
 use support::{Ballot, Keys, POLICY, Work, World, key, spec_under};
 use tempfile::TempDir;
@@ -62,14 +65,6 @@ struct Desk {
     task: TaskSpec,
     /// Bob's vote in the log.
     first: Vote,
-}
-
-/// What the program said, and its exit code.
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
 }
 
 impl Desk {
@@ -152,9 +147,7 @@ impl Desk {
 
     fn call(&self, words: &str) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion"));
-        let output = command.args(words.split(' ')).current_dir(self.folder.path()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Said::of(command.args(words.split(' ')).current_dir(self.folder.path()))
     }
 
     fn tx(&self, sender: &str, evidence: &str) -> Said {

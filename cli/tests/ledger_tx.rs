@@ -8,6 +8,8 @@ mod local;
 #[path = "../../ledger/core/tests/support/mod.rs"]
 mod world;
 
+mod said;
+
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use orion_ledger::http::{Limits, Shared, router};
 use orion_ledger::metrics::Metrics;
 use orion_ledger::node::Past;
 use orion_protocol::bytes::hex;
+use said::Said;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -28,14 +31,6 @@ struct Desk {
     url: String,
     /// The ledger, and its store.
     _served: (Runtime, TempDir),
-}
-
-/// What the program said, and its exit code.
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
 }
 
 impl Desk {
@@ -65,9 +60,7 @@ impl Desk {
     fn call(&self, words: &str) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion"));
         command.args(["--ledger-url", &self.url, "ledger"]).args(words.split_whitespace());
-        let output = command.current_dir(self.folder.path()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Said::of(command.current_dir(self.folder.path()))
     }
 
     /// It ended with this code and these words.

@@ -4,6 +4,8 @@
 #[path = "../../ledger/core/tests/support/mod.rs"]
 mod support;
 
+mod said;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -17,6 +19,7 @@ use axum::routing::{get, post};
 use orion_protocol::ledger::Genesis;
 use orion_protocol::ledger::tx::{Issuers, Mode, Policy, Split};
 use orion_protocol::{bytes, cbor};
+use said::Said;
 use serde_json::{Value, json};
 use support::{Keys, POLICY, World, key};
 use tempfile::TempDir;
@@ -42,13 +45,6 @@ struct Orion {
     folder: TempDir,
     world: Shared,
     url: String,
-}
-
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
 }
 
 async fn submit(State(world): State<Shared>, body: Bytes) -> impl IntoResponse {
@@ -98,9 +94,7 @@ impl Orion {
     fn call(&self, words: &str) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orion"));
         command.args(words.split(' ')).current_dir(self.folder.path()).env("ORION_LEDGER_URL", &self.url);
-        let output = command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Said::of(&mut command)
     }
 
     fn json(&self, words: &str, code: i32) -> Value {
